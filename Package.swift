@@ -1,0 +1,112 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Each target imports only what stands above it in this file: the arrows point one way (docs/architecture.md).
+// One set of build flags everywhere: tests use `package` access and `--disable-testable-imports`, so that tests,
+// demo and product share one release build.
+
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies + ["TestSupport"], swiftSettings: strict)
+}
+
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let coreMetrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
+let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+
+let package = Package(
+    name: "scriptorium",
+    products: [
+        .executable(name: "scriptorium", targets: ["scriptorium"]),
+        .library(name: "ScriptoriumClient", targets: ["Client"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+    ],
+    targets: [
+        // C libraries of the system (Debian's -dev packages: ops/packages.txt).
+        // libzmq.pc carries -isystem, which SwiftPM refuses with a warning: its module map links instead.
+        .systemLibrary(name: "CZeroMQ"),
+        .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq"),
+        .systemLibrary(name: "COpenBLAS"),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib"),
+        .systemLibrary(name: "CMsgPack", pkgConfig: "msgpack"),
+        .systemLibrary(name: "CJansson", pkgConfig: "jansson"),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto"),
+
+        // The engine.
+        .target(name: "CKernels"),
+        library("Kernels", ["CKernels", "COpenBLAS"]),
+        library("Encodings", ["CMsgPack", "CJansson", "CCrypto"]),
+        library("Tokenizers", ["Encodings"]),
+        library("Datasets", ["CZlib", "CMsgPack", "Encodings", "Tokenizers", "Kernels"]),
+        library("ModelFiles", ["Encodings", "Tokenizers"]),
+        library("LanguageModels", ["CKernels", "Kernels", "ModelFiles", "Encodings"]),
+        library("Generation", ["CKernels", "Kernels", "LanguageModels", "Tokenizers", "Encodings"]),
+        library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "Encodings"]),
+
+        // The queue.
+        library("Messaging", ["CZeroMQ"]),
+        library("TaskProtocol", ["Encodings"]),
+        library("TaskStore", ["CPostgreSQL", "Encodings", "TaskProtocol"]),
+        library("ArtifactStore", ["Encodings"]),
+        library("Broker", ["Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
+        library(
+            "Worker",
+            [
+                "Messaging", "TaskProtocol", "ArtifactStore", "Encodings", "Kernels", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels",
+                "Generation", "Training", collections, logging, metrics,
+            ]),
+        library("Client", ["Messaging", "TaskProtocol", "ArtifactStore", "Encodings"]),
+        library(
+            "Operations",
+            [.product(name: "Hummingbird", package: "hummingbird"), lifecycle, logging, metrics, coreMetrics]),
+        .executableTarget(
+            name: "scriptorium",
+            dependencies: [
+                "Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training", "Messaging",
+                "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Operations", lifecycle, logging, metrics,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Configuration", package: "swift-configuration"),
+            ],
+            swiftSettings: strict),
+
+        // Tests: a target a library; Tests/EndToEnd drives real processes.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        tests("Kernels", ["Kernels", "CKernels"]),
+        tests("Encodings", ["Encodings"]),
+        tests("Tokenizers", ["Tokenizers", "Encodings"]),
+        tests("Datasets", ["Datasets", "Tokenizers", "Encodings"]),
+        tests("ModelFiles", ["ModelFiles", "Encodings", "Tokenizers"]),
+        tests("LanguageModels", ["LanguageModels", "Kernels", "ModelFiles", "Encodings"]),
+        tests("Generation", ["Generation", "LanguageModels", "Kernels", "ModelFiles", "Tokenizers", "Encodings"]),
+        tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "Encodings"]),
+        tests("Messaging", ["Messaging"]),
+        tests("TaskProtocol", ["TaskProtocol", "Encodings"]),
+        tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings"]),
+        tests("ArtifactStore", ["ArtifactStore", "Encodings"]),
+        tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings"]),
+        tests("Worker", ["Worker", "Broker", "TaskProtocol", "ArtifactStore", "Encodings"]),
+        tests("Client", ["Client", "TaskProtocol", "Encodings"]),
+        tests("Operations", ["Operations"]),
+        tests("EndToEnd", ["Encodings"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,28 @@
+import FoundationEssentials
+
+/// Where the reference data lies that torch, transformers and tokenizers made.
+///
+/// `REFERENCE_FIXTURES` names another set of the same layout; without it the copy beside the tests is used.
+package enum Fixtures {
+    /// The folder that holds `corpus.txt`, `tokenizer_cases.json`, `gpt2/` and the others.
+    package static var reference: String {
+        if let named = ProcessInfo.processInfo.environment["REFERENCE_FIXTURES"], !named.isEmpty { return named }
+        return tests + "/Fixtures/reference"
+    }
+
+    /// The folder `Tests` of this checkout.
+    package static var tests: String { root + "/Tests" }
+
+    /// The top folder of this checkout.
+    package static var root: String {
+        var parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+        parts.removeLast(3)
+        return parts.joined(separator: "/")
+    }
+
+    /// The bytes of a file below ``reference``.
+    /// - Throws: what reading it throws, with the path in it.
+    package static func bytes(_ path: String) throws -> [UInt8] {
+        [UInt8](try Data(contentsOf: URL(filePath: reference + "/" + path)))
+    }
+}
