@@ -93,7 +93,7 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        // Tests: a target a library; Tests/EndToEnd drives real processes.
+        // Tests: a target a library. Tests/EndToEnd drives real processes, from Python.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("Kernels", ["Kernels", "CKernels"]),
         tests("Encodings", ["Encodings"]),
@@ -114,7 +114,6 @@ let package = Package(
         tests("Client", ["Client", "TaskProtocol", "Encodings"]),
         tests("Supervision", ["Supervision"]),
         tests("Operations", ["Operations"]),
-        tests("EndToEnd", ["Encodings"]),
     ],
     swiftLanguageModes: [.v6]
 )
