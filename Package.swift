@@ -113,7 +113,7 @@ let package = Package(
         tests("Worker", ["Worker", "Broker", "TaskProtocol", "ArtifactStore", "Encodings", "ModelFiles", "Tokenizers", "QueueSimulation"]),
         tests("Client", ["Client", "TaskProtocol", "Encodings"]),
         tests("Supervision", ["Supervision"]),
-        tests("Operations", ["Operations"]),
+        tests("Operations", ["Operations", logging, coreMetrics, lifecycle]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -29,8 +29,8 @@ package final class DataDirectory: Sendable {
         self.path = path
         lock = open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard lock >= 0 else { throw .system("opening \(path)/lock", errno) }
+        // A throw from here on runs deinit, which closes the lock.
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-            close(lock)
             throw .setup("another `scriptorium up` runs on \(path); stop it first, or name another folder with --data-dir")
         }
         for folder in [path + "/artifacts", path + "/cache", path + "/logs"] { try Self.makeFolder(folder, mode: 0o700) }

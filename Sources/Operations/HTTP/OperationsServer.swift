@@ -1,8 +1,7 @@
 internal import Hummingbird
 package import Logging
 internal import NIOCore
-internal import ServiceLifecycle
-import Synchronization
+package import ServiceLifecycle
 
 /// What `/readyz` answers: ready, or the reasons why not, each a sentence for a person.
 package struct Readiness: Sendable, Equatable {
@@ -15,7 +14,7 @@ package struct Readiness: Sendable, Equatable {
 /// The HTTP endpoint of a broker or worker: `/healthz`, `/readyz` and `/metrics`.
 ///
 /// It knows neither SQL nor sockets: what it shows comes from two functions, called on each request.
-package struct OperationsServer: Sendable {
+package struct OperationsServer: Service {
     /// An address to listen on.
     package struct Address: Sendable, Equatable {
         package var host: String
@@ -41,24 +40,27 @@ package struct OperationsServer: Sendable {
     private let address: Address
     private let readiness: @Sendable () -> Readiness
     private let metrics: @Sendable () -> [MetricFamily]
+    private let listening: @Sendable (String) -> Void
     private let logger: Logger
 
     /// - Parameters:
     ///   - readiness: asked at each `/readyz`; must not block.
     ///   - metrics: asked at each `/metrics`; must not block.
+    ///   - listening: told the actual `host:port` once requests are answered.
     package init(
-        address: Address, logger: Logger, readiness: @escaping @Sendable () -> Readiness, metrics: @escaping @Sendable () -> [MetricFamily]
+        address: Address, logger: Logger, readiness: @escaping @Sendable () -> Readiness,
+        metrics: @escaping @Sendable () -> [MetricFamily], listening: @escaping @Sendable (String) -> Void
     ) {
+        self.listening = listening
         self.address = address
         self.logger = logger
         self.readiness = readiness
         self.metrics = metrics
     }
 
-    /// Serves until the task is cancelled.
-    /// - Parameter listening: told the actual `host:port` once requests are answered.
+    /// Serves until its service group shuts down.
     /// - Throws: where the address cannot be bound.
-    package func run(listening: @escaping @Sendable (String) -> Void) async throws {
+    package func run() async throws {
         let router = Router()
         router.add(middleware: PlainErrors())
         router.get("/healthz") { _, _ in Self.text(.ok, "ok\n") }
