@@ -1,7 +1,7 @@
 internal import Hummingbird
 package import Logging
 internal import NIOCore
-package import ServiceLifecycle
+internal import ServiceLifecycle
 
 /// What `/readyz` answers: ready, or the reasons why not, each a sentence for a person.
 package struct Readiness: Sendable, Equatable {
