@@ -1,5 +1,5 @@
 package import LanguageModels
-package import ModelFiles
+import ModelFiles
 
 /// One tensor of the model in training.
 package struct Parameter: Sendable, Equatable {

@@ -16,7 +16,8 @@ struct Products {
 
     /// Packs a weight so that rows are multiplied by it (`forward`) or by its transpose.
     func pack(
-        _ weight: UnsafePointer<Float>, inputs: Int, outputs: Int, layout: PackedMatrix.Layout, transpose: Bool, into panels: UnsafeMutablePointer<Float>
+        _ weight: UnsafePointer<Float>, inputs: Int, outputs: Int, layout: PackedMatrix.Layout, transpose: Bool,
+        into panels: UnsafeMutablePointer<Float>
     ) {
         let rowMajor = (layout == .inputMajor) != transpose
         let (from, to) = transpose ? (outputs, inputs) : (inputs, outputs)

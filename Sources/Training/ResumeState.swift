@@ -1,7 +1,7 @@
 package import Datasets
 import Encodings
 package import Kernels
-package import ModelFiles
+import ModelFiles
 
 /// What a checkpoint's folder holds beside the model so that the run can go on: `resume.json`, and `resume.safetensors` with
 /// both moments of every trained tensor.

@@ -1,5 +1,6 @@
 import Encodings
-package import ModelFiles
+import LanguageModels
+import ModelFiles
 package import Tokenizers
 
 extension Trainer {

@@ -1,5 +1,6 @@
 package import Encodings
 package import Kernels
+import LanguageModels
 import ModelFiles
 
 /// How fast training is here: steps on random tokens, each timed, the median reported.

@@ -53,7 +53,8 @@ package struct TrainingOptions: Sendable, Equatable {
             gradientAccumulationSteps >= 1 && gradientAccumulationSteps <= 65_536, "gradient_accumulation_steps",
             "must be 1 to 65,536, not \(gradientAccumulationSteps)")
         try check(
-            numLayersFreeze >= 0 && numLayersFreeze <= layers, "num_layers_freeze", "must be 0 to the model's \(layers) layers, not \(numLayersFreeze)")
+            numLayersFreeze >= 0 && numLayersFreeze <= layers, "num_layers_freeze",
+            "must be 0 to the model's \(layers) layers, not \(numLayersFreeze)")
         try check(dropout >= 0 && dropout < 1, "dropout", "must be 0 or more and below 1, not \(dropout)")
         try check(
             averageLossSmoothing >= 0 && averageLossSmoothing <= 1, "avg_loss_smoothing", "must be 0 to 1, not \(averageLossSmoothing)")

@@ -1,4 +1,5 @@
 import CKernels
+import Kernels
 import LanguageModels
 
 /// A transformer block in both directions. Names as in ``LayerActivations``; d… is the gradient of ….
@@ -84,7 +85,8 @@ extension TrainingPass {
 
     /// dStream = [dStream +] the norm's input gradient; gain and bias gradients where they train.
     func normBackward(
-        _ x: UnsafePointer<Float>, _ layout: NormLayout, dy: UnsafePointer<Float>, mean: UnsafePointer<Float>, rstd: UnsafePointer<Float>, adding: Bool,
+        _ x: UnsafePointer<Float>, _ layout: NormLayout, dy: UnsafePointer<Float>, mean: UnsafePointer<Float>, rstd: UnsafePointer<Float>,
+        adding: Bool,
         first: Bool
     ) {
         var arguments = ck_layer_norm_backward_args(

@@ -1,5 +1,6 @@
 import Encodings
 import Kernels
+import LanguageModels
 import ModelFiles
 import TestSupport
 import Testing
@@ -12,8 +13,11 @@ struct DeterminismTests {
     init() throws { temporary = try TemporaryDirectory() }
 
     /// More than 256 rows and columns, so that sums span blocks.
-    private func wide(threads: Int, _ change: (inout TrainingOptions) -> Void = { _ in }) throws -> Trainer {
-        try TinyRun.trainer(TinyRun.config(vocabulary: 301, width: 72, positions: 50), threads: threads) {
+    private func wide(
+        threads: Int, instructionSet: InstructionSet = .current, activation: String = "gelu_new", _ change: (inout TrainingOptions) -> Void = { _ in }
+    ) throws -> Trainer {
+        let config = TinyRun.config(activation: activation, vocabulary: 301, width: 72, positions: 50)
+        return try TinyRun.trainer(config, threads: threads, instructionSet: instructionSet) {
             $0.batchSize = 7
             change(&$0)
         }
@@ -28,6 +32,18 @@ struct DeterminismTests {
             #expect(try TinyRun.run(other, steps: 0..<4).map(\.loss) == expected)
             #expect(TinyRun.bits(other) == TinyRun.bits(one))
         }
+    }
+
+    @Test("every instruction set of this processor gives the same checkpoint", arguments: ["gelu_new", "gelu", "silu", "tanh"])
+    func instructionSets(activation: String) throws {
+        var digests: [String: [String]] = [:]
+        for set in InstructionSet.available {
+            let trainer = try wide(threads: 2, instructionSet: set, activation: activation) { $0.dropout = 0.1 }
+            try TinyRun.run(trainer, steps: 0..<3)
+            let saved = try trainer.saveCheckpoint(directory: temporary.path + "/\(activation)-\(set)", tokenizer: nil)
+            digests[saved.sha256, default: []].append(set.rawValue)
+        }
+        #expect(digests.count == 1, "digests by instruction set: \(digests)")
     }
 
     @Test("a run resumed from its checkpoint gives the checkpoint of one that never stopped")
@@ -52,7 +68,8 @@ struct DeterminismTests {
         #expect(resumed.averageLoss == whole.averageLoss)
         for file in ["model.safetensors", "resume.safetensors", "resume.json", "config.json"] {
             #expect(
-                try SHA256Digest.hex(ofFile: temporary.path + "/part/" + file) == SHA256Digest.hex(ofFile: temporary.path + "/whole/" + file), "\(file)")
+                try SHA256Digest.hex(ofFile: temporary.path + "/part/" + file) == SHA256Digest.hex(ofFile: temporary.path + "/whole/" + file),
+                "\(file)")
         }
         #expect(DurableFile.entries(temporary.path) == ["part", "whole"])
     }

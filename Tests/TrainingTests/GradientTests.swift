@@ -1,5 +1,6 @@
 import Encodings
 import Kernels
+import LanguageModels
 import TestSupport
 import Testing
 import Training

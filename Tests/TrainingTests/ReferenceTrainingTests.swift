@@ -1,5 +1,6 @@
 import Encodings
 import Kernels
+import LanguageModels
 import ModelFiles
 import TestSupport
 import Testing

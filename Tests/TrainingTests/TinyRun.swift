@@ -1,5 +1,6 @@
 import Encodings
 import Kernels
+import LanguageModels
 import ModelFiles
 import TestSupport
 import Training
@@ -25,13 +26,15 @@ enum TinyRun {
 
     /// A trainer of the tiny model that is fed by hand.
     static func trainer(
-        _ config: JSONObject = config(), threads: Int = 2, seed: UInt64 = 5, _ change: (inout TrainingOptions) -> Void = { _ in }
+        _ config: JSONObject = config(), threads: Int = 2, seed: UInt64 = 5, instructionSet: InstructionSet = .current,
+        _ change: (inout TrainingOptions) -> Void = { _ in }
     ) throws -> Trainer {
         var options = TrainingOptions(seed: seed)
         options.batchSize = 3
         options.numSteps = 20
         change(&options)
-        return try Trainer(model: .scratch(config: config, seed: seed), dataset: nil, options: options, pool: ThreadPool(threads: threads))
+        let pool = ThreadPool(threads: threads, instructionSet: instructionSet)
+        return try Trainer(model: .scratch(config: config, seed: seed), dataset: nil, options: options, pool: pool)
     }
 
     /// Runs steps `range` of a fixed sequence of batches.
