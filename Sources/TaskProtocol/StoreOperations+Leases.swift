@@ -23,7 +23,7 @@ package struct ClaimRequest: Sendable, Equatable {
 /// What a scan found.
 package struct ClaimReply: Sendable, Equatable {
     package var queue: String
-    package var grants: [CommittedGrant]
+    package var grants: [Grant]
     /// The scan ended before its limit: every waiting task from `fromRank` on was seen.
     package var exhausted: Bool
     /// The rank up to which nothing waits any more for this broker: its next low-water mark. Nil: keep the old one.
@@ -33,7 +33,7 @@ package struct ClaimReply: Sendable, Equatable {
     /// The queue is paused, or at its `max_running`.
     package var heldBack: Bool
 
-    package init(queue: String, grants: [CommittedGrant], exhausted: Bool, lowWater: Int64?, unplaced: Int, heldBack: Bool) {
+    package init(queue: String, grants: [Grant], exhausted: Bool, lowWater: Int64?, unplaced: Int, heldBack: Bool) {
         self.queue = queue
         self.grants = grants
         self.exhausted = exhausted
@@ -193,11 +193,11 @@ package struct LeaseReference: Sendable, Hashable {
 }
 
 /// A lease that stands in the store.
-package struct StandingLease: Sendable, Equatable {
-    package var grant: CommittedGrant
+package struct HeldLease: Sendable, Equatable {
+    package var grant: Grant
     package var cancelRequested: Bool
 
-    package init(grant: CommittedGrant, cancelRequested: Bool) {
+    package init(grant: Grant, cancelRequested: Bool) {
         self.grant = grant
         self.cancelRequested = cancelRequested
     }

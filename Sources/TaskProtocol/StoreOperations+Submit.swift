@@ -63,9 +63,9 @@ package struct SubmittedTask: Sendable, Equatable {
     /// Where it stands in line (milliseconds); falls below a broker's low-water mark only for late ranks.
     package var rank: Int64
     /// The grant that was asked, where it was made and still stands.
-    package var grant: CommittedGrant?
+    package var grant: Grant?
 
-    package init(id: TaskID, state: TaskState, duplicate: Bool, queue: String, rank: Int64, grant: CommittedGrant? = nil) {
+    package init(id: TaskID, state: TaskState, duplicate: Bool, queue: String, rank: Int64, grant: Grant? = nil) {
         self.id = id
         self.state = state
         self.duplicate = duplicate
@@ -76,7 +76,7 @@ package struct SubmittedTask: Sendable, Equatable {
 }
 
 /// A lease that is committed, with all that its worker needs.
-package struct CommittedGrant: Sendable, Equatable {
+package struct Grant: Sendable, Equatable {
     package var task: TaskID
     package var lease: LeaseID
     package var session: SessionID

@@ -76,7 +76,7 @@ package enum StoreReply: Sendable, Equatable {
     case claimed(ClaimReply)
     case beaten(BeatReply)
     case swept(SweepReply)
-    case leases([StandingLease])
+    case leases([HeldLease])
     /// One entry a completion, in order.
     case completed([SettlementReply])
     /// One entry a member, in order.
