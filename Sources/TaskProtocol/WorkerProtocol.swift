@@ -13,7 +13,7 @@ package enum WorkerProtocol {
 }
 
 /// A lease as a worker lists it when it joins: what it still runs, holds queued, or has finished without being told `recorded`.
-package struct HeldLease: Sendable, Hashable {
+package struct WorkerLease: Sendable, Hashable {
     package var task: TaskID
     package var lease: LeaseID
     package var attempt: Int
@@ -40,13 +40,13 @@ package struct WorkerRegistration: Sendable, Equatable {
     package var slots: Int
     /// Names of the parameters that it knows: a task goes only to a worker that knows all of its own.
     package var parameters: [String]
-    /// Manifest digests of the models in memory: routing prefers them.
+    /// Checkpoint digests of the models in memory: routing prefers them.
     package var models: [String]
-    package var leases: [HeldLease]
+    package var leases: [WorkerLease]
 
     package init(
         protocolVersion: Int = WorkerProtocol.version, session: SessionID, host: String, pid: Int, version: String, numerics: [String],
-        instructionSet: String, threads: Int, slots: Int, parameters: [String], models: [String] = [], leases: [HeldLease] = []
+        instructionSet: String, threads: Int, slots: Int, parameters: [String], models: [String] = [], leases: [WorkerLease] = []
     ) {
         self.protocolVersion = protocolVersion
         self.session = session
@@ -69,7 +69,7 @@ package struct WorkerHeartbeat: Sendable, Equatable {
     /// Rises by one a heartbeat.
     package var sequence: UInt64
     package var leasesCount: Int
-    /// Of the leases held now, in any order: ``HeldLeases/hash(_:)``.
+    /// Of the leases held now, in any order: ``WorkerLeases/hash(_:)``.
     package var leasesHash: UInt64
     /// Slots not running anything now, minus tasks waiting in the worker; below zero means that tasks wait.
     package var freeSlots: Int
@@ -93,7 +93,7 @@ package struct WorkerHeartbeat: Sendable, Equatable {
 }
 
 /// How both sides reduce a set of leases to one number.
-package enum HeldLeases {
+package enum WorkerLeases {
     /// The exclusive or of both halves of each id, mixed (SplitMix64's finaliser), so that order does not matter.
     package static func hash(_ leases: some Sequence<LeaseID>) -> UInt64 {
         leases.reduce(0) { $0 ^ mixed($1.hi &+ 0x9E37_79B9_7F4A_7C15 &* ($1.lo | 1)) }
@@ -138,18 +138,6 @@ package struct WorkerProgress: Sendable, Equatable {
     }
 }
 
-/// From where a finetune goes on: an artifact's manifest that the next attempt materialises.
-package struct ResumeReference: Sendable, Hashable {
-    /// SHA-256 of the manifest of the resume state's files.
-    package var manifest: String
-    package var step: Int
-
-    package init(manifest: String, step: Int) {
-        self.manifest = manifest
-        self.step = step
-    }
-}
-
 /// Why a worker gives a task back, uncounted.
 package enum ReleaseReason: String, Sendable, CaseIterable {
     /// SIGTERM.
@@ -161,7 +149,7 @@ package enum ReleaseReason: String, Sendable, CaseIterable {
 }
 
 /// A task handed to a worker under a lease.
-package struct Grant: Sendable, Equatable {
+package struct WorkerGrant: Sendable, Equatable {
     package var task: TaskID
     package var lease: LeaseID
     package var attempt: Int
@@ -171,11 +159,14 @@ package struct Grant: Sendable, Equatable {
     package var timeoutSeconds: Double?
     /// Without a sign of life for so long the lease lapses.
     package var stallSeconds: Double
-    package var resume: ResumeReference?
+    /// It runs with nothing beside it: it was lost with its worker twice.
+    package var alone: Bool
+    /// Canonical JSON that the worker of an earlier attempt made to go on from.
+    package var resume: [UInt8]?
 
     package init(
         task: TaskID, lease: LeaseID, attempt: Int, resolved: [UInt8], timeoutSeconds: Double? = nil, stallSeconds: Double = 60,
-        resume: ResumeReference? = nil
+        alone: Bool = false, resume: [UInt8]? = nil
     ) {
         self.task = task
         self.lease = lease
@@ -183,11 +174,12 @@ package struct Grant: Sendable, Equatable {
         self.resolved = resolved
         self.timeoutSeconds = timeoutSeconds
         self.stallSeconds = stallSeconds
+        self.alone = alone
         self.resume = resume
     }
 
     /// The lease as every message about it names it.
-    package var held: HeldLease { HeldLease(task: task, lease: lease, attempt: attempt) }
+    package var held: WorkerLease { WorkerLease(task: task, lease: lease, attempt: attempt) }
 }
 
 /// From worker to broker.
@@ -200,20 +192,21 @@ package enum WorkerMessage: Sendable, Equatable {
     /// A grant arrived.
     case confirm(session: SessionID, lease: LeaseID)
     /// The first sequence or step of the task runs.
-    case started(HeldLease)
-    case event(HeldLease, events: [WorkerEvent])
+    case started(WorkerLease)
+    case event(WorkerLease, events: [WorkerEvent])
     /// A sign of life; `steps` are rows for `training_steps`.
-    case progress(HeldLease, WorkerProgress, steps: [TrainingStepRecord])
+    case progress(WorkerLease, WorkerProgress, steps: [TrainingStepRecord])
     /// A saved state; without a record only a resume state. Repeated until `checkpoint_recorded` or `stale`.
-    case checkpoint(HeldLease, step: Int, record: CheckpointRecord?, resume: ResumeReference?)
-    /// The task succeeded. `result` is canonical JSON of what the other relations do not hold. Repeated until `recorded` or `stale`.
-    case complete(HeldLease, generations: [GenerationRecord], result: [UInt8])
+    case checkpoint(WorkerLease, step: Int, record: CheckpointRecord?, resume: [UInt8]?)
+    /// The task succeeded. `result` is JSON of what the other relations do not hold, `checkpoint` the id that the finetune's last
+    /// checkpoint was recorded under. Repeated until `recorded` or `stale`.
+    case complete(WorkerLease, generations: [GenerationRecord], result: [UInt8]?, checkpoint: UUIDValue?)
     /// The attempt failed; `final` forbids another. Repeated until `recorded` or `stale`.
-    case failed(HeldLease, error: ContractError, final: Bool)
+    case failed(WorkerLease, error: ContractError, final: Bool)
     /// The task goes back, uncounted; `ran` says whether it had been started. Repeated until `recorded` or `stale`.
-    case release(HeldLease, reason: ReleaseReason, ran: Bool, resume: ResumeReference?)
+    case release(WorkerLease, reason: ReleaseReason, ran: Bool, resume: [UInt8]?)
     /// The task stopped because of `cancel`. Repeated until `recorded` or `stale`.
-    case cancelled(HeldLease)
+    case cancelled(WorkerLease)
 }
 
 /// From broker to worker.
@@ -224,13 +217,13 @@ package enum BrokerMessage: Sendable, Equatable {
     case registerPlease
     /// `beatsOK`: the database acknowledged this broker's last beats.
     case heartbeat(beatsOK: Bool)
-    case grant(Grant)
+    case grant(WorkerGrant)
     /// Stop this task at its next token or step.
     case cancel(lease: LeaseID)
     /// What was reported under this lease is committed: forget it.
     case recorded(lease: LeaseID)
-    /// The checkpoint of this step is committed.
-    case checkpointRecorded(lease: LeaseID, step: Int)
+    /// The state of this step is committed; `checkpoint` is its id where it was a checkpoint.
+    case checkpointRecorded(lease: LeaseID, step: Int, checkpoint: UUIDValue?)
     /// The lease is no longer this worker's: stop and forget.
     case stale(lease: LeaseID)
     /// Go to a peer (workers endpoints, best first); the leases go along.
