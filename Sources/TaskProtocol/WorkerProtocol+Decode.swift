@@ -1,4 +1,4 @@
-package import Encodings
+import Encodings
 
 extension WorkerMessage {
     /// Reads one message; fields that it does not know are ignored.

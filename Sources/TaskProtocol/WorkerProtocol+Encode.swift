@@ -1,4 +1,4 @@
-package import Encodings
+import Encodings
 
 extension WorkerMessage {
     /// The message as one MessagePack map.

@@ -95,7 +95,7 @@ package enum TaskDemand: Sendable, Equatable {
     package init(resolved: [UInt8]) throws(ContractError) {
         let task = try ResolvedTask(json: resolved)
         switch task.parameters {
-        case .generate(let parameters): self = .sequences(max(1, parameters.sequenceCount))
+        case .generate(let parameters): self = .sequences(max(1, parameters.textCount))
         case .finetune, .verify: self = .everything
         }
     }
