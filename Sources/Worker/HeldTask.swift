@@ -18,6 +18,8 @@ package struct HeldTask: Sendable, Equatable {
     /// What the engine is given; dropped once it ended.
     package var grant: WorkerGrant?
     package var state = State.waiting
+    /// The engine's first sequence or step has begun; each broker joined is told.
+    package var hasStarted = false
     /// Slots taken while it runs.
     package var slots = 0
     /// Checkpoints not yet acknowledged, in order; the end is reported only after them.
@@ -95,7 +97,7 @@ package enum TaskDemand: Sendable, Equatable {
     package init(resolved: [UInt8]) throws(ContractError) {
         let task = try ResolvedTask(json: resolved)
         switch task.parameters {
-        case .generate(let parameters): self = .sequences(max(1, parameters.sequenceCount))
+        case .generate(let parameters): self = .sequences(max(1, parameters.textCount))
         case .finetune, .verify: self = .everything
         }
     }

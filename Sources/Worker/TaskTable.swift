@@ -52,6 +52,12 @@ package struct TaskTable: Sendable {
 
     private var isNothingRunning: Bool { abandoned.isEmpty && !entries.contains { $0.isRunning } }
 
+    /// The engine has begun with it.
+    package mutating func markStarted(_ lease: LeaseID) {
+        guard let index = index(of: lease) else { return }
+        entries[index].hasStarted = true
+    }
+
     /// Sequences ended: the task's slots shrink.
     package mutating func shrink(_ lease: LeaseID, to sequences: Int) {
         guard let index = index(of: lease), entries[index].isRunning, case .sequences = entries[index].demand else { return }

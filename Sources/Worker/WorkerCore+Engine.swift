@@ -1,4 +1,4 @@
-package import TaskProtocol
+import TaskProtocol
 
 /// What the engine says, and what becomes of it.
 extension WorkerCore {
@@ -8,7 +8,9 @@ extension WorkerCore {
         guard let task = tasks[lease], task.isRunning else { return settleAbandoned(report) }
         switch report {
         case .models: break
-        case .started: tell(.started(task.held), into: &actions)
+        case .started:
+            tasks.markStarted(lease)
+            tell(.started(task.held), into: &actions)
         case .remaining(_, let sequences): tasks.shrink(lease, to: sequences)
         case .events(_, let events): tell(.event(task.held, events: events), into: &actions)
         case .progress(_, let progress, let steps):

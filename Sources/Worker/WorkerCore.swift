@@ -64,7 +64,9 @@ package struct WorkerCore: Sendable {
         link.heard(now: now)
         switch message {
         case .welcome(let broker, let heartbeatMilliseconds):
-            if link.welcome(broker, heartbeatMilliseconds: heartbeatMilliseconds, now: now) { tasks.offerAnew() }
+            guard link.welcome(broker, heartbeatMilliseconds: heartbeatMilliseconds, now: now) else { return }
+            tasks.offerAnew()
+            for task in tasks.running where task.hasStarted { actions.append(.send(source, .started(task.held))) }
         case .registerPlease: actions.append(.send(source, .register(registration)))
         case .heartbeat: break
         case .grant(let grant): granted(grant, from: source, now: now, into: &actions)
