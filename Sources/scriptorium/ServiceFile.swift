@@ -32,3 +32,28 @@ struct ServiceFile {
         }
     }
 }
+
+extension ServiceFile {
+    /// The endpoints alone, for `up --json`.
+    var endpoints: JSONObject {
+        [
+            "tasks": .string(tasks), "events": .string(events), "workers": .string(workers), "peers": .string(peers), "http": .string(http),
+            "database_url": .string(databaseURL), "artifacts": .string(artifacts),
+        ]
+    }
+
+    /// The endpoints for a person, and what to do next.
+    var table: String {
+        """
+        Scriptorium is ready.
+          tasks      \(tasks)
+          events     \(events)
+          workers    \(workers)
+          peers      \(peers)
+          http       http://\(http)/metrics
+          database   \(databaseURL)
+          artifacts  \(artifacts)
+        Next: scriptorium model import DIR --name NAME; scriptorium submit generate --model NAME --prompt "In the" --wait
+        """
+    }
+}
