@@ -59,7 +59,8 @@ extension BrokerCore {
     }
 
     private mutating func follow(_ event: TaskEvent, _ number: Int) {
-        watchers[number]?.attempt = max(watchers[number]?.attempt ?? 0, event.attempt)
+        let seen = watchers[number]?.attempt ?? 0
+        watchers[number]?.attempt = max(seen, event.attempt)
         switch event.body {
         case .started, .token, .sample, .progress, .checkpoint: watchers[number]?.state = .running
         case .retrying, .queued: watchers[number]?.state = .queued

@@ -57,7 +57,7 @@ extension BrokerCore {
         case .cancel(_, let ids): return (works, .cancel(ids))
         case .retry(_, let ids): return (works, .retry(ids))
         case .read(let read):
-            return (works, .get(works.flatMap { if case .read(let read) = $0 { read.ids } else { [] } }, results: read.results))
+            return (works, .get(works.flatMap { work -> [TaskID] in if case .read(let read) = work { read.ids } else { [] } }, results: read.results))
         case .outlines(let ids): return (works, .states(ids))
         case .progress: return (works, .progress(works.compactMap { if case .progress(let update) = $0 { update } else { nil } }))
         case .steps: return (works, .trainingSteps(works.compactMap { if case .steps(let update) = $0 { update } else { nil } }))

@@ -1,4 +1,4 @@
-package import TaskProtocol
+internal import TaskProtocol
 
 /// Where ids, leases and seeds come from: the system's randomness, or a seed in simulation.
 package struct IdentitySource: RandomNumberGenerator, Sendable {

@@ -1,4 +1,4 @@
-package import TaskProtocol
+internal import TaskProtocol
 
 /// A committed lease of a worker joined here. The store's row decides what it is worth; this is what the broker remembers of it.
 struct Lease: Sendable {

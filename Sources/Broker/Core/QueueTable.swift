@@ -1,4 +1,4 @@
-package import TaskProtocol
+internal import TaskProtocol
 
 /// What the broker knows of one queue's line.
 struct QueueLine: Sendable {

@@ -1,5 +1,5 @@
-internal import Collections
-package import TaskProtocol
+internal import DequeModule
+internal import TaskProtocol
 
 /// Kinds of work for the store; each lane has one transaction under way at a time, and works of one lane keep their order.
 package enum StoreLane: Int, Sendable, CaseIterable {

@@ -1,5 +1,5 @@
 internal import Encodings
-package import TaskProtocol
+internal import TaskProtocol
 
 /// A request as its answer needs it: where it goes, under which id, in which encoding.
 struct RequestReference: Sendable {

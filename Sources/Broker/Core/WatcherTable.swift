@@ -1,5 +1,5 @@
-internal import Collections
-package import TaskProtocol
+internal import HeapModule
+internal import TaskProtocol
 
 /// A `wait` or a `watch` of a client.
 struct Watcher: Sendable {
