@@ -75,7 +75,7 @@ enum UTF8Scanner {
     }
 
     /// The offset of the first byte that is not well-formed UTF-8, or nil.
-    package static func firstInvalid(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
+    static func firstInvalid(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
         guard let base = bytes.baseAddress else { return nil }
         var index = 0
         while index < bytes.count {
@@ -96,3 +96,6 @@ enum UTF8Scanner {
         return nil
     }
 }
+
+/// Whether bytes are well-formed UTF-8.
+package func isUTF8(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool { UTF8Scanner.firstInvalid(bytes) == nil }
