@@ -1,5 +1,6 @@
 import Encodings
 import LanguageModels
+import Tokenizers
 
 /// How finished texts become samples, and requests end.
 extension BatchScheduler {
@@ -85,5 +86,6 @@ extension BatchScheduler {
         if let sequence = sample.sequence { session.release(sequence) }
         sample.sequence = nil
         reservedPages -= sample.reservedPages
+        sample.reservedPages = 0
     }
 }

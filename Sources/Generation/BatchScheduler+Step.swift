@@ -1,3 +1,4 @@
+import Kernels
 import LanguageModels
 
 /// The parts of a step, in the order in which it runs them.
@@ -68,11 +69,9 @@ extension BatchScheduler {
                 try session.append(CollectionOfOne(sample.nextInput), to: sequence, logits: .last)
                 rows.append(sample)
             } catch {
-                fail(sample.job, .model(error))
+                refused.append((sample.job, error))
             }
         }
-        guard running.contains(where: { $0.job.isEnded }) else { return }
-        running.removeAll { $0.job.isEnded }
     }
 
     /// Rows of prompts that are not prefilled yet, the oldest first.
@@ -88,7 +87,7 @@ extension BatchScheduler {
                 do {
                     try session.append(sample.prompt.tokens[done..<(done + count)], to: prefix, logits: .none)
                 } catch {
-                    fail(sample.job, .model(error))
+                    refused.append((sample.job, error))
                     continue
                 }
             }

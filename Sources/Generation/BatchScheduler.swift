@@ -46,6 +46,9 @@ package final class BatchScheduler {
     var running: [RunningSample] = []
     var reservedPages = 0
     var outbox: [GenerationEvent] = []
+    /// Requests that the session refused while a step was gathered: they end when it has run, since its rows still
+    /// point at their pages.
+    var refused: [(Job, ModelError)] = []
     /// The samples of this step's rows of logits, and what was chosen for them.
     var rows: [RunningSample] = []
     var choices: [Sampler.Choice] = []
@@ -93,7 +96,8 @@ package final class BatchScheduler {
         }
         let needed = 2 * InferenceSession.pageCount(positions: maximumLength)
         guard needed <= pageLimit else {
-            throw .tooLarge(neededBytes: needed * session.pageByteCount, allowedBytes: pageLimit * session.pageByteCount)
+            let pageBytes = InferenceSession.pageByteCount(model.description)
+            throw .tooLarge(neededBytes: needed * pageBytes, allowedBytes: pageLimit * pageBytes)
         }
         let id = RequestID(value: nextID)
         nextID += 1
@@ -122,6 +126,8 @@ package final class BatchScheduler {
             gatherDecodes()
             let prefilled = gatherPrefill()
             session.run()
+            for (job, error) in refused { fail(job, .model(error)) }
+            refused.removeAll()
             for prompt in prefilled { startDecoding(prompt) }
             chooseTokens()
             takeTokens()

@@ -80,7 +80,7 @@ final class RunningSample {
     var logprobSum = 0.0
     var logprobs: [TokenLogprob] = []
     /// Pages set aside for it.
-    let reservedPages: Int
+    var reservedPages: Int
 
     init(job: Job, prompt: PromptState, k: Int) {
         self.job = job

@@ -1,11 +1,9 @@
 import CKernels
+import Kernels
 package import LanguageModels
 
 /// Chooses one token from one row of logits.
 package enum Sampler {
-    /// Philox purpose of a text's draws (reproducibility, point 8); the low four bits of the fourth counter word.
-    static let purpose: UInt32 = 1
-
     /// What became of a row.
     struct Choice {
         var token: Int32 = -1
@@ -43,7 +41,7 @@ package enum Sampler {
         guard plan.doSample else { return candidates.best() }
         guard candidates.weigh(plan, temperature: plan.temperature(history.generatedCount)) else { return nil }
         let key = ck_race_key(
-            seed: plan.seed, position: UInt32(history.tokens.count), sample: place.sample, purpose_and_draw: purpose | place.draw << 4)
+            seed: plan.seed, position: UInt32(history.tokens.count), sample: place.sample, purpose_and_draw: Philox.word(.sampling, draw: place.draw))
         let token = candidates.race(key)
         return token < 0 ? nil : token
     }

@@ -48,8 +48,10 @@ package final class InferenceSession {
         sequences = SequenceTable(capacity: maximumSequences, contextLength: model.description.contextLength, pool: pages)
     }
 
-    /// Bytes of a page of 64 positions.
-    package var pageByteCount: Int { pages.pageByteCount }
+    /// Bytes of a page of 64 positions of such a model.
+    package static func pageByteCount(_ description: ModelDescription) -> Int {
+        ck_page_floats(description.heads, description.headWidth) * description.layers * MemoryLayout<Float>.stride
+    }
     /// Pages in use.
     package var usedPages: Int { pages.usedCount }
     /// Pages that hold this many positions.

@@ -30,7 +30,7 @@ package final class LanguageModel: Sendable {
         let description = try Architectures.describe(config: directory.config, generation: directory.generationConfig)
         let source = DirectoryWeights(tensors: directory.tensors)
         try source.check(description.tensors.all)
-        let digest = try checkpointSHA256 ?? description.checkpointDigest(directory.tensors)
+        let digest = if let checkpointSHA256 { checkpointSHA256 } else { try description.checkpointDigest(directory.tensors) }
         for name in directory.tensors.names { directory.tensors.releasePages(of: name) }
         return try LanguageModel(description, from: source, digest: digest, pool: pool, progress: progress)
     }

@@ -1,3 +1,4 @@
+import CKernels
 import Kernels
 
 /// A LayerNorm's gain and bias.
@@ -46,9 +47,7 @@ struct WeightLoader<Source: WeightSource> {
     /// The head: [V, C] as an embedding is stored.
     func head(_ specification: TensorSpecification) throws(ModelError) -> PackedMatrix {
         let weights = try vector(specification)
-        let matrix = PackedMatrix(inputs: specification.shape[1], outputs: specification.shape[0])
-        matrix.pack(weights.pointer, layout: .outputMajor, pool: pool)
-        return matrix
+        return try pack(weights, inputs: specification.shape[1], outputs: specification.shape[0], layout: .outputMajor)
     }
 
     /// Tensors apart in the file are joined along their outputs, which Linear's order keeps contiguous.
@@ -59,9 +58,18 @@ struct WeightLoader<Source: WeightSource> {
             try source.read(weight, into: joined.pointer + offset)
             offset += weight.shape.reduce(1, *)
         }
-        let matrix = PackedMatrix(inputs: layout.inputs, outputs: layout.outputs)
-        matrix.pack(joined.pointer, layout: layout.layout, pool: pool)
+        let matrix = try pack(joined, inputs: layout.inputs, outputs: layout.outputs, layout: layout.layout)
         return ProjectionWeights(matrix: matrix, bias: try bias(layout))
+    }
+
+    private func pack(_ weights: FloatBuffer, inputs: Int, outputs: Int, layout: PackedMatrix.Layout) throws(ModelError) -> PackedMatrix {
+        do {
+            let matrix = try PackedMatrix(inputs: inputs, outputs: outputs, instructionSet: pool.instructionSet)
+            matrix.pack(weights.pointer, layout: layout, pool: pool)
+            return matrix
+        } catch {
+            throw .outOfMemory(byteCount: ck_panel_floats(inputs, outputs) * MemoryLayout<Float>.stride)
+        }
     }
 
     private func bias(_ layout: ProjectionLayout) throws(ModelError) -> FloatBuffer? {
