@@ -6,7 +6,7 @@ package import TaskProtocol
 
 /// A running broker: one reactor thread with all sockets, a few threads that wait for the store.
 ///
-///     let broker = BrokerService(options: options, store: .postgreSQL(url), logger: logger)
+///     let broker = BrokerService(options: options, store: PostgreSQLGateway(url: url), logger: logger)
 ///     let endpoints = try broker.start()
 ///     …
 ///     broker.drain()        // SIGTERM: commits what is under way, then ends
@@ -15,13 +15,13 @@ package final class BrokerService: Sendable {
     /// This process start.
     package let id: BrokerID
     private let options: BrokerOptions
-    private let store: StoreAccess
+    private let store: any StoreGateway
     private let logger: Logger
     private let inbox: ReactorInbox
     private let thread: Mutex<ServiceThread?>
 
     /// - Parameter id: a new one each start.
-    package init(options: BrokerOptions, store: StoreAccess, logger: Logger, id: BrokerID = UUIDValue.random()) throws(MessagingError) {
+    package init(options: BrokerOptions, store: any StoreGateway, logger: Logger, id: BrokerID = UUIDValue.random()) throws(MessagingError) {
         self.id = id
         self.options = options
         self.store = store
@@ -60,18 +60,18 @@ package final class BrokerService: Sendable {
     package var snapshot: BrokerSnapshot { inbox.snapshot }
 
     private static func run(
-        _ context: ZMQContext, _ options: BrokerOptions, _ access: StoreAccess, _ logger: Logger, _ inbox: ReactorInbox, _ id: BrokerID
+        _ context: ZMQContext, _ options: BrokerOptions, _ store: any StoreGateway, _ logger: Logger, _ inbox: ReactorInbox, _ id: BrokerID
     ) {
         defer { inbox.enter(.ended) }
         do throws(MessagingError) {
             let core = BrokerCore(id: id, version: options.version, settings: options.settings)
-            var reactor = try Reactor(context, options, core, inbox, logger)
+            var reactor = try Reactor(context, options, core, store, inbox, logger)
             guard case .bound(let endpoints) = inbox.phase else { return }
-            let store = try StoreThreads(access, answered: { inbox.add($0) }, notified: { inbox.notify() })
-            defer { store.stop() }
+            store.open(notified: { inbox.notify() })
+            defer { store.close() }
             let registration = BrokerRegistration(
                 id: id, host: options.host, pid: Int(getpid()), version: options.version, endpoints: endpoints.named, publicKey: nil)
-            try reactor.run(registration, store, drainMilliseconds: Int64(options.drainSeconds * 1_000))
+            try reactor.run(registration, drainMilliseconds: Int64(options.drainSeconds * 1_000))
         } catch {
             logger.error("the broker's sockets failed", metadata: ["error": "\(error)"])
             inbox.enter(.failed(error))

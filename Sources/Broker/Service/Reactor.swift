@@ -13,6 +13,7 @@ struct Reactor: ~Copyable {
     private let places: (tasks: Int, events: Int, workers: Int, peers: Int, wakeup: Int)
 
     private let inbox: ReactorInbox
+    private let store: any StoreGateway
     private let logger: Logger
     private var core: BrokerCore
     private var clientQueues = PeerQueues()
@@ -29,8 +30,11 @@ struct Reactor: ~Copyable {
     private static let messagesPerTurn = 256
 
     /// Binds all sockets, on the calling thread.
-    init(_ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ inbox: ReactorInbox, _ logger: Logger) throws(MessagingError) {
+    init(
+        _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ inbox: ReactorInbox, _ logger: Logger
+    ) throws(MessagingError) {
         self.core = core
+        self.store = store
         self.inbox = inbox
         self.logger = logger
         var strangers = SocketOptions()
@@ -53,18 +57,18 @@ struct Reactor: ~Copyable {
     }
 
     /// Runs until it is stopped, or drained.
-    mutating func run(_ registration: BrokerRegistration, _ store: StoreThreads, drainMilliseconds: Int64) throws(MessagingError) {
-        handle(.start(registration), store)
+    mutating func run(_ registration: BrokerRegistration, drainMilliseconds: Int64) throws(MessagingError) {
+        handle(.start(registration))
         while !inbox.isStopped && !isOver(drainMilliseconds) {
             let pause = max(0, min(core.nextTick - now(), clientQueues.isEmpty && workerQueues.isEmpty ? 100 : 10))
             try poller.wait(milliseconds: Int(pause))
-            if poller.isReadable(places.wakeup) { takeInbox(store) }
-            if poller.isReadable(places.workers) { try readWorkers(store) }
-            if poller.isReadable(places.tasks) { try readClients(store) }
-            if poller.isReadable(places.events) { try readSubscriptions(store) }
+            if poller.isReadable(places.wakeup) { takeInbox() }
+            if poller.isReadable(places.workers) { try readWorkers() }
+            if poller.isReadable(places.tasks) { try readClients() }
+            if poller.isReadable(places.events) { try readSubscriptions() }
             if poller.isReadable(places.peers) { while try peers.receive(maximumFrames: 1, maximumBytes: 4_096) != nil {} }
-            handle(.tick, store)
-            flush(store)
+            handle(.tick)
+            flush()
             publishSnapshot()
         }
         inbox.publish(finalSnapshot())
@@ -78,30 +82,30 @@ struct Reactor: ~Copyable {
 
     // MARK: In
 
-    private mutating func takeInbox(_ store: StoreThreads) {
+    private mutating func takeInbox() {
         inbox.wakeup.drain()
         let items = inbox.take()
         for answer in items.answers {
             database[answer.kind, default: DatabaseTime()].count += 1
             database[answer.kind, default: DatabaseTime()].seconds += answer.seconds
-            handle(.storeReply(ticket: answer.ticket, answer.reply), store)
+            handle(.storeReply(ticket: answer.ticket, answer.reply))
         }
-        if items.isNotified { handle(.notified, store) }
+        if items.isNotified { handle(.notified) }
         if items.isDraining {
             drainingSince = drainingSince ?? now()
-            handle(.drain, store)
+            handle(.drain)
         }
     }
 
-    private mutating func readClients(_ store: StoreThreads) throws(MessagingError) {
+    private mutating func readClients() throws(MessagingError) {
         for _ in 0..<Self.messagesPerTurn {
             guard let message = try tasks.receive(maximumFrames: 12, maximumBytes: 64 << 20) else { return }
-            handle(.clientMessage(message.frames), store)
+            handle(.clientMessage(message.frames))
         }
     }
 
     /// Messages of workers come in one frame or, where they are long, in several.
-    private mutating func readWorkers(_ store: StoreThreads) throws(MessagingError) {
+    private mutating func readWorkers() throws(MessagingError) {
         for _ in 0..<Self.messagesPerTurn {
             guard let message = try workers.receive(maximumFrames: 32, maximumBytes: 256 << 20) else { return }
             guard let address = message.frames.first, message.frames.count > 1, !message.isTruncated else {
@@ -110,39 +114,46 @@ struct Reactor: ~Copyable {
             }
             let bytes = message.frames.count == 2 ? message.frames[1] : Array(message.frames.dropFirst().joined())
             do throws(WorkerProtocolError) {
-                handle(.workerMessage(from: address, try WorkerMessage.decode(bytes)), store)
+                handle(.workerMessage(from: address, try WorkerMessage.decode(bytes)))
             } catch {
                 malformed += 1
             }
         }
     }
 
-    private mutating func readSubscriptions(_ store: StoreThreads) throws(MessagingError) {
+    private mutating func readSubscriptions() throws(MessagingError) {
         for _ in 0..<Self.messagesPerTurn {
             guard let message = try events.receive(maximumFrames: 1, maximumBytes: 4_096) else { return }
             guard let frame = message.frames.first, let kind = frame.first, kind <= 1 else { continue }
-            handle(.subscription(prefix: Array(frame.dropFirst()), isAdded: kind == 1), store)
+            handle(.subscription(prefix: Array(frame.dropFirst()), isAdded: kind == 1))
         }
     }
 
     // MARK: Out
 
-    private mutating func handle(_ event: BrokerEvent, _ store: StoreThreads) {
+    private mutating func handle(_ event: BrokerEvent) {
         var actions: [BrokerAction] = []
         core.handle(event, now: now(), into: &actions)
-        for action in actions { perform(action, store) }
+        for action in actions { perform(action) }
     }
 
-    private mutating func perform(_ action: BrokerAction, _ store: StoreThreads) {
+    private mutating func perform(_ action: BrokerAction) {
         switch action {
         case .reply(let address, let payload, let isDroppable):
             let entry = PeerQueues.Entry(frames: address.envelope + [payload], isDroppable: isDroppable)
-            if !offer(entry, address.client) { handle(.clientLost(address.client), store) }
+            if !offer(entry, address.client) { handle(.clientLost(address.client)) }
         case .tell(let address, let message): tell(address, message)
         case .publish(let topic, let payload): _ = try? events.send([topic, payload])
-        case .store(let ticket, let lane, let request): store.perform(ticket, lane, request)
+        case .store(let ticket, let lane, let request): ask(ticket, lane, request)
         case .note(let note): logger.log(note)
         case .drained: isDrained = true
+        }
+    }
+
+    private func ask(_ ticket: Int, _ lane: StoreLane, _ request: StoreRequest) {
+        let (inbox, kind, asked) = (inbox, request.name, ContinuousClock.now)
+        store.perform(request, lane: lane) { reply in
+            inbox.add(ReactorInbox.Answer(ticket: ticket, reply: reply, kind: kind, seconds: (ContinuousClock.now - asked) / .seconds(1)))
         }
     }
 
@@ -164,12 +175,12 @@ struct Reactor: ~Copyable {
         _ = workerQueues.add(entry, for: address, now: now())
     }
 
-    private mutating func flush(_ store: StoreThreads) {
+    private mutating func flush() {
         let time = now()
         guard time - lastFlush >= 10, !(clientQueues.isEmpty && workerQueues.isEmpty) else { return }
         lastFlush = time
         let lost = Self.flush(&clientQueues, tasks, time) { $0 == .sent }
-        for client in lost { handle(.clientLost(client), store) }
+        for client in lost { handle(.clientLost(client)) }
         _ = Self.flush(&workerQueues, workers, time) { $0 != .wouldBlock }
     }
 

@@ -1,10 +1,19 @@
 internal import Messaging
 internal import Synchronization
+internal import TaskProtocol
 
 /// What other threads hand to the reactor, and what they may read of it.
 final class ReactorInbox: Sendable {
+    /// The store's answer on its way back.
+    struct Answer: Sendable {
+        let ticket: Int
+        let reply: StoreReply
+        let kind: String
+        let seconds: Double
+    }
+
     struct Items: Sendable {
-        var answers: [StoreThreads.Answer] = []
+        var answers: [Answer] = []
         var isNotified = false
         var isDraining = false
     }
@@ -29,7 +38,7 @@ final class ReactorInbox: Sendable {
         phaseAndShot = Mutex((.starting, snapshot))
     }
 
-    func add(_ answer: StoreThreads.Answer) {
+    func add(_ answer: Answer) {
         items.withLock { $0.answers.append(answer) }
         wakeup.signal()
     }
