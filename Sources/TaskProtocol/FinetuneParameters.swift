@@ -44,7 +44,7 @@ package struct FinetuneParameters: Sendable, Equatable {
     package var header: Bool?
     /// Nil: the context's length.
     package var blockSize: Int?
-    /// Nil: the base model's.
+    /// Nil: the base model's. (From scratch decoding sets `train` with 1000 and 2.)
     package var tokenizer: Tokenizer?
     package var numSteps = 5000
     package var batchSize = 1
