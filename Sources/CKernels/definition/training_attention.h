@@ -1,0 +1,48 @@
+// Causal attention's backward pass: the definition of ../include/training_attention.h.
+
+static void plain_attention_backward(const ck_training_attention_backward_args *a, size_t sequence, size_t head, float *scratch) {
+    const ck_training_attention_args *f = &a->forward;
+    size_t d = f->head_width, length = f->length, first = sequence * length;
+    const float *q = f->queries + first * f->stride + head * d, *k = f->keys + first * f->stride + head * d;
+    const float *v = f->values + first * f->stride + head * d;
+    const float *o = f->out + first * f->out_stride + head * d, *dout = a->dout + first * a->dout_stride + head * d;
+    const float *statistics = f->statistics + (sequence * f->heads + head) * length * 2;
+    ck_attention_shape shape = {f->heads, d, f->scale, f->window};
+    float *p = scratch, *ds = scratch + length * length;
+
+    for (size_t i = 0; i < length; i++) {
+        float inner = 0.0f;
+        for (size_t c = 0; c < d; c++) inner = CK_FMA(dout[i * a->dout_stride + c], o[i * f->out_stride + c], inner);
+        for (size_t j = ck_first_visible(&shape, i); j <= i; j++) {
+            float score = 0.0f, product = 0.0f;
+            for (size_t c = 0; c < d; c++) score = CK_FMA(q[i * f->stride + c], k[j * f->stride + c], score);
+            for (size_t c = 0; c < d; c++) product = CK_FMA(dout[i * a->dout_stride + c], v[j * f->stride + c], product);
+            float probability = ck_scalar_exp(score * f->scale - statistics[i * 2]) / statistics[i * 2 + 1];
+            p[i * length + j] = probability;
+            ds[i * length + j] = (probability * (product - inner)) * f->scale;
+        }
+    }
+    float *dq = a->dqueries + first * a->dstride + head * d, *dk = a->dkeys + first * a->dstride + head * d;
+    float *dv = a->dvalues + first * a->dstride + head * d;
+    for (size_t row = 0; row < length; row++) {
+        for (size_t c = 0; c < d; c++) {
+            float dqSum = 0.0f, dkSum = 0.0f, dvSum = 0.0f;
+            for (size_t block = 0; block < length; block += CK_BLOCK) {
+                float dqChain = 0.0f, dkChain = 0.0f, dvChain = 0.0f;
+                for (size_t at = block; at < ck_minimum_size(block + CK_BLOCK, length); at++) {
+                    if (at <= row && at >= ck_first_visible(&shape, row)) dqChain = CK_FMA(ds[row * length + at], k[at * f->stride + c], dqChain);
+                    if (row <= at && row >= ck_first_visible(&shape, at)) {
+                        dkChain = CK_FMA(ds[at * length + row], q[at * f->stride + c], dkChain);
+                        dvChain = CK_FMA(p[at * length + row], dout[at * a->dout_stride + c], dvChain);
+                    }
+                }
+                dqSum = dqSum + dqChain;
+                dkSum = dkSum + dkChain;
+                dvSum = dvSum + dvChain;
+            }
+            dq[row * a->dstride + c] = dqSum;
+            dk[row * a->dstride + c] = dkSum;
+            dv[row * a->dstride + c] = dvSum;
+        }
+    }
+}

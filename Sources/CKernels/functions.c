@@ -1,0 +1,42 @@
+// Functions of single values, Philox blocks and double precision, for callers outside the kernels.
+#pragma STDC FP_CONTRACT OFF
+
+#include "CKernels.h"
+#include "target.h"
+
+CK_TARGET_BEGIN
+
+#include "definition/functions.h"
+#include "definition/philox.h"
+#include "definition/doubles.h"
+
+float ck_expf(float x) { return ck_scalar_exp(x); }
+float ck_logf(float x) { return ck_scalar_log(x); }
+float ck_log1pf(float x) { return ck_scalar_log1p(x); }
+float ck_tanhf(float x) { return ck_scalar_tanh(x); }
+float ck_erff(float x) { return ck_scalar_erf(x); }
+float ck_apply(int32_t function, float x) { return ck_scalar_apply(function, x); }
+
+void ck_philox(uint64_t seed, const uint32_t counter[4], uint32_t out[4]) { ck_philox_block(seed, counter, out); }
+float ck_uniform(uint32_t x) { return ck_scalar_uniform(x); }
+
+double ck_exp(double x) { return ck_double_exp(x); }
+double ck_log(double x) { return ck_double_log(x); }
+double ck_sin(double x) { return ck_double_sin(x); }
+double ck_cos(double x) { return ck_double_cos(x); }
+
+void ck_normal(uint64_t seed, uint32_t stream, uint32_t purpose, uint64_t first, double deviation, float *out, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint64_t element = first + i;
+        uint32_t counter[4] = {(uint32_t)(element / 2), (uint32_t)(element / 2 >> 32), stream, purpose}, words[4];
+        ck_philox_block(seed, counter, words);
+        uint64_t low = (uint64_t)words[1] << 32 | words[0], high = (uint64_t)words[3] << 32 | words[2];
+        // 52 bits and a half: never 0, never 1.
+        double u = ((double)(low >> 12) + 0.5) * 0x1p-52, angle = CK_TWO_PI * (((double)(high >> 12) + 0.5) * 0x1p-52);
+        double radius = __builtin_sqrt(-2.0 * ck_double_log(u));
+        double value = radius * (element % 2 == 0 ? ck_double_cos(angle) : ck_double_sin(angle));
+        out[i] = (float)(value * deviation);
+    }
+}
+
+CK_TARGET_END

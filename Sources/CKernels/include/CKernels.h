@@ -1,0 +1,21 @@
+// The engine's arithmetic. One header a family; docs/reproducibility.md is the definition the families quote.
+//
+// Every operation exists once in plain C (folder `definition`, the readable specification) and once as a template in
+// vector extensions (folder `simd`) compiled for AVX2, AVX-512 and NEON. All of them give the same bits.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include "ck_attention.h"
+#include "ck_functions.h"
+#include "ck_isa.h"
+#include "ck_linear.h"
+#include "ck_philox.h"
+#include "ck_pool.h"
+#include "ck_rows.h"
+#include "ck_sampling.h"
+#include "ck_table.h"
+#include "training_attention.h"
+#include "training_optimizer.h"
+#include "training_rows.h"
+
+#endif

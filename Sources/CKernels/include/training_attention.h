@@ -1,0 +1,35 @@
+// Causal attention for training: sequences of T rows, contiguous queries, keys and values a head.
+#ifndef TRAINING_ATTENTION_H
+#define TRAINING_ATTENTION_H
+
+#include "ck_attention.h"
+
+/// Row t of sequence b, head h: queries + (b·T + t)·stride + h·d, likewise keys and values (for GPT-2 all three point into
+/// the rows of c_attn: base, base + C, base + 2C, stride 3C). Forward is bit for bit ck_attention over the same rows.
+typedef struct {
+    size_t sequences, length, heads, head_width;
+    float scale;
+    uint32_t window;  // 0: all
+    const float *queries, *keys, *values;
+    size_t stride;
+    float *out;       // [sequences·T] rows of out_stride, head h at h·d
+    size_t out_stride;
+    float *statistics;  // [sequences][heads][T][2]: maximum and sum, kept for the backward pass
+} ck_training_attention_args;
+
+void ck_training_attention(ck_pool *pool, const ck_training_attention_args *args);
+
+/// With P = exp(s − maximum) / sum, D_i = chain over d of dO·O, dP_ij = chain over d of dO_i·V_j:
+/// dS_ij = (P_ij·(dP_ij − D_i))·scale; dQ_i = Σ_j dS_ij K_j, dK_j = Σ_i dS_ij Q_i, dV_j = Σ_i P_ij dO_i, each in blocks of
+/// 256 absolute positions (chain from zero, block sums in order to +0).
+typedef struct {
+    ck_training_attention_args forward;  // as given to the forward pass; out and statistics filled
+    const float *dout;
+    size_t dout_stride;
+    float *dqueries, *dkeys, *dvalues;   // overwritten; rows of dstride
+    size_t dstride;
+} ck_training_attention_backward_args;
+
+void ck_training_attention_backward(ck_pool *pool, const ck_training_attention_backward_args *args);
+
+#endif

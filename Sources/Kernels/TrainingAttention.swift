@@ -1,0 +1,36 @@
+import CKernels
+
+/// Causal attention over whole sequences for training, forward and backward together.
+package struct TrainingAttention {
+    var forward: ck_training_attention_args
+
+    /// Row t of sequence b, head h: `queries + (b·length + t)·stride + h·headWidth`, likewise keys and values (for GPT-2: base,
+    /// base + C, base + 2C of the c_attn rows, stride 3C). `statistics`: `statisticsCount` floats kept for the backward pass.
+    package init(
+        sequences: Int, length: Int, heads: Int, headWidth: Int, scale: Float, window: Int = 0, queries: UnsafePointer<Float>,
+        keys: UnsafePointer<Float>, values: UnsafePointer<Float>, stride: Int, out: UnsafeMutablePointer<Float>, outStride: Int,
+        statistics: UnsafeMutablePointer<Float>
+    ) {
+        forward = ck_training_attention_args(
+            sequences: sequences, length: length, heads: heads, head_width: headWidth, scale: scale, window: UInt32(window), queries: queries,
+            keys: keys, values: values, stride: stride, out: out, out_stride: outStride, statistics: statistics)
+    }
+
+    /// Floats of statistics: maximum and sum of each row of each head.
+    package static func statisticsCount(sequences: Int, length: Int, heads: Int) -> Int { 2 * sequences * length * heads }
+
+    /// Fills `out` and the statistics; the same bits as `Attention.apply` over the same rows.
+    package mutating func run(pool: ThreadPool) {
+        ck_training_attention(pool.handle, &forward)
+    }
+
+    /// Overwrites the gradients of queries, keys and values (rows `dStride` apart) from that of `out`.
+    package func backward(
+        dOut: UnsafePointer<Float>, dOutStride: Int, dQueries: UnsafeMutablePointer<Float>, dKeys: UnsafeMutablePointer<Float>,
+        dValues: UnsafeMutablePointer<Float>, dStride: Int, pool: ThreadPool
+    ) {
+        var arguments = ck_training_attention_backward_args(
+            forward: forward, dout: dOut, dout_stride: dOutStride, dqueries: dQueries, dkeys: dKeys, dvalues: dValues, dstride: dStride)
+        ck_training_attention_backward(pool.handle, &arguments)
+    }
+}
