@@ -1,0 +1,114 @@
+import Encodings
+import Tokenizers
+
+/// Writes a cache file as tokens come, in bounded memory; it appears under its name only when ``finish()`` succeeds.
+struct DatasetWriter: TokenSink, ~Copyable {
+    private let origin: DatasetOrigin
+    private let bytesPerToken: Int
+    private var file: AtomicFile
+    private var gzip: GzipWriter?
+    private var digest = SHA256Digest()
+    private var chunk: [UInt8] = []
+    private var count = 0
+
+    init(path: String, origin: DatasetOrigin, compress: Bool) throws(DatasetError) {
+        self.origin = origin
+        bytesPerToken = TokenStorage.bytesPerToken(vocabularySize: origin.vocabularySize)
+        chunk.reserveCapacity(DatasetFormat.chunkTokens * bytesPerToken)
+        do throws(AtomicFile.Failure) { file = try AtomicFile(path: path) } catch { throw Self.unwritable(error) }
+        gzip = compress ? GzipWriter(level: 1) : nil
+        // Room for the header; count and digest follow when they are known.
+        let head = Self.head(header(digest: String(repeating: "0", count: 64)), compress: compress)
+        do throws(AtomicFile.Failure) { try file.write(head) } catch { throw Self.unwritable(error) }
+    }
+
+    mutating func append(_ ids: UnsafeBufferPointer<Int32>) throws(DatasetError) {
+        for id in ids {
+            if bytesPerToken == 2 {
+                chunk.append(UInt8(truncatingIfNeeded: id))
+                chunk.append(UInt8(truncatingIfNeeded: id >> 8))
+            } else {
+                for shift in stride(from: Int32(0), to: 32, by: 8) { chunk.append(UInt8(truncatingIfNeeded: id >> shift)) }
+            }
+            if chunk.count == DatasetFormat.chunkTokens * bytesPerToken { try writeChunk() }
+        }
+    }
+
+    /// Completes the file.
+    /// - Returns: how many tokens it holds.
+    consuming func finish() throws(DatasetError) -> Int {
+        if !chunk.isEmpty { try writeChunk() }
+        let compress = gzip != nil
+        try put([], isLast: true)
+        let total = count
+        let taken = digest
+        let header = DatasetHeader(
+            origin: origin, bytesPerToken: bytesPerToken, count: total, chunkTokens: DatasetFormat.chunkTokens, digest: hexString(taken.finish()))
+        do throws(AtomicFile.Failure) {
+            try file.overwrite(Self.head(header, compress: compress), at: 0)
+            try file.finish()
+        } catch { throw Self.unwritable(error) }
+        return total
+    }
+
+    private func header(digest: String) -> DatasetHeader {
+        DatasetHeader(origin: origin, bytesPerToken: bytesPerToken, count: count, chunkTokens: DatasetFormat.chunkTokens, digest: digest)
+    }
+
+    /// The header as it stands in the file: stored, never compressed, so that its length does not depend on what it says.
+    private static func head(_ header: DatasetHeader, compress: Bool) -> [UInt8] {
+        compress ? GzipWriter.member(header.bytes, level: 0) : header.bytes
+    }
+
+    private mutating func writeChunk() throws(DatasetError) {
+        digest.update(chunk)
+        count += chunk.count / bytesPerToken
+        try put(DatasetFormat.chunkHead(byteCount: chunk.count), isLast: false)
+        try put(chunk, isLast: false)
+        chunk.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func put(_ bytes: [UInt8], isLast: Bool) throws(DatasetError) {
+        var failure: AtomicFile.Failure?
+        bytes.withUnsafeBytes { buffer in
+            do throws(AtomicFile.Failure) {
+                if gzip == nil {
+                    try file.write(buffer)
+                } else {
+                    try gzip?.compress(buffer, isLast: isLast) { part throws(AtomicFile.Failure) in try file.write(part) }
+                }
+            } catch { failure = error }
+        }
+        if let failure { throw Self.unwritable(failure) }
+    }
+
+    private static func unwritable(_ failure: AtomicFile.Failure) -> DatasetError { .unwritable(file: failure.path, reason: failure.reason) }
+}
+
+extension TokenDataset {
+    /// Writes a cache file: MessagePack, gzipped unless `compress` is false (then ``load(path:)`` maps it, which suits very large ones).
+    ///
+    /// A crash leaves the old file or the new one, never a part.
+    /// - Throws: ``DatasetError/unwritable(file:reason:)``; also for a dataset read from a NumPy cache, whose tokenizer is not known.
+    package func save(to path: String, compress: Bool = true) throws(DatasetError) {
+        guard let vocabularySize, let tokenizerDigest else {
+            throw .unwritable(file: path, reason: "a dataset from a NumPy cache does not say which tokenizer made it; encode the text again")
+        }
+        let origin = DatasetOrigin(vocabularySize: vocabularySize, tokenizerDigest: tokenizerDigest, settings: settings)
+        var writer = try DatasetWriter(path: path, origin: origin, compress: compress)
+        var block = [Int32](repeating: 0, count: 1 << 16)
+        var start = 0
+        while start < count {
+            let length = min(block.count, count - start)
+            var failure: DatasetError?
+            block.withUnsafeMutableBufferPointer { buffer in
+                guard let base = buffer.baseAddress else { return }
+                copyBlock(start: start, length: length, into: base)
+                do throws(DatasetError) { try writer.append(UnsafeBufferPointer(start: base, count: length)) } catch { failure = error }
+            }
+            if let failure { throw failure }
+            start += length
+        }
+        _ = try writer.finish()
+    }
+}

