@@ -17,7 +17,7 @@ package final class PackedMatrix: @unchecked Sendable {
     package let inputs: Int
     package let outputs: Int
     package let instructionSet: InstructionSet
-    let panels: UnsafeMutablePointer<Float>
+    package let panels: UnsafeMutablePointer<Float>
     private let capacity: Int
 
     /// Bytes that the panels occupy.

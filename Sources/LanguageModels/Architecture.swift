@@ -2,7 +2,7 @@ package import Encodings
 
 /// Builds a model's description from its configuration. A new architecture is a file that conforms and a line in
 /// ``Architectures/all``.
-package protocol Architecture {
+package protocol Architecture: Sendable {
     /// What `model_type` says in config.json, and the name in the checkpoint's digest.
     static var name: String { get }
 

@@ -1,5 +1,5 @@
 package import Encodings
-package import Kernels
+import Kernels
 
 /// GPT-2 (Radford et al. 2019): pre-LayerNorm blocks, learned positions, Conv1D weights as [inputs][outputs].
 ///
@@ -95,9 +95,15 @@ package enum GPT2: Architecture {
         let eos: [Int32]
 
         init(config: ConfigReader, generation: JSONObject?, rows: Int) throws(ModelError) {
-            let first = generation.map(ConfigReader.init)
-            bos = try first?.tokenIDs("bos_token_id", rows: rows)?.first ?? config.tokenIDs("bos_token_id", rows: rows)?.first
-            eos = try first?.tokenIDs("eos_token_id", rows: rows) ?? config.tokenIDs("eos_token_id", rows: rows) ?? []
+            var bos: Int32?
+            var eos: [Int32]?
+            for reader in [generation.map(ConfigReader.init), config] {
+                guard let reader else { continue }
+                if bos == nil { bos = try reader.tokenIDs("bos_token_id", rows: rows)?.first }
+                if eos == nil { eos = try reader.tokenIDs("eos_token_id", rows: rows) }
+            }
+            self.bos = bos
+            self.eos = eos ?? []
         }
     }
 }

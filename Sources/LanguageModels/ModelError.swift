@@ -18,6 +18,8 @@ package enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
     case contextExceeded(tokens: Int, context: Int)
     /// More rows, sequences or pages than the session was made for.
     case sessionFull(String)
+    /// The system refused this much memory.
+    case outOfMemory(byteCount: Int)
     /// A logit is not a number at this position.
     case notANumber(position: Int)
 
@@ -33,6 +35,7 @@ package enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
         case .unknownToken(let id, let rows): "the token id \(id) is outside the model's \(rows) rows"
         case .contextExceeded(let tokens, let context): "\(tokens) tokens do not fit into the model's context of \(context)"
         case .sessionFull(let what): "the inference session has no room for more \(what)"
+        case .outOfMemory(let count): "no memory for \(count) bytes of weights: free some, or use a smaller model"
         case .notANumber(let position): "the logits at position \(position) are not numbers: the model's weights are damaged"
         }
     }

@@ -1,0 +1,132 @@
+import CKernels
+import Kernels
+
+/// The forward pass: each line one kernel over all rows of the step.
+///
+/// x = token + position; in every layer x += output(attend(input(norm1(x)))), then x += feedOutput(act(feedInput(norm2(x)))).
+/// In the last layer only rows that want logits go on once keys and values are stored.
+extension InferenceSession {
+    /// Runs the step that was gathered.
+    package func run() {
+        guard rowCount > 0 else { return }
+        embed()
+        var rows = rowCount
+        for index in 0..<plan.layerCount {
+            let layer = plan.layers + index
+            normalise(layer.pointee.norm1, rows: rows)
+            project(layer.pointee.attentionInput, from: workspace.normed, rows: rows, out: workspace.attention)
+            storeKeysAndValues(layer)
+            if index == plan.layerCount - 1 {
+                rows = keepLogitRows()
+                if rows == 0 { return }
+                attend(layer, spans: spansOfLogitRows(layer))
+            } else {
+                attend(layer, spans: spansOfSegments(layer))
+            }
+            project(layer.pointee.attentionOutput, from: workspace.normed, rows: rows, out: workspace.stream, addingToOut: true)
+            normalise(layer.pointee.norm2, rows: rows)
+            project(layer.pointee.feedInput, from: workspace.normed, rows: rows, out: workspace.inner, activation: plan.activation)
+            project(layer.pointee.feedOutput, from: workspace.inner, rows: rows, out: workspace.stream, addingToOut: true)
+        }
+        normalise(plan.finalNorm, rows: rows)
+        project(plan.head, from: workspace.normed, rows: rows, out: workspace.logits)
+    }
+
+    private func embed() {
+        if let embedding = plan.embedding {
+            var args = ck_embedding_args(
+                tokens: embedding, positions: plan.positions, ids: workspace.tokens, places: workspace.places, rows: rowCount, width: plan.width,
+                out: workspace.stream, out_stride: plan.width)
+            ck_embedding(pool.handle, &args)
+            return
+        }
+        let (plan, workspace) = (plan, workspace)
+        pool.run(parts: rowCount) { row in Self.embedTied(plan, workspace, row: row) }
+    }
+
+    /// Reads a token's row from the head's panels (ck_linear.h says how they lie), so that a tied matrix is kept once.
+    private static func embedTied(_ plan: ModelPlan, _ workspace: Workspace, row: Int) {
+        let token = Int(workspace.tokens[row])
+        let first = token / plan.panelColumns * plan.panelColumns
+        let stride = min(plan.panelColumns, (plan.head.outputs - first + 15) / 16 * 16)
+        let column = plan.head.panels + first * plan.width + (token - first)
+        let position = plan.positions + Int(workspace.places[row]) * plan.width
+        let out = workspace.stream + row * plan.width
+        for index in 0..<plan.width { out[index] = column[index * stride] + position[index] }
+    }
+
+    private func normalise(_ norm: NormPlan, rows: Int) {
+        var args = ck_layer_norm_args(
+            x: workspace.stream, rows: rows, width: plan.width, x_stride: plan.width, gain: norm.gain, bias: norm.bias, epsilon: plan.epsilon,
+            out: workspace.normed, out_stride: plan.width, mean: nil, rstd: nil)
+        ck_layer_norm(pool.handle, &args)
+    }
+
+    private func project(
+        _ projection: ProjectionPlan, from x: UnsafeMutablePointer<Float>, rows: Int, out: UnsafeMutablePointer<Float>, activation: Int32 = 0,
+        addingToOut: Bool = false
+    ) {
+        var args = ck_linear_args(
+            x: x, rows: rows, x_stride: projection.inputs, panels: projection.panels, inputs: projection.inputs, outputs: projection.outputs,
+            bias: projection.bias, activation: activation, residual: addingToOut ? UnsafePointer(out) : nil, out: out, out_stride: projection.outputs,
+            accumulate: false)
+        ck_linear(pool.handle, &args)
+    }
+
+    private func storeKeysAndValues(_ layer: UnsafeMutablePointer<LayerPlan>) {
+        let (width, workspace, segments) = (plan.width, workspace, workspace.segments)
+        let pieces = segmentCount
+        pool.run(parts: pieces) { index in
+            let segment = segments[index]
+            let row = workspace.attention + segment.firstRow * 3 * width
+            withUnsafePointer(to: layer.pointee.shape) { shape in
+                ck_store_keys_values(
+                    shape, segment.pages, layer.pointee.pageOffset, UInt32(segment.firstPosition), UInt32(segment.rows), row + width, row + 2 * width,
+                    3 * width)
+            }
+        }
+    }
+
+    private func attend(_ layer: UnsafeMutablePointer<LayerPlan>, spans count: Int) {
+        withUnsafePointer(to: layer.pointee.shape) { ck_attention(pool.handle, $0, workspace.spans, count) }
+    }
+
+    /// Every row of every segment; row r writes where row r of the stream will add it.
+    private func spansOfSegments(_ layer: UnsafeMutablePointer<LayerPlan>) -> Int {
+        for index in 0..<segmentCount {
+            let segment = workspace.segments[index]
+            workspace.spans[index] = span(layer, segment, firstRow: segment.firstRow, rows: segment.rows, outRow: segment.firstRow)
+        }
+        return segmentCount
+    }
+
+    /// The rows that want logits, written close together.
+    private func spansOfLogitRows(_ layer: UnsafeMutablePointer<LayerPlan>) -> Int {
+        var (count, outRow) = (0, 0)
+        for index in 0..<segmentCount where workspace.segments[index].logitRows > 0 {
+            let segment = workspace.segments[index]
+            let skipped = segment.rows - segment.logitRows
+            workspace.spans[count] = span(layer, segment, firstRow: segment.firstRow + skipped, rows: segment.logitRows, outRow: outRow)
+            count += 1
+            outRow += segment.logitRows
+        }
+        return count
+    }
+
+    private func span(_ layer: UnsafeMutablePointer<LayerPlan>, _ segment: Segment, firstRow: Int, rows: Int, outRow: Int) -> ck_attention_span {
+        ck_attention_span(
+            pages: segment.pages, page_offset: layer.pointee.pageOffset, queries: workspace.attention + firstRow * 3 * plan.width,
+            query_stride: 3 * plan.width, out: workspace.normed + outRow * plan.width, out_stride: plan.width, rows: UInt32(rows),
+            first_position: UInt32(segment.firstPosition + firstRow - segment.firstRow), statistics: nil)
+    }
+
+    /// Moves the stream's rows that want logits to its beginning.
+    /// - Returns: how many they are.
+    private func keepLogitRows() -> Int {
+        for index in 0..<logitRowCount {
+            let row = Int(workspace.logitRows[index])
+            if row != index { (workspace.stream + index * plan.width).update(from: workspace.stream + row * plan.width, count: plan.width) }
+        }
+        return logitRowCount
+    }
+}

@@ -1,0 +1,91 @@
+package import Kernels
+package import ModelFiles
+
+/// A loaded causal language model: its description and its weights, packed for one instruction set.
+///
+///     let model = try LanguageModel.load(ModelDirectory.open("/models/gpt2"), pool: pool)
+///     let session = try InferenceSession(model: model, pool: pool)
+///
+/// Weights never change, so any number of sessions may share it. Memory: the packed weights, of which a tied head
+/// serves as the token embedding too; while loading one tensor more.
+package final class LanguageModel: Sendable {
+    package let description: ModelDescription
+    /// The checkpoint's digest (reproducibility, point 13).
+    package let checkpointSHA256: String
+    let embedding: FloatBuffer?
+    let positions: FloatBuffer
+    let layers: [LayerWeights]
+    let finalNorm: NormWeights
+    let head: PackedMatrix
+
+    /// Reads a directory's weights, one tensor at a time.
+    /// - Parameters:
+    ///   - pool: packs them; its instruction set is the one that the model can run on.
+    ///   - checkpointSHA256: the digest where it is known and checked already; nil: it is computed, one more pass over the files.
+    ///   - progress: called with the share that is done, 0 ... 1.
+    /// - Throws: ``ModelError`` naming the key or tensor that is wrong.
+    package static func load(
+        _ directory: ModelDirectory, pool: ThreadPool, checkpointSHA256: String? = nil, progress: ((Double) -> Void)? = nil
+    ) throws(ModelError) -> LanguageModel {
+        let description = try Architectures.describe(config: directory.config, generation: directory.generationConfig)
+        let source = DirectoryWeights(tensors: directory.tensors)
+        try source.check(description.tensors.all)
+        let digest = if let checkpointSHA256 { checkpointSHA256 } else { try description.checkpointDigest(directory.tensors) }
+        for name in directory.tensors.names { directory.tensors.releasePages(of: name) }
+        return try LanguageModel(description, from: source, digest: digest, pool: pool, progress: progress)
+    }
+
+    /// A model of this shape with arbitrary weights, for benchmarks and tests.
+    package static func random(_ description: ModelDescription, seed: UInt64, scale: Float = 0.02, pool: ThreadPool) throws(ModelError) -> LanguageModel {
+        let digest = String(repeating: "0", count: 64)
+        return try LanguageModel(description, from: RandomWeights(seed: seed, scale: scale), digest: digest, pool: pool, progress: nil)
+    }
+
+    private init(
+        _ description: ModelDescription, from source: some WeightSource, digest: String, pool: ThreadPool, progress: ((Double) -> Void)?
+    ) throws(ModelError) {
+        let loader = WeightLoader(source: source, pool: pool)
+        let tensors = description.tensors
+        let steps = Double(description.layers + 2)
+        head = try loader.head(tensors.head ?? tensors.tokenEmbedding)
+        embedding = tensors.head == nil ? nil : try loader.vector(tensors.tokenEmbedding)
+        progress?(1 / steps)
+        positions = try loader.vector(tensors.positionEmbedding)
+        finalNorm = try loader.norm(tensors.finalNorm)
+        var layers: [LayerWeights] = []
+        for layout in tensors.layers {
+            layers.append(try loader.layer(layout))
+            progress?(Double(layers.count + 1) / steps)
+        }
+        self.layers = layers
+        self.description = description
+        checkpointSHA256 = digest
+        progress?(1)
+    }
+
+    /// Bytes that the weights take in memory.
+    package var weightsByteCount: Int {
+        let floats = (embedding?.count ?? 0) + positions.count + finalNorm.floatCount + layers.reduce(0) { $0 + $1.floatCount }
+        return floats * MemoryLayout<Float>.stride + head.byteCount + layers.reduce(0) { $0 + $1.matrixByteCount }
+    }
+
+    /// Fails where a tokenizer has ids beyond the model's rows.
+    /// - Parameter tokenizerCount: one more than the tokenizer's highest id.
+    package func check(tokenizerCount: Int) throws(ModelError) {
+        guard tokenizerCount <= description.vocabularySize else {
+            throw .tokenizerTooLarge(tokens: tokenizerCount, rows: description.vocabularySize)
+        }
+    }
+}
+
+extension ModelDescription {
+    /// The digest of a checkpoint with this description.
+    package func checkpointDigest(_ tensors: TensorCollection) throws(ModelError) -> String {
+        do {
+            return try ModelFiles.checkpointDigest(
+                architecture: architecture, configKeys: digestKeys, bosTokenID: bosID.map { Int($0) }, eosTokenIDs: eosIDs.map { Int($0) }, tensors: tensors)
+        } catch {
+            throw .files(error.description)
+        }
+    }
+}
