@@ -75,6 +75,14 @@ package enum ModelConfig {
         ]
     }
 
+    /// A config to train from scratch, fitted to a tokenizer: its vocabulary and its end-of-text token, which also begins a text.
+    package static func fitted(_ config: JSONObject, vocabularySize: Int, endOfText: Int?) -> JSONObject {
+        var result = config
+        result["vocab_size"] = .integer(Int64(vocabularySize))
+        for key in ["bos_token_id", "eos_token_id"] { result[key] = endOfText.map { .integer(Int64($0)) } ?? .null }
+        return result
+    }
+
     /// Reads a JSON object from a file of at most 16 MB.
     /// - Throws: `ModelFileError` naming the file where it is missing, no JSON, or no object.
     package static func read(_ path: String) throws(ModelFileError) -> JSONObject {

@@ -8,9 +8,9 @@ package enum ModelExport {
     ) throws(ModelFileError) {
         try SafetensorsWriter.write(tensors, to: folder + "/model.safetensors")
         if let generationConfig {
-            try AtomicFile.write(ConfigText.bytes(generationConfig), to: folder + "/generation_config.json")
+            try DurableFile.write(ConfigText.bytes(generationConfig), to: folder + "/generation_config.json")
         }
-        try AtomicFile.write(ConfigText.bytes(config), to: folder + "/config.json")
+        try DurableFile.write(ConfigText.bytes(config), to: folder + "/config.json")
     }
 }
 
@@ -24,7 +24,7 @@ extension ModelDirectory {
     ///
     /// The tensors keep their types, so the copy has the same checkpoint digest.
     package func export(to target: String) throws(ModelFileError) {
-        try AtomicFile.writeDirectory(target) { (folder: String) throws(ModelFileError) in try writeCopy(into: folder) }
+        try DurableFile.writeDirectory(target) { (folder: String) throws(ModelFileError) in try writeCopy(into: folder) }
     }
 
     private func writeCopy(into folder: String) throws(ModelFileError) {
@@ -39,7 +39,7 @@ extension ModelDirectory {
             try ModelExport.writeFiles(config: config, generationConfig: generationConfig, tensors: list, into: folder)
         }
         for name in ModelDirectory.companions where exists(path + "/" + name) {
-            try AtomicFile.write(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + name)
+            try DurableFile.write(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + name)
         }
     }
 }

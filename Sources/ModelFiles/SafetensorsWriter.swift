@@ -36,7 +36,7 @@ package enum SafetensorsWriter {
     package static func write(_ tensors: [Tensor], metadata: [String: String] = torchMetadata, to path: String) throws(ModelFileError) {
         let sorted = tensors.sorted { TensorNames.precedes($0.info.name, $1.info.name) }
         let header = try header(sorted, metadata: metadata, path: path)
-        try AtomicFile.write(path) { (write: (UnsafeRawBufferPointer) throws(ModelFileError) -> Void) throws(ModelFileError) in
+        try DurableFile.write(path) { (write: (UnsafeRawBufferPointer) throws(ModelFileError) -> Void) throws(ModelFileError) in
             var failure: ModelFileError?
             header.withUnsafeBytes { buffer in
                 do throws(ModelFileError) { try write(buffer) } catch { failure = error }

@@ -22,7 +22,8 @@ package final class TensorCollection: Sendable {
     ///   - paths: the files, all of whose tensors are taken.
     ///   - tied: whether the output matrix is the token embedding, so that a stored copy of it is dropped.
     ///   - required: stored names that must be in a certain file (a shard index), by file path.
-    init(paths: [String], tied: Bool, required: [String: [String]] = [:]) throws(ModelFileError) {
+    ///   - plain: whether names stay as stored and nothing is dropped.
+    init(paths: [String], tied: Bool, required: [String: [String]] = [:], plain: Bool = false) throws(ModelFileError) {
         var places: [String: Place] = [:]
         for path in paths {
             let file = try SafetensorsFile(path: path)
@@ -31,8 +32,8 @@ package final class TensorCollection: Sendable {
                 throw ModelFileError(.malformed, path: path, tensor: name, "is not in this file, though the index says so")
             }
             for entry in file.entries {
-                let name = TensorNames.exported(entry.name)
-                if TensorNames.isBuffer(name) || TensorNames.isTiedCopy(name, tied: tied) { continue }
+                let name = plain ? entry.name : TensorNames.exported(entry.name)
+                if !plain && (TensorNames.isBuffer(name) || TensorNames.isTiedCopy(name, tied: tied)) { continue }
                 guard places[name] == nil else { throw ModelFileError(.malformed, path: path, tensor: name, "occurs twice") }
                 let info = TensorInfo(name: name, dtype: entry.dtype, shape: entry.shape, byteCount: entry.range.count)
                 places[name] = Place(info: info, file: file.file, range: entry.range)
@@ -40,6 +41,11 @@ package final class TensorCollection: Sendable {
         }
         self.places = places
         names = places.keys.sorted(by: TensorNames.precedes)
+    }
+
+    /// Opens one safetensors file that is no model: every tensor under the name it has there.
+    package static func plain(path: String) throws(ModelFileError) -> TensorCollection {
+        try TensorCollection(paths: [path], tied: false, plain: true)
     }
 
     /// What is known of a tensor, or nil where there is none of that name.

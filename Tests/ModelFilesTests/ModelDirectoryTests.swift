@@ -40,7 +40,7 @@ struct ModelDirectoryTests {
             for name in copy.tensors.names { #expect(try copy.tensors.float32(name) == original.tensors.float32(name)) }
             #expect(try digest(copy) == digest(original))
         }
-        #expect(AtomicFile.entries(temporary.path + "/deep/er") == ["copy"])
+        #expect(DurableFile.entries(temporary.path + "/deep/er") == ["copy"])
     }
 
     @Test("prefix, masks, a tied copy and shards change no digest; a bit does")
@@ -98,8 +98,8 @@ struct ModelDirectoryTests {
             map[tensor.info.name] = .string(index < half ? "model-00001-of-00002.safetensors" : "model-00002-of-00002.safetensors")
         }
         let index: JSONObject = ["metadata": .object(["total_size": .integer(1)]), "weight_map": .object(map)]
-        try AtomicFile.write(JSONValue.object(index).serialised, to: folder + "/model.safetensors.index.json")
-        try AtomicFile.write(JSONValue.object(config).serialised, to: folder + "/config.json")
+        try DurableFile.write(JSONValue.object(index).serialised, to: folder + "/model.safetensors.index.json")
+        try DurableFile.write(JSONValue.object(config).serialised, to: folder + "/config.json")
     }
 
     @Test(
@@ -121,7 +121,7 @@ struct ModelDirectoryTests {
     func refusals() throws {
         func reason(_ files: [String]) throws -> ModelFileError? {
             let folder = temporary.path + "/refused"
-            AtomicFile.removeTree(folder)
+            DurableFile.removeTree(folder)
             mkdir(folder, 0o755)
             for file in files { try SafetensorsBytes.save(Array("{}".utf8), folder + "/" + file) }
             do {
@@ -167,6 +167,6 @@ struct ModelDirectoryTests {
             #expect(throws: ModelFileError.self) { try SafetensorsWriter.write([("a", [2], data)], to: path) }
             #expect(throws: ModelFileError.self) { try SafetensorsWriter.write([("a", [3], data), ("a", [3], data)], to: path) }
         }
-        #expect(AtomicFile.entries(temporary.path) == [])
+        #expect(DurableFile.entries(temporary.path) == [])
     }
 }

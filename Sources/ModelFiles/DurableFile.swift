@@ -1,7 +1,7 @@
 import Glibc
 
 /// Writes files and folders so that a reader, or a crash at any moment, sees the old whole or the new whole, never a part.
-package enum AtomicFile {
+package enum DurableFile {
     /// Writes `path` through a temporary neighbour: write, fsync, rename, fsync of the folder.
     /// - Parameter body: writes the content by calling its argument as often as it likes.
     package static func write(

@@ -1,0 +1,114 @@
+import CKernels
+import LanguageModels
+
+/// What a layer's forward pass leaves for its backward pass. R rows, C wide, F inner, H heads.
+struct LayerActivations {
+    /// [R][C]: the residual stream that enters the layer.
+    var input: UnsafeMutablePointer<Float>
+    /// [R][C], and mean and 1/σ of each row.
+    var norm1: UnsafeMutablePointer<Float>
+    var mean1: UnsafeMutablePointer<Float>
+    var rstd1: UnsafeMutablePointer<Float>
+    /// [R][3C]: query, key, value.
+    var qkv: UnsafeMutablePointer<Float>
+    /// [R][C], and [sequences][H][T][2]: maximum and sum of each softmax.
+    var attended: UnsafeMutablePointer<Float>
+    var statistics: UnsafeMutablePointer<Float>
+    /// [R][C]: the stream between attention and feed-forward.
+    var middle: UnsafeMutablePointer<Float>
+    var norm2: UnsafeMutablePointer<Float>
+    var mean2: UnsafeMutablePointer<Float>
+    var rstd2: UnsafeMutablePointer<Float>
+    /// [R][F]: before and after the activation function.
+    var feed: UnsafeMutablePointer<Float>
+    var activated: UnsafeMutablePointer<Float>
+}
+
+/// All memory of a pass over a micro-batch, planned once and cut from one block, so that a step allocates nothing.
+///
+/// With gradient checkpointing the layers share one set of activations but for their inputs.
+final class ActivationMemory {
+    /// Rows of logits that exist at once: one block of the reproducible sums.
+    static let headRows = 256
+    /// Rows of the head's gradient that are made at once, so that the transposed piece stays in the cache.
+    static let headSlice = 4096
+
+    let layers: [LayerActivations]
+    /// [R][C]: what leaves the last layer, and its norm.
+    let final: UnsafeMutablePointer<Float>
+    let finalNorm: UnsafeMutablePointer<Float>
+    let finalMean: UnsafeMutablePointer<Float>
+    let finalRstd: UnsafeMutablePointer<Float>
+    /// [R][C]: the gradient of the residual stream, and two of its branches.
+    let dStream: UnsafeMutablePointer<Float>
+    let dBranch: UnsafeMutablePointer<Float>
+    let dDropped: UnsafeMutablePointer<Float>
+    let dQKV: UnsafeMutablePointer<Float>
+    let dFeed: UnsafeMutablePointer<Float>
+    let logits: UnsafeMutablePointer<Float>
+    let losses: UnsafeMutablePointer<Float>
+    let headPanels: UnsafeMutablePointer<Float>
+    let headTransposedPanels: UnsafeMutablePointer<Float>
+    /// [2C]: where the parameter gradients of a frozen norm go.
+    let discarded: UnsafeMutablePointer<Float>
+    let products: Products
+    private let memory: FloatMemory
+
+    init(_ description: ModelDescription, sequences: Int, length: Int, options: TrainingOptions, pool: OpaquePointer) throws(TrainingError) {
+        // The first round only adds up sizes (nothing is written to the tiny block); the second cuts the real one.
+        let counting = try FloatMemory(count: 16)
+        let size = ActivationMemory.cut(description, sequences: sequences, length: length, options: options, from: counting.base).size
+        memory = try FloatMemory(count: size)
+        let parts = ActivationMemory.cut(description, sequences: sequences, length: length, options: options, from: memory.base)
+        layers = parts.layers
+        (final, finalNorm, finalMean, finalRstd) = (parts.single[0], parts.single[1], parts.single[2], parts.single[3])
+        (dStream, dBranch, dDropped, dQKV, dFeed) = (parts.single[4], parts.single[5], parts.single[6], parts.single[7], parts.single[8])
+        (logits, losses, headPanels, headTransposedPanels) = (parts.single[9], parts.single[10], parts.single[11], parts.single[12])
+        products = Products(pool: pool, panels: parts.single[13], rowPanels: parts.single[14], transposed: parts.single[15])
+        discarded = parts.single[16]
+    }
+
+    private struct Parts {
+        var layers: [LayerActivations] = []
+        var single: [UnsafeMutablePointer<Float>] = []
+        var size = 0
+    }
+
+    private static func cut(
+        _ description: ModelDescription, sequences: Int, length: Int, options: TrainingOptions, from start: UnsafeMutablePointer<Float>
+    ) -> Parts {
+        var parts = Parts()
+        func take(_ count: Int) -> UnsafeMutablePointer<Float> {
+            defer { parts.size += (count + 15) / 16 * 16 }
+            return start + parts.size
+        }
+        let rows = sequences * length
+        let (width, inner) = (description.width, description.inner)
+        var shared: LayerActivations?
+        for _ in 0..<description.layers {
+            if options.gradientCheckpointing, var layer = shared {
+                layer.input = take(rows * width)
+                parts.layers.append(layer)
+                continue
+            }
+            let layer = LayerActivations(
+                input: take(rows * width), norm1: take(rows * width), mean1: take(rows), rstd1: take(rows), qkv: take(3 * rows * width),
+                attended: take(rows * width), statistics: take(2 * rows * description.heads), middle: take(rows * width), norm2: take(rows * width),
+                mean2: take(rows), rstd2: take(rows), feed: take(rows * inner), activated: take(rows * inner))
+            shared = layer
+            parts.layers.append(layer)
+        }
+        let chunk = min(rows, headRows)
+        let vocabulary = description.vocabularySize
+        let widest = max(3 * width, inner)
+        let largest = max(ck_panel_floats(width, widest), ck_panel_floats(widest, width))
+        let outerRows = max(rows * widest, chunk * min(headSlice, vocabulary))
+        parts.single = [
+            take(rows * width), take(rows * width), take(rows), take(rows),
+            take(rows * width), take(rows * width), take(rows * width), take(3 * rows * width), take(rows * inner),
+            take(chunk * vocabulary), take(rows), take(ck_panel_floats(width, vocabulary)), take(ck_panel_floats(vocabulary, width)),
+            take(largest), take(ck_panel_floats(rows, widest)), take(outerRows), take(2 * width),
+        ]
+        return parts
+    }
+}

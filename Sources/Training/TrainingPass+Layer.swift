@@ -1,0 +1,115 @@
+import CKernels
+import Kernels
+import LanguageModels
+
+/// A transformer block in both directions. Names as in ``LayerActivations``; d… is the gradient of ….
+extension TrainingPass {
+    /// middle = input + project(attend(qkv(norm1(input)))); out = middle + feed(norm2(middle)).
+    func forward(layer index: Int) {
+        let (layout, a, products) = (description.tensors.layers[index], memory.layers[index], memory.products)
+        norm(a.input, layout.norm1, out: a.norm1, mean: a.mean1, rstd: a.rstd1)
+        products.forward(layout.attentionInput, store, x: a.norm1, rows: rows, out: a.qkv)
+        var attention = attentionArguments(index)
+        ck_training_attention(pool, &attention)
+        addProjection(layout.attentionOutput, x: a.attended, to: a.input, out: a.middle, layer: index, site: .attention)
+        norm(a.middle, layout.norm2, out: a.norm2, mean: a.mean2, rstd: a.rstd2)
+        products.forward(layout.feedInput, store, x: a.norm2, rows: rows, out: a.feed)
+        ck_map(pool, description.activation.rawValue, a.feed, a.activated, rows * description.inner)
+        addProjection(layout.feedOutput, x: a.activated, to: a.middle, out: stream(index + 1), layer: index, site: .feed)
+    }
+
+    /// Turns dStream from the gradient of the layer's output into that of its input.
+    func backward(layer index: Int, first: Bool) {
+        if options.gradientCheckpointing && index < description.layers - 1 { forward(layer: index) }
+        let (layout, a, products) = (description.tensors.layers[index], memory.layers[index], memory.products)
+
+        let dFeedOut = droppedGradient(layer: index, site: .feed)
+        products.weightGradient(layout.feedOutput, store, x: a.activated, dy: dFeedOut, rows: rows, accumulate: !first)
+        products.inputGradient(layout.feedOutput, store, dy: dFeedOut, rows: rows, dx: memory.dFeed)
+        ck_activation_backward(pool, description.activation.rawValue, a.feed, memory.dFeed, memory.dFeed, rows * description.inner)
+        products.weightGradient(layout.feedInput, store, x: a.norm2, dy: memory.dFeed, rows: rows, accumulate: !first)
+        products.inputGradient(layout.feedInput, store, dy: memory.dFeed, rows: rows, dx: memory.dBranch)
+        normBackward(a.middle, layout.norm2, dy: memory.dBranch, mean: a.mean2, rstd: a.rstd2, adding: true, first: first)
+
+        let dAttentionOut = droppedGradient(layer: index, site: .attention)
+        products.weightGradient(layout.attentionOutput, store, x: a.attended, dy: dAttentionOut, rows: rows, accumulate: !first)
+        products.inputGradient(layout.attentionOutput, store, dy: dAttentionOut, rows: rows, dx: memory.dBranch)
+        var attention = ck_training_attention_backward_args(
+            forward: attentionArguments(index), dout: memory.dBranch, dout_stride: width, dqueries: memory.dQKV, dkeys: memory.dQKV + width,
+            dvalues: memory.dQKV + 2 * width, dstride: 3 * width)
+        ck_training_attention_backward(pool, &attention)
+        products.weightGradient(layout.attentionInput, store, x: a.norm1, dy: memory.dQKV, rows: rows, accumulate: !first)
+        products.inputGradient(layout.attentionInput, store, dy: memory.dQKV, rows: rows, dx: memory.dBranch)
+        normBackward(a.input, layout.norm1, dy: memory.dBranch, mean: a.mean1, rstd: a.rstd1, adding: true, first: first)
+    }
+
+    /// out = stream + (x · W + b), the projection dropped out where asked; the residual is added last either way.
+    private func addProjection(
+        _ projection: ProjectionLayout, x: UnsafePointer<Float>, to stream: UnsafePointer<Float>, out: UnsafeMutablePointer<Float>, layer: Int,
+        site: DropoutSite
+    ) {
+        if options.dropout == 0 {
+            memory.products.forward(projection, store, x: x, rows: rows, residual: stream, out: out)
+        } else {
+            memory.products.forward(projection, store, x: x, rows: rows, out: out)
+            drop(out, layer: layer, site: site)
+            ck_add(pool, out, stream, rows * width)
+        }
+    }
+
+    /// The gradient of a residual projection's output: that of the stream, through the same mask.
+    private func droppedGradient(layer: Int, site: DropoutSite) -> UnsafeMutablePointer<Float> {
+        if options.dropout == 0 { return memory.dStream }
+        memory.dDropped.update(from: memory.dStream, count: rows * width)
+        drop(memory.dDropped, layer: layer, site: site)
+        return memory.dDropped
+    }
+
+    private func attentionArguments(_ index: Int) -> ck_training_attention_args {
+        let a = memory.layers[index]
+        return ck_training_attention_args(
+            sequences: sequences, length: length, heads: description.heads, head_width: description.headWidth,
+            scale: description.attentionScale(layer: index), window: 0, queries: a.qkv, keys: a.qkv + width, values: a.qkv + 2 * width,
+            stride: 3 * width, out: a.attended, out_stride: width, statistics: a.statistics)
+    }
+
+    func norm(
+        _ x: UnsafePointer<Float>, _ layout: NormLayout, out: UnsafeMutablePointer<Float>, mean: UnsafeMutablePointer<Float>,
+        rstd: UnsafeMutablePointer<Float>
+    ) {
+        var arguments = ck_layer_norm_args(
+            x: x, rows: rows, width: width, x_stride: width, gain: store.weight(layout.gain), bias: store.weight(layout.bias),
+            epsilon: description.epsilon, out: out, out_stride: width, mean: mean, rstd: rstd)
+        ck_layer_norm(pool, &arguments)
+    }
+
+    /// dStream = [dStream +] the norm's input gradient; gain and bias gradients where they train.
+    func normBackward(
+        _ x: UnsafePointer<Float>, _ layout: NormLayout, dy: UnsafePointer<Float>, mean: UnsafePointer<Float>, rstd: UnsafePointer<Float>,
+        adding: Bool,
+        first: Bool
+    ) {
+        var arguments = ck_layer_norm_backward_args(
+            x: x, dy: dy, rows: rows, width: width, x_stride: width, dy_stride: width, mean: mean, rstd: rstd, gain: store.weight(layout.gain),
+            dx: memory.dStream, dx_stride: width, accumulate_dx: adding, gain_gradient: store.gradient(layout.gain) ?? memory.discarded,
+            bias_gradient: store.gradient(layout.bias) ?? memory.discarded + width, accumulate_parameters: !first)
+        ck_layer_norm_backward(pool, &arguments)
+    }
+
+    /// The places where dropout strikes; with the layer and the purpose they make the last counter word.
+    enum DropoutSite: UInt32 {
+        case embedding = 0
+        case attention = 1
+        case feed = 2
+    }
+
+    /// Inverted dropout in place; on a gradient the very same call is its backward pass.
+    func drop(_ x: UnsafeMutablePointer<Float>, layer: Int, site: DropoutSite) {
+        guard options.dropout > 0 else { return }
+        var arguments = ck_dropout_args(
+            x: x, rows: rows, width: width, stride: width, rate: options.dropout, seed: options.seed, step: UInt32(truncatingIfNeeded: position.step),
+            first_row: UInt32(truncatingIfNeeded: position.firstRow),
+            site: RandomPurpose.dropout.rawValue << 28 | UInt32(truncatingIfNeeded: layer) << 4 | site.rawValue)
+        ck_dropout(pool, &arguments)
+    }
+}

@@ -1,0 +1,185 @@
+import CKernels
+import Kernels
+import LanguageModels
+
+/// One micro-batch forward and backward: sequences of equal length, gradients into the store.
+///
+/// Shape letters: B sequences, T positions, R = B·T rows in the order (sequence, position), C wide, V vocabulary. Each layer's two
+/// directions stand together in `TrainingPass+Layer.swift`. The order of every sum is reproducibility.md 12: products
+/// over rows in blocks of 256 from row 0, micro-batches added in order, the head's share of a tied matrix before the embedding's.
+final class TrainingPass {
+    let description: ModelDescription
+    let store: ParameterStore
+    let options: TrainingOptions
+    let pool: OpaquePointer
+    let sequences: Int
+    let length: Int
+    let memory: ActivationMemory
+    let isFrozenHead: Bool
+    private let ids: UnsafeMutablePointer<Int32>
+    private let labels: UnsafeMutablePointer<Int32>
+    private let places: UnsafeMutablePointer<Int32>
+
+    /// What the dropout of this micro-batch is drawn from.
+    struct Position {
+        var step = 0
+        /// The first row of this micro-batch within its step.
+        var firstRow = 0
+    }
+    var position = Position()
+
+    var rows: Int { sequences * length }
+    var width: Int { description.width }
+
+    init(
+        _ description: ModelDescription, store: ParameterStore, sequences: Int, length: Int, options: TrainingOptions, pool: OpaquePointer
+    ) throws(TrainingError) {
+        self.description = description
+        self.store = store
+        self.options = options
+        self.pool = pool
+        self.sequences = sequences
+        self.length = length
+        memory = try ActivationMemory(description, sequences: sequences, length: length, options: options, pool: pool)
+        isFrozenHead = store.gradient(description.tensors.head ?? description.tensors.tokenEmbedding) == nil
+        let rows = sequences * length
+        ids = .allocate(capacity: rows)
+        labels = .allocate(capacity: rows)
+        places = .allocate(capacity: rows)
+        ids.initialize(repeating: 0, count: rows)
+        labels.initialize(repeating: -1, count: rows)
+        for row in 0..<rows { places[row] = Int32(row % length) }
+    }
+
+    deinit {
+        ids.deallocate()
+        labels.deallocate()
+        places.deallocate()
+    }
+
+    /// Where the caller writes the tokens of the next micro-batch: B blocks of T.
+    var tokens: UnsafeMutableBufferPointer<Int32> { UnsafeMutableBufferPointer(start: ids, count: rows) }
+
+    /// Rows that have a label: all but the last of each sequence.
+    var labelled: Int { sequences * (length - 1) }
+
+    /// Checks the tokens against the vocabulary and sets the labels: the inputs, shifted by one; the last row has none.
+    func prepare() throws(TrainingError) {
+        for row in 0..<rows {
+            guard ids[row] >= 0, Int(ids[row]) < description.vocabularySize else {
+                throw .tokenOutOfRange(token: Int(ids[row]), vocabularySize: description.vocabularySize)
+            }
+            labels[row] = (row + 1) % length == 0 ? -1 : ids[row + 1]
+        }
+    }
+
+    /// Adds this micro-batch's gradients to the store.
+    /// - Parameters:
+    ///   - scale: what each labelled row's loss counts in the step's: 1 / (labelled rows × micro-batches).
+    ///   - first: whether it is the step's first micro-batch, which overwrites the gradients.
+    /// - Returns: the sum of the rows' losses.
+    func run(scale: Float, first: Bool) throws(TrainingError) -> Double {
+        try prepare()
+        forward()
+        if first { clearLookedUpGradients() }
+        let loss = head(scale: scale, gradient: true, first: first)
+        for index in stride(from: description.layers - 1, through: 0, by: -1) { backward(layer: index, first: first) }
+        embeddingBackward()
+        return loss
+    }
+
+    /// The sum of the rows' losses, without gradients.
+    func evaluate() throws(TrainingError) -> Double {
+        try prepare()
+        forward()
+        return head(scale: 0, gradient: false, first: false)
+    }
+
+    private func forward() {
+        embed()
+        for index in 0..<description.layers { forward(layer: index) }
+        norm(
+            memory.final, description.tensors.finalNorm, out: memory.finalNorm, mean: memory.finalMean, rstd: memory.finalRstd)
+    }
+
+    /// Row r of the stream = wte[id] + wpe[place].
+    private func embed() {
+        var arguments = ck_embedding_args(
+            tokens: store.weight(description.tensors.tokenEmbedding), positions: store.weight(description.tensors.positionEmbedding), ids: ids,
+            places: places, rows: rows, width: width, out: stream(0), out_stride: width)
+        ck_embedding(pool, &arguments)
+        drop(stream(0), layer: 0, site: .embedding)
+    }
+
+    /// Gradients that the lookups add to must start at zero, but where the head's product overwrites them first.
+    private func clearLookedUpGradients() {
+        for specification in [description.tensors.tokenEmbedding, description.tensors.positionEmbedding] {
+            if description.tied && specification.name == description.tensors.tokenEmbedding.name { continue }
+            guard let gradient = store.gradient(specification) else { continue }
+            gradient.update(repeating: 0, count: specification.shape.reduce(1, *))
+        }
+    }
+
+    private func embeddingBackward() {
+        drop(memory.dStream, layer: 0, site: .embedding)
+        if let gradient = store.gradient(description.tensors.tokenEmbedding) {
+            ck_embedding_gradient(pool, memory.dStream, rows, width, width, ids, gradient)
+        }
+        if let gradient = store.gradient(description.tensors.positionEmbedding) {
+            ck_embedding_gradient(pool, memory.dStream, rows, width, width, places, gradient)
+        }
+    }
+
+    /// Logits, loss and gradient of the head, 256 rows at a time, so that R × V logits never exist.
+    /// - Returns: the sum of the rows' losses, added in order in double.
+    private func head(scale: Float, gradient: Bool, first: Bool) -> Double {
+        let specification = description.tensors.head ?? description.tensors.tokenEmbedding
+        let weight = store.weight(specification)
+        let (vocabulary, products) = (description.vocabularySize, memory.products)
+        products.pack(weight, inputs: width, outputs: vocabulary, layout: .outputMajor, transpose: false, into: memory.headPanels)
+        if gradient {
+            products.pack(weight, inputs: width, outputs: vocabulary, layout: .outputMajor, transpose: true, into: memory.headTransposedPanels)
+        }
+        for row in stride(from: 0, to: rows, by: ActivationMemory.headRows) {
+            let count = min(ActivationMemory.headRows, rows - row)
+            let x = memory.finalNorm + row * width
+            products.multiply(
+                x, rows: count, stride: width, panels: memory.headPanels, inputs: width, outputs: vocabulary, out: memory.logits,
+                outStride: vocabulary)
+            var arguments = ck_cross_entropy_args(
+                logits: memory.logits, rows: count, vocabulary: vocabulary, stride: vocabulary, labels: labels + row, scale: scale,
+                losses: memory.losses + row, gradient: gradient)
+            ck_cross_entropy(pool, &arguments)
+            guard gradient else { continue }
+            products.multiply(
+                memory.logits, rows: count, stride: vocabulary, panels: memory.headTransposedPanels, inputs: vocabulary, outputs: width,
+                out: memory.dBranch + row * width, outStride: width)
+            if let target = store.gradient(specification) { headGradient(x, rows: count, target: target, accumulate: !first || row > 0) }
+        }
+        if gradient {
+            normBackward(
+                memory.final, description.tensors.finalNorm, dy: memory.dBranch, mean: memory.finalMean, rstd: memory.finalRstd, adding: false,
+                first: first)
+        }
+        var sum = 0.0
+        for row in 0..<rows { sum += Double(memory.losses[row]) }
+        return sum
+    }
+
+    /// [V][C] += dlogitsᵀ · x, some thousand rows of the vocabulary at a time.
+    private func headGradient(_ x: UnsafePointer<Float>, rows: Int, target: UnsafeMutablePointer<Float>, accumulate: Bool) {
+        let (vocabulary, products) = (description.vocabularySize, memory.products)
+        var packing = ck_pack_args(source: x, k_stride: width, n_stride: 1, inputs: rows, outputs: width, panels: products.rowPanels)
+        ck_pack(pool, &packing)
+        for start in stride(from: 0, to: vocabulary, by: ActivationMemory.headSlice) {
+            let count = min(ActivationMemory.headSlice, vocabulary - start)
+            ck_transpose(pool, memory.logits + start, rows, count, vocabulary, products.transposed, rows)
+            products.multiply(
+                products.transposed, rows: count, stride: rows, panels: products.rowPanels, inputs: rows, outputs: width,
+                out: target + start * width, outStride: width, accumulate: accumulate)
+        }
+    }
+
+    /// The residual stream that enters layer `index`, or leaves the last one.
+    func stream(_ index: Int) -> UnsafeMutablePointer<Float> { index < description.layers ? memory.layers[index].input : memory.final }
+}

@@ -1,0 +1,50 @@
+import LanguageModels
+import ModelFiles
+import Tokenizers
+
+/// The file parts of `model import` and `model export`; the artifact store's and the broker's parts are their callers'.
+enum ModelFileCommands {
+    /// What a model directory holds, checked.
+    struct Inspection {
+        let directory: ModelDirectory
+        let description: ModelDescription
+        /// The checkpoint digest that names these weights everywhere.
+        let sha256: String
+        /// Nil where the directory has no tokenizer.
+        let tokenizer: Tokenizer?
+    }
+
+    /// Opens a Hugging Face directory and checks everything that a worker will rely on: config, tensors, shapes, tokenizer.
+    /// - Throws: `CommandFailure.usage` with the file or tensor at fault.
+    static func inspect(_ path: String) throws -> Inspection {
+        do {
+            let directory = try ModelDirectory.open(path)
+            let description = try Architectures.describe(config: directory.config, generation: directory.generationConfig)
+            for specification in description.tensors.all {
+                guard let info = directory.tensors.info(specification.name) else {
+                    throw CommandFailure.usage("\(path): tensor \(specification.name) is missing")
+                }
+                guard info.shape == specification.shape else {
+                    throw CommandFailure.usage(
+                        "\(path): tensor \(info.name) has the shape \(info.shape), but config.json asks for \(specification.shape)")
+                }
+            }
+            let tokenizer = try directory.tokenizerPath.map { try Tokenizer.load(path: $0) }
+            if let tokenizer, tokenizer.vocabularySize > description.vocabularySize {
+                throw CommandFailure.usage(
+                    "\(path): the tokenizer has \(tokenizer.vocabularySize) tokens, but the model only \(description.vocabularySize)")
+            }
+            return Inspection(
+                directory: directory, description: description, sha256: try description.checkpointDigest(directory.tensors), tokenizer: tokenizer)
+        } catch let failure as CommandFailure {
+            throw failure
+        } catch { throw CommandFailure.usage("\(error)") }
+    }
+
+    /// Writes a model in its canonical form: one safetensors file under export names, configs as they were, the tokenizer's files.
+    static func export(_ source: String, to target: String) throws {
+        do {
+            try ModelDirectory.open(source).export(to: target)
+        } catch { throw CommandFailure.usage("\(error)") }
+    }
+}
