@@ -3,7 +3,7 @@
 -- A task's row is written once and never updated. While it waits or runs it has a row in the narrow table `hot`; when it ends that row goes
 -- and one row of `outcome` is written. Everything public is a view or table that the contract names; the rest is free to change.
 
-CREATE SCHEMA scriptorium;
+CREATE SCHEMA IF NOT EXISTS scriptorium;
 COMMENT ON SCHEMA scriptorium IS 'A queue of text generation tasks and all of its results';
 REVOKE ALL ON SCHEMA scriptorium FROM PUBLIC;
 

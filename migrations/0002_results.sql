@@ -222,9 +222,9 @@ BEGIN
         CONTINUE WHEN to_regclass('scriptorium.' || name) IS NOT NULL;
         -- Made apart and then attached: ATTACH lets readers and writers of the other months go on.
         EXECUTE format('CREATE TABLE scriptorium.%I (LIKE scriptorium.generations INCLUDING ALL)', name);
-        EXECUTE format(
-            'ALTER TABLE scriptorium.%I ADD CHECK (created_at >= %L AND created_at < %L AND created_at = scriptorium.uuid_time(id))',
-            name, start, stop);
+        -- The first lets readers by time skip whole months; the second keeps time and id one.
+        EXECUTE format('ALTER TABLE scriptorium.%I ADD CHECK (created_at >= %L AND created_at < %L)', name, start, stop);
+        EXECUTE format('ALTER TABLE scriptorium.%I ADD CHECK (created_at = scriptorium.uuid_time(id))', name);
         EXECUTE format('COMMENT ON TABLE scriptorium.%I IS %L', name, 'Texts of ' || to_char(start AT TIME ZONE 'UTC', 'YYYY-MM') || ' (UTC)');
         EXECUTE format(
             'ALTER TABLE scriptorium.generations ATTACH PARTITION scriptorium.%I FOR VALUES FROM (%L) TO (%L)',
@@ -236,4 +236,4 @@ END
 $$;
 COMMENT ON FUNCTION scriptorium.make_generation_partitions(timestamptz, integer) IS
     'Makes the monthly partitions of generations that are missing, from the month of a moment on; returns how many';
-SELECT scriptorium.make_generation_partitions(now() - interval '1 month', 8);
+DO $$ BEGIN PERFORM scriptorium.make_generation_partitions(now() - interval '1 month', 8); END $$;

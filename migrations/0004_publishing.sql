@@ -184,3 +184,12 @@ GRANT EXECUTE ON FUNCTION
     scriptorium.make_generation_partitions(timestamptz, integer)
     TO scriptorium_broker;
 GRANT EXECUTE ON FUNCTION scriptorium.uuid_time(uuid), scriptorium.uuid_floor(timestamptz) TO scriptorium_reader;
+
+-- Made by `scriptorium migrate` itself; a broker compares it with what it knows.
+DO $$
+BEGIN
+    IF to_regclass('scriptorium.migrations') IS NOT NULL THEN
+        GRANT SELECT ON scriptorium.migrations TO scriptorium_broker;
+    END IF;
+END
+$$;

@@ -1,0 +1,187 @@
+internal import CPostgreSQL
+internal import Glibc
+
+/// A statement with a name, prepared once a connection.
+package struct Statement: Sendable {
+    package let name: String
+    package let sql: String
+
+    package init(_ name: String, _ sql: String) {
+        self.name = name
+        self.sql = sql
+    }
+}
+
+/// One connection to PostgreSQL. It blocks, so it is made, used and closed on one thread of its own; that is why it is not `Sendable`.
+package final class StoreConnection {
+    private let handle: OpaquePointer
+    private var prepared: Set<String> = []
+    private var depth = 0
+
+    /// Connects.
+    /// - Parameters:
+    ///   - url: libpq's connection string or `postgresql://` address; empty leaves all to libpq's `PG…` variables.
+    ///   - role: how the session is set up: ``SessionSetup/broker`` for the product's statements.
+    package init(_ url: String, setup: SessionSetup = .broker) throws(StoreError) {
+        let connection = Self.open(url)
+        guard let connection else { throw .connectionLost("libpq has no memory") }
+        handle = connection
+        guard PQstatus(connection) == CONNECTION_OK else {
+            let why = Self.connectionProblem(connection)
+            PQfinish(connection)
+            throw .connectionLost(why)
+        }
+        PQsetNoticeProcessor(connection, { _, _ in }, nil)
+        do throws(StoreError) {
+            try execute(setup.sql)
+        } catch {
+            PQfinish(connection)
+            throw error
+        }
+    }
+
+    deinit { PQfinish(handle) }
+
+    private static func open(_ url: String) -> OpaquePointer? {
+        let pairs: [(String, String)] = [
+            ("dbname", url), ("fallback_application_name", "scriptorium"), ("connect_timeout", "5"), ("keepalives_idle", "5"),
+            ("keepalives_interval", "2"), ("keepalives_count", "3"), ("tcp_user_timeout", "10000"), ("client_encoding", "UTF8"),
+        ].filter { $0.0 != "dbname" || !$0.1.isEmpty }
+        let names = pairs.map { strdup($0.0) }
+        let values = pairs.map { strdup($0.1) }
+        defer { (names + values).forEach { free($0) } }
+        let nameList: [UnsafePointer<CChar>?] = names.map { UnsafePointer($0) } + [nil]
+        let valueList: [UnsafePointer<CChar>?] = values.map { UnsafePointer($0) } + [nil]
+        return PQconnectdbParams(nameList, valueList, 1)
+    }
+
+    /// The first line of libpq's message: it names host, port, user and database, never a password or a row's value.
+    private static func connectionProblem(_ connection: OpaquePointer) -> String {
+        let text = PQerrorMessage(connection).map { String(cString: $0) } ?? ""
+        return text.split(separator: "\n").first.map(String.init) ?? "no reason given"
+    }
+
+    /// Whether the connection can still be used.
+    package var isAlive: Bool { PQstatus(handle) == CONNECTION_OK }
+
+    /// The socket, to wait on for notifications.
+    package var socket: Int32 { PQsocket(handle) }
+
+    /// The server's version, as 150006.
+    package var serverVersion: Int { Int(PQserverVersion(handle)) }
+
+    /// Runs statements that take no parameters and return nothing.
+    package func execute(_ sql: String, name: String = "text") throws(StoreError) {
+        guard let result = PQexec(handle, sql) else { throw lost() }
+        defer { PQclear(result) }
+        let status = PQresultStatus(result)
+        guard status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY else { throw problem(result, name) }
+    }
+
+    /// Runs one prepared statement.
+    package func run(_ statement: Statement, _ parameters: [StatementParameter] = []) throws(StoreError) -> StatementRows {
+        if !prepared.contains(statement.name) {
+            guard let result = PQprepare(handle, statement.name, statement.sql, 0, nil) else { throw lost() }
+            defer { PQclear(result) }
+            guard PQresultStatus(result) == PGRES_COMMAND_OK else { throw problem(result, statement.name) }
+            prepared.insert(statement.name)
+        }
+        let result = Self.withPointers(parameters) { values, lengths, formats in
+            PQexecPrepared(handle, statement.name, Int32(parameters.count), values, lengths, formats, 1)
+        }
+        guard let result else { throw lost() }
+        let status = PQresultStatus(result)
+        guard status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK else {
+            defer { PQclear(result) }
+            throw problem(result, statement.name)
+        }
+        return StatementRows(result, statement: statement.name)
+    }
+
+    /// libpq reads the values while it sends, so one buffer that holds them all lives as long as the call.
+    private static func withPointers<Result>(
+        _ parameters: [StatementParameter], _ body: (UnsafePointer<UnsafePointer<CChar>?>?, UnsafePointer<Int32>?, UnsafePointer<Int32>?) -> Result
+    ) -> Result {
+        var storage: [UInt8] = []
+        storage.reserveCapacity(parameters.reduce(1) { $0 + ($1.bytes?.count ?? 0) })
+        var offsets: [Int?] = []
+        for parameter in parameters {
+            offsets.append(parameter.bytes.map { _ in storage.count })
+            if let bytes = parameter.bytes { storage.append(contentsOf: bytes) }
+        }
+        storage.append(0)
+        let lengths = parameters.map { Int32($0.bytes?.count ?? 0) }
+        let formats = [Int32](repeating: 1, count: parameters.count)
+        return storage.withUnsafeBytes { raw in
+            let base = raw.baseAddress?.assumingMemoryBound(to: CChar.self)
+            let values: [UnsafePointer<CChar>?] = offsets.map { offset in offset.flatMap { base?.advanced(by: $0) } }
+            return values.withUnsafeBufferPointer { values in
+                lengths.withUnsafeBufferPointer { lengths in
+                    formats.withUnsafeBufferPointer { formats in body(values.baseAddress, lengths.baseAddress, formats.baseAddress) }
+                }
+            }
+        }
+    }
+
+    /// Runs a body in a transaction: committed where it returns, rolled back where it throws.
+    package func transaction<Value>(_ body: () throws(StoreError) -> Value) throws(StoreError) -> Value {
+        try execute("BEGIN", name: "begin")
+        do throws(StoreError) {
+            let value = try body()
+            try execute("COMMIT", name: "commit")
+            return value
+        } catch {
+            if isAlive { try? execute("ROLLBACK", name: "rollback") }
+            throw error
+        }
+    }
+
+    /// Waits for a notification.
+    /// - Returns: whether one came; false at the time limit.
+    package func waitForNotification(milliseconds: Int32) throws(StoreError) -> Bool {
+        if try drainNotifications() { return true }
+        var descriptor = pollfd(fd: PQsocket(handle), events: Int16(POLLIN), revents: 0)
+        let ready = poll(&descriptor, 1, milliseconds)
+        guard ready > 0 else { return false }
+        return try drainNotifications()
+    }
+
+    private func drainNotifications() throws(StoreError) -> Bool {
+        guard PQconsumeInput(handle) == 1 else { throw lost() }
+        var any = false
+        while let notification = PQnotifies(handle) {
+            PQfreemem(notification)
+            any = true
+        }
+        return any
+    }
+
+    private func lost() -> StoreError { .connectionLost(Self.connectionProblem(handle)) }
+
+    private func problem(_ result: OpaquePointer, _ statement: String) -> StoreError {
+        guard PQstatus(handle) == CONNECTION_OK else { return .connectionLost("while running statement \(statement)") }
+        // Fields are named by letters: postgres_ext.h, PG_DIAG_SQLSTATE and others.
+        func field(_ letter: Character) -> String? {
+            PQresultErrorField(result, Int32(letter.asciiValue ?? 0)).map { String(cString: $0) }
+        }
+        return StoreError.classify(sqlstate: field("C") ?? "XX000", statement: statement, object: field("n") ?? field("c"), table: field("t"))
+    }
+}
+
+/// The settings that a new connection begins with.
+package struct SessionSetup: Sendable {
+    let sql: String
+
+    /// For the product's statements: their plans are chosen once and always go through the indexes made for them. A plan made while the
+    /// queue was empty would scan it whole, and would be kept when it has grown.
+    package static let broker = SessionSetup(
+        sql: """
+            SET search_path = scriptorium, pg_catalog, pg_temp; SET TimeZone = 'UTC'; SET client_min_messages = error; SET jit = off;
+            SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+            SET enable_bitmapscan = off; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '5s'
+            """)
+
+    /// For migrations.
+    package static let migration = SessionSetup(
+        sql: "SET search_path = pg_catalog, pg_temp; SET TimeZone = 'UTC'; SET client_min_messages = error; SET lock_timeout = '2s'")
+}

@@ -1,0 +1,45 @@
+/// Why a statement did not do what it says.
+///
+/// A description names the statement and PostgreSQL's SQLSTATE, constraint or table, and never a value: the server's own messages may
+/// quote prompts and keys, so they go nowhere.
+package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The connection is gone or could not be made; whether a commit under way took place is not known.
+    case connectionLost(String)
+    /// The transaction collided with another and was rolled back; the same again may succeed.
+    case collision(sqlstate: String, statement: String)
+    /// A lock was not free within `lock_timeout`; rolled back.
+    case lockTimeout(statement: String)
+    /// No partition holds the ids yet; rolled back.
+    case partitionMissing(statement: String)
+    /// The server refused values or the statement itself; the same again fails again.
+    case refused(sqlstate: String, statement: String, object: String?)
+    /// A row does not look as the migrations promise.
+    case unexpectedRow(statement: String, column: Int)
+
+    package var description: String {
+        switch self {
+        case .connectionLost(let why): "the connection to the database is lost (\(why))"
+        case .collision(let sqlstate, let statement): "statement \(statement) collided with another transaction (SQLSTATE \(sqlstate))"
+        case .lockTimeout(let statement): "statement \(statement) waited too long for a lock"
+        case .partitionMissing(let statement): "statement \(statement) found no partition for its ids"
+        case .refused(let sqlstate, let statement, let object):
+            "the database refused statement \(statement) (SQLSTATE \(sqlstate)\(object.map { ", \($0)" } ?? ""))"
+        case .unexpectedRow(let statement, let column): "statement \(statement) returned an unexpected value in column \(column)"
+        }
+    }
+
+    /// Sorts a SQLSTATE into the cases that callers treat apart.
+    /// Source: PostgreSQL 15, appendix A.
+    static func classify(sqlstate: String, statement: String, object: String?, table: String?) -> StoreError {
+        switch sqlstate {
+        case "40001", "40P01": return .collision(sqlstate: sqlstate, statement: statement)
+        case "55P03": return .lockTimeout(statement: statement)
+        // A shut-down, a crash, a start-up still under way, a standby after a failover, no connection left.
+        case "57P01", "57P02", "57P03", "57P05", "25006", "53300": return .connectionLost("SQLSTATE \(sqlstate)")
+        case "23514" where object == nil && table?.hasPrefix("generations") == true: return .partitionMissing(statement: statement)
+        default:
+            if sqlstate.hasPrefix("08") { return .connectionLost("SQLSTATE \(sqlstate)") }
+            return .refused(sqlstate: sqlstate, statement: statement, object: object ?? table)
+        }
+    }
+}
