@@ -1,4 +1,4 @@
-package import TaskProtocol
+internal import TaskProtocol
 
 /// A committed lease of a worker joined here. The store's row decides what it is worth; this is what the broker remembers of it.
 struct Lease: Sendable {
@@ -29,6 +29,8 @@ struct Lease: Sendable {
     var isCancelled = false
     /// Its end is on the way to the store: nothing else may end it from here.
     var isSettling = false
+    /// No alarm is raised before this time: the store refused what the last one brought about.
+    var quietUntil: Int64 = 0
     /// The number of the next event of this attempt.
     var nextSequence: Int
     /// Ids given to its checkpoints, by step, so that a repetition names the same.
@@ -106,12 +108,16 @@ struct LeaseTable: Sendable {
         return true
     }
 
-    mutating func sign(_ id: LeaseID, now: Int64) { all[id]?.lastSign = now }
+    /// The store did not take an end: the lease stands, and alarms wait a while.
+    mutating func unsettle(_ id: LeaseID, until time: Int64) {
+        all[id]?.isSettling = false
+        all[id]?.quietUntil = time
+    }
 
     /// What is due, in an order that does not depend on hashing. Leases whose end is under way raise no alarm.
     func alarms(now: Int64, settings: BrokerSettings) -> [LeaseAlarm] {
         var alarms: [(LeaseID, LeaseAlarm)] = []
-        for lease in all.values where !lease.isSettling {
+        for lease in all.values where !lease.isSettling && lease.quietUntil <= now {
             if let alarm = alarm(lease, now, settings) { alarms.append((lease.lease, alarm)) }
         }
         return alarms.sorted { $0.0 < $1.0 }.map(\.1)

@@ -1,4 +1,4 @@
-package import TaskProtocol
+internal import TaskProtocol
 
 /// What the broker knows of one queue's line.
 struct QueueLine: Sendable {
@@ -13,6 +13,8 @@ struct QueueLine: Sendable {
     var isHeldBack = false
     /// The generation of room that the last scan saw; a scan in vain is repeated only under a newer one.
     var scannedGeneration: UInt64 = 0
+    /// The smallest rank that came while a scan was under way, which need not have seen it.
+    var cameMeanwhile: Int64?
 }
 
 /// The queues that have, or had, work.
@@ -37,8 +39,12 @@ struct QueueTable: Sendable {
         line.hasWork = true
         line.scannedGeneration = 0
         if let mark = line.lowWater, rank < mark { line.lowWater = rank }
+        line.cameMeanwhile = min(line.cameMeanwhile ?? rank, rank)
         lines[name] = line
     }
+
+    /// A scan begins: what comes from now on may escape it.
+    mutating func scanning(_ name: String) { lines[name]?.cameMeanwhile = nil }
 
     /// The sweep's picture of all queues with work in line.
     mutating func observe(_ waiting: [WaitingQueue]) {
@@ -83,6 +89,11 @@ struct QueueTable: Sendable {
         line.isHeldBack = line.isHeldBack || reply.heldBack
         if line.wasShort || reply.heldBack { line.hasWork = false }
         if reply.grants.isEmpty { line.scannedGeneration = generation }
+        if let rank = line.cameMeanwhile {
+            line.hasWork = true
+            line.scannedGeneration = 0
+            line.lowWater = line.lowWater.map { min($0, rank) }
+        }
         lines[reply.queue] = line
     }
 

@@ -1,4 +1,4 @@
-package import TaskProtocol
+internal import TaskProtocol
 
 /// A worker process as its broker sees it.
 struct Session: Sendable {
