@@ -49,8 +49,6 @@ final class ActivationMemory {
     let losses: UnsafeMutablePointer<Float>
     let headPanels: UnsafeMutablePointer<Float>
     let headTransposedPanels: UnsafeMutablePointer<Float>
-    /// [2C]: where the parameter gradients of a frozen norm go.
-    let discarded: UnsafeMutablePointer<Float>
     let products: Products
     private let memory: FloatMemory
 
@@ -65,7 +63,6 @@ final class ActivationMemory {
         (dStream, dBranch, dDropped, dQKV, dFeed) = (parts.single[4], parts.single[5], parts.single[6], parts.single[7], parts.single[8])
         (logits, losses, headPanels, headTransposedPanels) = (parts.single[9], parts.single[10], parts.single[11], parts.single[12])
         products = Products(pool: pool, panels: parts.single[13], rowPanels: parts.single[14], transposed: parts.single[15])
-        discarded = parts.single[16]
     }
 
     private struct Parts {
@@ -107,7 +104,7 @@ final class ActivationMemory {
             take(rows * width), take(rows * width), take(rows), take(rows),
             take(rows * width), take(rows * width), take(rows * width), take(3 * rows * width), take(rows * inner),
             take(chunk * vocabulary), take(rows), take(ck_panel_floats(width, vocabulary)), take(ck_panel_floats(vocabulary, width)),
-            take(largest), take(ck_panel_floats(rows, widest)), take(outerRows), take(2 * width),
+            take(largest), take(ck_panel_floats(rows, widest)), take(outerRows),
         ]
         return parts
     }

@@ -12,8 +12,8 @@ struct ResumeState {
     /// The data cursor: blocks taken from the schedule so far.
     var blocks: UInt64
     var averageLoss: Double?
-    /// The tokens of the dataset, nil without one: another length is another order of blocks.
-    var datasetTokens: Int?
+    /// The dataset's digest, nil without one: other data would be another run.
+    var datasetDigest: String?
     /// SHA-256 of the weights' file, so that moments are never joined to other weights.
     var weightsSHA256: String
     var options: TrainingOptions
@@ -22,7 +22,7 @@ struct ResumeState {
         step = trainer.stepsDone
         blocks = trainer.blocksTaken
         averageLoss = trainer.averageLoss
-        datasetTokens = trainer.dataset?.count
+        datasetDigest = trainer.dataset?.digest
         weightsSHA256 = try ResumeState.digest(path)
         options = trainer.options
     }
@@ -54,7 +54,7 @@ extension ResumeState {
             "step": .integer(Int64(step)),
             "blocks": .string(String(blocks)),
             "average_loss": averageLoss.map { .real($0) } ?? .null,
-            "dataset_tokens": datasetTokens.map { .integer(Int64($0)) } ?? .null,
+            "dataset_sha256": datasetDigest.map { .string($0) } ?? .null,
             "weights_sha256": .string(weightsSHA256),
             "options": .object(options.json),
         ]
@@ -77,7 +77,7 @@ extension ResumeState {
         self.step = step
         self.blocks = blocks
         averageLoss = object["average_loss"]?.doubleValue
-        datasetTokens = object["dataset_tokens"]?.intValue
+        datasetDigest = object["dataset_sha256"]?.stringValue
         weightsSHA256 = weights
         self.options = options
     }
@@ -131,9 +131,8 @@ extension Trainer {
         if let options, options != state.options {
             throw .cannotResume(path: path, message: "the run began with other options: give the same, or begin a new run")
         }
-        guard dataset?.count == state.datasetTokens else {
-            throw .cannotResume(
-                path: path, message: "the run began on \(state.datasetTokens ?? 0) tokens, but the dataset has \(dataset?.count ?? 0)")
+        guard dataset?.digest == state.datasetDigest else {
+            throw .cannotResume(path: path, message: "the run began on other data: give the same files and tokenizer, or begin a new run")
         }
         let directory: ModelDirectory
         do throws(ModelFileError) { directory = try ModelDirectory.open(path) } catch { throw .files(error) }

@@ -59,6 +59,9 @@ package final class Trainer {
         blockSize = try options.validated(contextLength: description.contextLength, layers: description.layers)
         if let dataset {
             guard dataset.count > blockSize else { throw .datasetTooShort(tokens: dataset.count, blockSize: blockSize) }
+            guard dataset.largestToken < description.vocabularySize else {
+                throw .tokenOutOfRange(token: dataset.largestToken, vocabularySize: description.vocabularySize)
+            }
             schedule = BlockSchedule(seed: options.seed, tokens: dataset.count, blockSize: blockSize)
         } else {
             schedule = nil

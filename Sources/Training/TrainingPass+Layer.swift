@@ -91,8 +91,8 @@ extension TrainingPass {
     ) {
         var arguments = ck_layer_norm_backward_args(
             x: x, dy: dy, rows: rows, width: width, x_stride: width, dy_stride: width, mean: mean, rstd: rstd, gain: store.weight(layout.gain),
-            dx: memory.dStream, dx_stride: width, accumulate_dx: adding, gain_gradient: store.gradient(layout.gain) ?? memory.discarded,
-            bias_gradient: store.gradient(layout.bias) ?? memory.discarded + width, accumulate_parameters: !first)
+            dx: memory.dStream, dx_stride: width, accumulate_dx: adding, gain_gradient: store.gradient(layout.gain),
+            bias_gradient: store.gradient(layout.bias), accumulate_parameters: !first)
         ck_layer_norm_backward(pool, &arguments)
     }
 
