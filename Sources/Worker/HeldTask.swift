@@ -95,7 +95,7 @@ package enum TaskDemand: Sendable, Equatable {
     /// - Parameter resolved: canonical JSON of a resolved task.
     /// - Throws: `ContractError` where it cannot be read.
     package init(resolved: [UInt8]) throws(ContractError) {
-        let task = try ResolvedTask(json: resolved)
+        let task = try ResolvedTask.decode(resolved)
         switch task.parameters {
         case .generate(let parameters): self = .sequences(max(1, parameters.textCount))
         case .finetune, .verify: self = .everything

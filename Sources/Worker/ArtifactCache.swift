@@ -1,0 +1,58 @@
+import ArtifactStore
+import FoundationEssentials
+
+/// Artifacts laid out as files, by the digest of their manifest: what models and datasets are mapped from.
+///
+/// One thread uses it. A folder appears whole or not at all; above the bound the least recently used go (what is mapped stays readable).
+struct ArtifactCache {
+    let store: ArtifactDirectory
+    let directory: String
+    let byteLimit: Int
+    /// Least recently used first.
+    private var entries: [(digest: String, bytes: Int)] = []
+
+    init(store: ArtifactDirectory, directory: String, byteLimit: Int) throws(TaskFault) {
+        self.store = store
+        self.directory = directory
+        self.byteLimit = byteLimit
+        do {
+            try FileManager.default.createDirectory(atPath: directory + "/artifacts", withIntermediateDirectories: true)
+            for name in try FileManager.default.contentsOfDirectory(atPath: directory + "/artifacts").sorted() where name.utf8.count == 64 {
+                entries.append((name, Self.byteCount(directory + "/artifacts/" + name)))
+            }
+        } catch { throw .transient("the cache folder cannot be used: \(error)") }
+    }
+
+    /// The folder with an artifact's files; laid out now where it is not there yet, every digest checked.
+    mutating func folder(manifest digest: String) throws(TaskFault) -> String {
+        let path = directory + "/artifacts/" + digest
+        if let index = entries.firstIndex(where: { $0.digest == digest }) {
+            entries.append(entries.remove(at: index))
+            return path
+        }
+        do {
+            try store.materialise(digest, into: path)
+        } catch { throw .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(error)") }
+        entries.append((digest, Self.byteCount(path)))
+        makeRoom()
+        return path
+    }
+
+    /// The newest is never dropped: it is about to be used.
+    private mutating func makeRoom() {
+        var bytes = entries.reduce(0) { $0 + $1.bytes }
+        while bytes > byteLimit, entries.count > 1 {
+            let oldest = entries.removeFirst()
+            bytes -= oldest.bytes
+            try? FileManager.default.removeItem(atPath: directory + "/artifacts/" + oldest.digest)
+        }
+    }
+
+    private static func byteCount(_ folder: String) -> Int {
+        let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
+        return names.reduce(0) { sum, name in
+            let size = try? FileManager.default.attributesOfItem(atPath: folder + "/" + name)[.size]
+            return sum + ((size as? Int) ?? (size as? UInt64).map { Int($0) } ?? 0)
+        }
+    }
+}

@@ -1,0 +1,52 @@
+import ArtifactStore
+import Encodings
+import FoundationEssentials
+import ModelFiles
+import TaskProtocol
+import Tokenizers
+import Training
+
+/// Saves a trainer's state as artifacts: the model as one, the model with what a resume needs as another; their files are stored once.
+struct CheckpointStore {
+    let store: ArtifactDirectory
+    /// A folder of this task's own.
+    let workFolder: String
+    let tokenizer: Tokenizer
+    let lineByLine: Bool
+
+    init(store: ArtifactDirectory, workFolder: String, prepared: PreparedFinetune) {
+        self.store = store
+        self.workFolder = workFolder
+        tokenizer = prepared.tokenizer
+        lineByLine = prepared.parameters.lineByLine ?? prepared.task.dataset?.lineByLine ?? false
+    }
+
+    /// What was saved.
+    struct Saved {
+        let record: CheckpointRecord
+        let resume: ResumeReference
+    }
+
+    /// Writes the state of now. The folder it is written to is gone afterwards; the artifacts stay.
+    func save(_ trainer: Trainer, loss: Double?) throws(TaskFault) -> Saved {
+        let folder = workFolder + "/checkpoint-\(trainer.stepsDone)"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        do {
+            try FileManager.default.createDirectory(atPath: workFolder, withIntermediateDirectories: true)
+        } catch { throw .transient("the work folder cannot be made: \(error)") }
+        let saved: SavedCheckpoint
+        do throws(TrainingError) {
+            saved = try trainer.saveCheckpoint(directory: folder, tokenizer: tokenizer, resumable: true)
+        } catch { throw TaskFault(error) }
+        do {
+            let model = try store.putDirectory(folder) { !$0.hasPrefix("resume.") }
+            let resume = try store.putDirectory(folder) { _ in true }
+            let record = CheckpointRecord(
+                step: trainer.stepsDone, manifest: model.sha256, sha256: saved.sha256, tokenizerSHA256: tokenizer.digest,
+                architecture: trainer.description.architecture, parameters: Int64(trainer.description.parameterCount),
+                contextLength: trainer.description.contextLength, bytes: Int64(model.byteCount), lineByLine: lineByLine,
+                config: JSONValue.object(trainer.config).canonical, loss: loss, averageLoss: trainer.averageLoss)
+            return Saved(record: record, resume: ResumeReference(manifest: resume.sha256, step: trainer.stepsDone))
+        } catch { throw .transient("the checkpoint cannot be stored: \(error)") }
+    }
+}

@@ -1,0 +1,218 @@
+import FoundationEssentials
+import Generation
+import Kernels
+import LanguageModels
+import TaskProtocol
+
+/// What runs tasks: one step at a time for all sequences of a model, then the next model, then a finetune's step; between steps it
+/// takes commands. It knows neither brokers nor sockets, and everything that it says is an ``EngineReport``.
+///
+/// Not Sendable: it lives on one thread, which owns the thread pool.
+final class Engine {
+    /// What an engine is given for life.
+    struct Settings {
+        var slots: Int
+        /// Models in memory may take so much.
+        var modelBytes: Int
+        /// Where finetunes write on their way to the store.
+        var workFolder: String
+    }
+
+    private let settings: Settings
+    private let pool: ThreadPool
+    private let checkpoints: (PreparedFinetune, String) -> CheckpointStore
+    private let load: (LoadJob) -> Void
+    private let report: (EngineReport) -> Void
+    private let countTokens: (Int) -> Void
+    private var shelf: ModelShelf
+    private var preparing: [PreparingTask] = []
+    private var generating: [GenerateRun] = []
+    private var finetuning: FinetuneRun?
+    private var events: [GenerationEvent] = []
+
+    /// A task whose model or data is on its way.
+    private struct PreparingTask {
+        let lease: LeaseID
+        let task: ResolvedTask
+        /// The checkpoint digest that it waits for; nil for a finetune.
+        let model: String?
+        let stop: StopFlag
+    }
+
+    /// - Parameters:
+    ///   - checkpoints: makes the store of a finetune's states, given what it needs and its work folder.
+    ///   - load: hands a job to whoever loads; the answer comes back as a command.
+    ///   - report: what is to be told to brokers.
+    init(
+        settings: Settings, pool: ThreadPool, checkpoints: @escaping (PreparedFinetune, String) -> CheckpointStore,
+        load: @escaping (LoadJob) -> Void, countTokens: @escaping (Int) -> Void, report: @escaping (EngineReport) -> Void
+    ) {
+        self.settings = settings
+        self.pool = pool
+        self.checkpoints = checkpoints
+        self.load = load
+        self.countTokens = countTokens
+        self.report = report
+        shelf = ModelShelf(byteLimit: settings.modelBytes)
+    }
+
+    /// Takes a command. False at the end.
+    func handle(_ command: EngineCommand, now: Milliseconds) -> Bool {
+        switch command {
+        case .start(let grant): start(grant, now: now)
+        case .stop(let lease, let reason): stop(lease, reason)
+        case .modelLoaded(let digest, let result): modelLoaded(digest, result, now: now)
+        case .modelLoading(let digest, let percent): modelLoading(digest, percent)
+        case .finetunePrepared(let lease, let result): finetunePrepared(lease, result, now: now)
+        case .finetunePreparing(let lease, let progress):
+            if preparing.contains(where: { $0.lease == lease }) { report(.progress(lease, progress, steps: [])) }
+        case .end: return false
+        }
+        return true
+    }
+
+    /// One unit of work.
+    /// - Returns: false where there was nothing to do.
+    func turn(now: Milliseconds) -> Bool {
+        var didWork = false
+        for seat in shelf.seats where !seat.isIdle {
+            step(seat, now: now)
+            didWork = true
+        }
+        if let run = finetuning {
+            didWork = true
+            countTokens(run.tokensPerStep)
+            if run.turn(now: now) == .ended { endFinetune() }
+        }
+        return didWork
+    }
+
+    // MARK: Starting
+
+    private func start(_ grant: WorkerGrant, now: Milliseconds) {
+        do throws(ContractError) {
+            let task = try ResolvedTask.decode(grant.resolved)
+            switch task.parameters {
+            case .generate(let parameters): try startGenerate(grant.lease, task, parameters, now: now)
+            case .finetune: startFinetune(grant, task)
+            case .verify: throw ContractError(.invalidArgument, "verify is not supported yet", field: "kind")
+            }
+        } catch { report(.failed(grant.lease, error: error, final: true)) }
+    }
+
+    private func startGenerate(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: GenerateParameters, now: Milliseconds) throws(ContractError) {
+        guard let model = task.model else { throw ContractError(.internalError, "the task's model was not pinned") }
+        if let seat = shelf.seat(model.sha256, now: now) { return run(lease, task, parameters, on: seat, now: now) }
+        let isOnItsWay = preparing.contains { $0.model == model.sha256 }
+        preparing.append(PreparingTask(lease: lease, task: task, model: model.sha256, stop: StopFlag()))
+        if !isOnItsWay { load(.model(model)) }
+    }
+
+    private func run(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: GenerateParameters, on seat: ModelSeat, now: Milliseconds) {
+        do throws(TaskFault) {
+            generating.append(try GenerateRun(lease: lease, task: task, parameters: parameters, seat: seat, slots: settings.slots, now: now))
+        } catch { report(error.report(lease)) }
+    }
+
+    private func startFinetune(_ grant: WorkerGrant, _ task: ResolvedTask) {
+        shelf.dropIdle()
+        report(.models(shelf.digests))
+        let stop = StopFlag()
+        preparing.append(PreparingTask(lease: grant.lease, task: task, model: nil, stop: stop))
+        load(.finetune(grant.lease, task, resume: grant.resume.flatMap(ResumeReference.init(json:)), stop: stop))
+    }
+
+    // MARK: What was prepared
+
+    private func modelLoaded(_ digest: String, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
+        let waiting = preparing.filter { $0.model == digest }
+        preparing.removeAll { $0.model == digest }
+        do throws(TaskFault) {
+            let loaded = try result.get()
+            let seat: ModelSeat
+            do throws(ModelError) {
+                seat = try ModelSeat(digest: digest, loaded: loaded, slots: settings.slots, pool: pool)
+            } catch { throw TaskFault(error) }
+            shelf.add(seat, now: now)
+            report(.models(shelf.digests))
+            for entry in waiting {
+                if case .generate(let parameters) = entry.task.parameters { run(entry.lease, entry.task, parameters, on: seat, now: now) }
+            }
+        } catch {
+            for entry in waiting { report(error.report(entry.lease)) }
+        }
+    }
+
+    private func modelLoading(_ digest: String, _ percent: Int) {
+        for entry in preparing where entry.model == digest {
+            report(.progress(entry.lease, WorkerProgress(phase: .loading, done: percent, total: 100), steps: []))
+        }
+    }
+
+    private func finetunePrepared(_ lease: LeaseID, _ result: Result<PreparedFinetune, TaskFault>, now: Milliseconds) {
+        guard let index = preparing.firstIndex(where: { $0.lease == lease }) else { return removeWorkFolder(lease) }
+        preparing.remove(at: index)
+        do throws(TaskFault) {
+            let prepared = try result.get()
+            finetuning = try FinetuneRun(
+                lease: lease, prepared: prepared, pool: pool, checkpoints: checkpoints(prepared, workFolder(lease)), now: now, report: report)
+        } catch {
+            removeWorkFolder(lease)
+            report(error.report(lease))
+        }
+    }
+
+    // MARK: Steps
+
+    private func step(_ seat: ModelSeat, now: Milliseconds) {
+        events.removeAll(keepingCapacity: true)
+        countTokens(seat.scheduler.runningCount)
+        seat.scheduler.step(into: &events)
+        var ends: [EngineReport] = []
+        for event in events {
+            guard let lease = seat.leases[event.request], let index = generating.firstIndex(where: { $0.lease == lease }) else { continue }
+            generating[index].take(event)
+            guard let end = generating[index].end(event) else { continue }
+            for said in generating[index].reports(now: now) { report(said) }
+            ends.append(end)
+            generating.remove(at: index)
+            seat.leases[event.request] = nil
+        }
+        for index in generating.indices where generating[index].seat === seat {
+            for said in generating[index].reports(now: now) { report(said) }
+        }
+        for end in ends { report(end) }
+    }
+
+    // MARK: Stopping
+
+    private func stop(_ lease: LeaseID, _ reason: StopReason) {
+        if let index = preparing.firstIndex(where: { $0.lease == lease }) {
+            preparing[index].stop.raise()
+            preparing.remove(at: index)
+            report(.stopped(lease, resume: nil))
+        } else if let run = generating.first(where: { $0.lease == lease }) {
+            run.seat.scheduler.cancel(run.request)
+        } else if let run = finetuning, run.lease == lease {
+            run.stop(reason)
+            endFinetune()
+        }
+    }
+
+    private func endFinetune() {
+        if let run = finetuning { removeWorkFolder(run.lease) }
+        finetuning = nil
+    }
+
+    private func workFolder(_ lease: LeaseID) -> String { "\(settings.workFolder)/\(lease)" }
+    private func removeWorkFolder(_ lease: LeaseID) { try? FileManager.default.removeItem(atPath: workFolder(lease)) }
+}
+
+extension GenerationEvent {
+    /// Whose it is.
+    fileprivate var request: RequestID {
+        switch self {
+        case .token(let id, _), .sample(let id, _), .finished(let id), .failed(let id, _), .cancelled(let id): id
+        }
+    }
+}

@@ -1,0 +1,145 @@
+import Encodings
+import Generation
+import TaskProtocol
+
+/// One generate task in the engine: its request, and what became of it so far.
+struct GenerateRun {
+    let lease: LeaseID
+    let parameters: GenerateParameters
+    let seat: ModelSeat
+    let request: RequestID
+    /// Why it is being stopped, once it is.
+    var stopping: StopReason?
+    private var records: [GenerationRecord] = []
+    private var events: [WorkerEvent] = []
+    private var isStarted = false
+    private var saidProgressAt: Milliseconds
+    private let slots: Int
+    private static let progressMilliseconds: Milliseconds = 1000
+
+    /// Adds the task to its model's scheduler.
+    init(lease: LeaseID, task: ResolvedTask, parameters: GenerateParameters, seat: ModelSeat, slots: Int, now: Milliseconds) throws(TaskFault) {
+        self.lease = lease
+        self.parameters = parameters
+        self.seat = seat
+        self.slots = slots
+        saidProgressAt = now
+        do throws(GenerationError) {
+            request = try seat.scheduler.add(GenerationRequest(task: task, parameters: parameters, lineByLine: seat.loaded.lineByLine))
+        } catch { throw TaskFault(error, hasPromptList: parameters.hasPromptList) }
+        seat.leases[request] = lease
+    }
+
+    /// Takes what a step of the scheduler said about this task.
+    mutating func take(_ event: GenerationEvent) {
+        switch event {
+        case .token(_, let piece):
+            events.append(
+                .token(sample: piece.sample, draw: piece.draw, index: piece.index, tokenID: Int(piece.tokenID), text: piece.text))
+        case .sample(_, let sample):
+            let record = GenerationRecord(sample, parameters: parameters, loaded: seat.loaded)
+            records.append(record)
+            events.append(
+                .sample(
+                    sample: sample.sample, promptIndex: sample.promptIndex, draw: sample.draw, text: sample.text,
+                    finishReason: sample.finishReason.rawValue, step: nil))
+        case .finished, .failed, .cancelled: break
+        }
+    }
+
+    /// What is to be reported after a step in which the task took part.
+    mutating func reports(now: Milliseconds) -> [EngineReport] {
+        var reports: [EngineReport] = []
+        if !isStarted {
+            isStarted = true
+            reports.append(.started(lease))
+        }
+        if !events.isEmpty {
+            reports.append(.events(lease, events))
+            events = []
+        }
+        let remaining = parameters.textCount - records.count
+        if remaining < slots { reports.append(.remaining(lease, sequences: remaining)) }
+        if now - saidProgressAt >= Self.progressMilliseconds {
+            saidProgressAt = now
+            reports.append(.progress(lease, WorkerProgress(phase: .generating, done: records.count, total: parameters.textCount), steps: []))
+        }
+        return reports
+    }
+
+    /// The task's end.
+    func end(_ event: GenerationEvent) -> EngineReport? {
+        switch event {
+        case .finished: .finished(lease, generations: records, result: nil)
+        case .failed(_, let error):
+            TaskFault(error, hasPromptList: parameters.hasPromptList).report(lease)
+        case .cancelled: .stopped(lease, resume: nil)
+        case .token, .sample: nil
+        }
+    }
+}
+
+extension TaskFault {
+    func report(_ lease: LeaseID) -> EngineReport { .failed(lease, error: error, final: isFinal) }
+}
+
+extension GenerationRequest {
+    /// The engine's view of a task whose every value is pinned.
+    init(task: ResolvedTask, parameters: GenerateParameters, lineByLine: Bool) {
+        var sampling = SamplingParameters()
+        sampling.doSample = parameters.doSample
+        sampling.temperature = parameters.temperature
+        sampling.topK = parameters.topK
+        sampling.topP = parameters.topP
+        sampling.minP = parameters.minP
+        sampling.typicalP = parameters.typicalP
+        sampling.repetitionPenalty = parameters.repetitionPenalty
+        sampling.noRepeatNgramSize = parameters.noRepeatNgramSize
+        sampling.minLength = parameters.minLength
+        sampling.maxLength = parameters.maxLength
+        sampling.badWords = parameters.badWords
+        sampling.bannedTokens = parameters.bannedTokens
+        sampling.stop = parameters.stop
+        sampling.truncate = parameters.truncate
+        sampling.seed = UInt64(clamping: task.seed)
+        sampling.logprobs = parameters.logprobs
+        var text = TextOptions()
+        text.lstrip = parameters.lstrip
+        text.includePrefix = parameters.includePrefix
+        text.skipSpecialTokens = parameters.skipSpecialTokens
+        text.cleanUpTokenizationSpaces = parameters.cleanUpTokenizationSpaces
+        text.nonemptyOutput = parameters.nonemptyOutput
+        text.deduplicate = parameters.deduplicate
+        let params = (try? JSONValue.parse(parameters.recordJSON))?.objectValue ?? [:]
+        self.init(
+            prompts: parameters.prompts, n: parameters.n, parameters: sampling, text: text, prependBos: parameters.prependBOS ?? lineByLine,
+            stream: parameters.stream, identity: ProofIdentity(params: params, seedAssigned: task.seedAssigned))
+    }
+}
+
+extension GenerationRecord {
+    init(_ sample: GeneratedSample, parameters: GenerateParameters, loaded: LoadedModel) {
+        self.init(
+            sample: sample.sample, promptIndex: sample.promptIndex, draw: sample.draw, prompt: sample.prompt, text: sample.text,
+            promptTokenIDs: sample.promptTokenIDs, tokenIDs: sample.tokenIDs,
+            finishReason: TaskProtocol.FinishReason(rawValue: sample.finishReason.rawValue) ?? .length,
+            meanLogprob: sample.tokenIDs.isEmpty ? nil : sample.meanLogprob, logprobs: sample.logprobs.map { $0.json }, redrawn: sample.redrawn,
+            params: parameters.recordJSON, recordSHA256: sample.recordSHA256, numerics: Numerics.float32,
+            checkpointSHA256: loaded.model.checkpointSHA256, tokenizerSHA256: loaded.tokenizer.digest)
+    }
+}
+
+extension [TokenLogprob] {
+    /// One object a token: `token_id`, `logprob`, and `top` with the best candidates, best first.
+    fileprivate var json: [UInt8] {
+        JSONValue.array(
+            map { token in
+                .object([
+                    "logprob": .real(Double(token.logprob)), "token_id": .integer(Int64(token.tokenID)),
+                    "top": .array(
+                        token.top.map { .object(["logprob": .real(Double($0.logprob)), "token_id": .integer(Int64($0.tokenID))]) }),
+                ])
+            }
+        ).serialised
+    }
+}

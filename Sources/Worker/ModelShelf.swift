@@ -1,0 +1,60 @@
+import Generation
+import Kernels
+import LanguageModels
+import TaskProtocol
+import Tokenizers
+
+/// A model in memory, with the tokenizer that came with it.
+struct LoadedModel: Sendable {
+    let model: LanguageModel
+    let tokenizer: Tokenizer
+    let lineByLine: Bool
+}
+
+/// A model at work: its scheduler, and which of its requests belongs to which lease.
+final class ModelSeat {
+    let digest: String
+    let loaded: LoadedModel
+    let scheduler: BatchScheduler
+    var leases: [RequestID: LeaseID] = [:]
+    fileprivate(set) var lastUsed: Milliseconds = 0
+
+    init(digest: String, loaded: LoadedModel, slots: Int, pool: ThreadPool) throws(ModelError) {
+        self.digest = digest
+        self.loaded = loaded
+        scheduler = try BatchScheduler(model: loaded.model, tokenizer: loaded.tokenizer, pool: pool, options: SchedulerOptions(slots: slots))
+    }
+
+    var isIdle: Bool { leases.isEmpty }
+}
+
+/// The models in memory, by checkpoint digest; above a bound the least recently used idle ones go.
+struct ModelShelf {
+    private(set) var seats: [ModelSeat] = []
+    let byteLimit: Int
+
+    init(byteLimit: Int) { self.byteLimit = byteLimit }
+
+    var digests: [String] { seats.map(\.digest) }
+
+    /// The seat of a model, marked as used now.
+    func seat(_ digest: String, now: Milliseconds) -> ModelSeat? {
+        guard let seat = seats.first(where: { $0.digest == digest }) else { return nil }
+        seat.lastUsed = now
+        return seat
+    }
+
+    /// Puts a model on the shelf, after making room.
+    mutating func add(_ seat: ModelSeat, now: Milliseconds) {
+        seat.lastUsed = now
+        var bytes = seats.reduce(seat.loaded.model.weightsByteCount) { $0 + $1.loaded.model.weightsByteCount }
+        while bytes > byteLimit, let oldest = seats.indices.filter({ seats[$0].isIdle }).min(by: { seats[$0].lastUsed < seats[$1].lastUsed }) {
+            bytes -= seats[oldest].loaded.model.weightsByteCount
+            seats.remove(at: oldest)
+        }
+        seats.append(seat)
+    }
+
+    /// Frees every model that nothing runs on: a finetune needs the memory.
+    mutating func dropIdle() { seats.removeAll(where: \.isIdle) }
+}

@@ -1,0 +1,72 @@
+import ArtifactStore
+import Datasets
+import Generation
+import LanguageModels
+import ModelFiles
+package import TaskProtocol
+import Tokenizers
+import Training
+
+/// Why an attempt failed, and whether another could succeed.
+package struct TaskFault: Error, Sendable, Equatable {
+    package var error: ContractError
+    /// No retry can mend it: bad parameters, too large, not a number.
+    package var isFinal: Bool
+
+    package init(_ code: ErrorCode, _ message: String, field: String? = nil, isFinal: Bool) {
+        error = ContractError(code, message, field: field)
+        self.isFinal = isFinal
+    }
+
+    /// What another worker, or the next try, may do better.
+    static func transient(_ message: String) -> TaskFault { TaskFault(.internalError, message, isFinal: false) }
+
+    static func invalid(_ message: String, field: String) -> TaskFault { TaskFault(.invalidArgument, message, field: field, isFinal: true) }
+
+    static func model(_ message: String) -> TaskFault { TaskFault(.modelError, message, isFinal: true) }
+}
+
+extension TaskFault {
+    /// - Parameter hasPromptList: whether the task named its prompts as `prompts`, which decides how the field is called.
+    init(_ error: GenerationError, hasPromptList: Bool) {
+        switch error {
+        case .promptTooLong(let index, _, _, _):
+            self = .invalid(error.description, field: hasPromptList ? "params.prompts[\(index)]" : "params.prompt")
+        case .tooLarge: self.init(.tooLarge, error.description, field: error.field.map { "params.\($0)" }, isFinal: true)
+        case .notANumber, .model: self = .model(error.description)
+        default: self.init(.invalidArgument, error.description, field: error.field.map { "params.\($0)" }, isFinal: true)
+        }
+    }
+
+    init(_ error: TrainingError) {
+        switch error {
+        case .option(let name, _): self = .invalid(error.description, field: "params.\(name)")
+        case .datasetTooShort: self = .invalid(error.description, field: "params.dataset")
+        case .tokenOutOfRange: self = .invalid(error.description, field: "params.tokenizer")
+        case .notFinite, .wrongTensor: self = .model(error.description)
+        case .unsupported: self = .invalid(error.description, field: "params.config")
+        case .outOfMemory: self.init(.tooLarge, error.description, isFinal: true)
+        case .cannotResume: self = .transient(error.description)
+        case .files(let error): self.init(error)
+        }
+    }
+
+    init(_ error: ModelFileError) {
+        switch error.reason {
+        case .missing, .unreadable: self = .transient(error.description)
+        case .malformed, .unsupported: self = .model(error.description)
+        }
+    }
+
+    init(_ error: ModelError) {
+        self = .model(error.description)
+    }
+
+    /// - Parameter field: the parameter that named the tokenizer.
+    init(_ error: TokenizerError, field: String) {
+        switch error {
+        case .unreadable, .unwritable: self = .transient(error.description)
+        case .malformed, .unsupported, .notUTF8: self = .invalid(error.description, field: field)
+        }
+    }
+}

@@ -1,0 +1,111 @@
+import ArtifactStore
+import Encodings
+import FoundationEssentials
+import Generation
+import Glibc
+import Kernels
+import Logging
+import Messaging
+import Synchronization
+import TaskProtocol
+
+/// A worker process: a reactor's thread that talks to brokers, an engine's thread that runs tasks, a loader's thread that prepares them.
+///
+/// It holds no database credentials and nothing on disk but a cache of artifacts by digest: it may be killed at any moment.
+///
+///     let worker = try WorkerService(options, log: log)
+///     try worker.start()
+///     worker.drain()          // at SIGTERM
+///     worker.join()           // until everything is given back or recorded
+package final class WorkerService: Sendable {
+    private let options: WorkerOptions
+    private let log: Logger
+    private let shared: WorkerShared
+    private let toLoader: Mailbox<LoadJob>
+    private let threads = Mutex<[ServiceThread]>([])
+    private let failure = Mutex<String?>(nil)
+
+    /// - Throws: where the system refuses what threads need.
+    package init(_ options: WorkerOptions, log: Logger) throws(MessagingError) {
+        self.options = options
+        self.log = log
+        shared = try WorkerShared()
+        toLoader = try Mailbox()
+    }
+
+    /// Starts the threads.
+    /// - Throws: where the store or the cache folder cannot be used.
+    package func start() throws {
+        let work = options.cacheDirectory + "/work-\(getpid())"
+        let store = try ArtifactDirectory(path: options.artifacts)
+        let cache = try ArtifactCache(store: store, directory: options.cacheDirectory, byteLimit: options.cacheBytes)
+        let context = try ZMQContext()
+        let core = WorkerCore(WorkerCore.Settings(registration: registration, brokers: options.brokers, drainMilliseconds: Milliseconds(options.drainTimeoutSeconds * 1000)))
+        let loader = try ServiceThread(name: "worker-loader") { [shared, toLoader] in
+            runLoader(cache: cache, workFolder: work, shared: shared, mailbox: toLoader)
+        }
+        let engine = try ServiceThread(name: "worker-engine") { [shared, toLoader, options] in
+            runEngine(options: options, store: store, workFolder: work, shared: shared, loader: toLoader)
+        }
+        let reactor = try ServiceThread(name: "worker-reactor") { [self] in
+            do throws(MessagingError) {
+                var reactor = WorkerReactor(core: core, context: context, shared: shared, log: log)
+                try reactor.run()
+            } catch {
+                failure.withLock { $0 = "\(error)" }
+                log.critical("the worker's sockets failed", metadata: ["error": "\(error)"])
+            }
+            shared.toEngine.put(.end)
+            toLoader.put(.end)
+        }
+        threads.withLock { $0 = [reactor, engine, loader] }
+    }
+
+    /// SIGTERM: no new work; what can end in time ends, the rest goes back.
+    package func drain() { shared.toReactor.put(.drain) }
+
+    /// Waits until the worker has left. Blocks its thread.
+    /// - Returns: why it left, where that was not a drain.
+    @discardableResult
+    package func join() -> String? {
+        for thread in threads.withLock({ $0 }) { thread.join() }
+        try? FileManager.default.removeItem(atPath: options.cacheDirectory + "/work-\(getpid())")
+        return failure.withLock { $0 }
+    }
+
+    /// What it looks like now.
+    package var snapshot: WorkerSnapshot { shared.snapshot }
+
+    private var registration: WorkerRegistration {
+        let host = ProcessInfo.processInfo.hostName
+        return WorkerRegistration(
+            session: SessionID.random(), host: options.label.isEmpty ? host : "\(host)/\(options.label)", pid: Int(getpid()), version: options.version,
+            numerics: [Numerics.float32], instructionSet: InstructionSet.current.rawValue, threads: options.threads, slots: options.slots,
+            parameters: TaskParameters.knownNames)
+    }
+}
+
+private func runLoader(cache: ArtifactCache, workFolder: String, shared: WorkerShared, mailbox: Mailbox<LoadJob>) {
+    let loader = Loader(cache: cache, pool: ThreadPool(threads: 1), workFolder: workFolder) { shared.toEngine.put($0) }
+    var poller = Poller()
+    poller.add(mailbox.wakeup)
+    while true {
+        for job in mailbox.takeAll() where !loader.perform(job) { return }
+        guard (try? poller.wait(milliseconds: -1)) != nil else { return }
+    }
+}
+
+private func runEngine(options: WorkerOptions, store: ArtifactDirectory, workFolder: String, shared: WorkerShared, loader: Mailbox<LoadJob>) {
+    let engine = Engine(
+        settings: Engine.Settings(slots: options.slots, modelBytes: options.cacheBytes, workFolder: workFolder),
+        pool: ThreadPool(threads: options.threads),
+        checkpoints: { prepared, folder in CheckpointStore(store: store, workFolder: folder, prepared: prepared) },
+        load: { loader.put($0) }, countTokens: { shared.countTokens($0) }, report: { shared.report($0) })
+    var poller = Poller()
+    poller.add(shared.toEngine.wakeup)
+    while true {
+        for command in shared.toEngine.takeAll() where !engine.handle(command, now: MonotonicClock.milliseconds) { return }
+        if engine.turn(now: MonotonicClock.milliseconds) { continue }
+        guard (try? poller.wait(milliseconds: -1)) != nil else { return }
+    }
+}
