@@ -64,7 +64,7 @@ extension StoreSession {
             for item in accepted {
                 do throws(ContractError) {
                     let resolved = try resolver.resolve(item.parameters, seed: item.seed, seedAssigned: item.seedAssigned)
-                    pinned.append((item.task, resolved.canonicalJSON, item.seed, item.seedAssigned))
+                    pinned.append((item.task, resolved.json, item.seed, item.seedAssigned))
                 } catch {
                     ends.append(TaskEnd(task: item.task, state: .failed, ending: nil, error: error))
                 }

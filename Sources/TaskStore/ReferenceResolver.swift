@@ -117,6 +117,7 @@ struct ReferenceResolver {
             }
         case .verify: break
         }
+        resolved.parameters = ResolvedTask.effective(parameters, model: resolved.model, dataset: resolved.dataset)
         return resolved
     }
 

@@ -78,14 +78,19 @@ struct SubmitDraft {
     mutating func pin(_ connection: StoreConnection) throws(StoreError) {
         let items = accepted.filter { $0.value.submission.after.isEmpty }
         let resolver = try ReferenceResolver(connection, items.map(\.value.submission.parameters))
+        var failed: [(group: Int, item: Int, value: SubmitItem, error: ContractError)] = []
         for (group, item, value) in items {
             do throws(ContractError) {
                 let task = try resolver.resolve(value.submission.parameters, seed: value.seed, seedAssigned: value.seedAssigned)
-                resolved[group][item] = task.canonicalJSON
+                resolved[group][item] = task.json
             } catch {
-                refuse(group, item, error)
+                failed.append((group, item, value, error))
             }
         }
+        guard !failed.isEmpty else { return }
+        // What was stored by an earlier sending stays accepted, whatever its names mean by now.
+        let stored = try StoreSession(connection).standingTasks(failed.map(\.value.id))
+        for (group, item, value, error) in failed where stored[value.id] == nil { refuse(group, item, error) }
     }
 
     // MARK: after
@@ -346,7 +351,7 @@ struct SubmitDraft {
     private func submitted(_ group: Int, _ item: Int, _ standing: [TaskID: StandingTask]) -> SubmittedTask {
         let value = groups[group].items[item]
         if let row = inserted[value.id] {
-            let grant = row.leased ? value.grant.map { grant(value, $0, resolved[group][item] ?? []) } : nil
+            let grant = row.leased ? granted(value, resolved[group][item]) : nil
             return SubmittedTask(
                 id: value.id, state: row.leased ? .running : .queued, duplicate: false, queue: value.submission.queue, rank: row.rank, grant: grant)
         }
@@ -359,11 +364,12 @@ struct SubmitDraft {
         let ownLease = first == nil && found?.lease != nil && found?.lease == value.grant?.lease
         return SubmittedTask(
             id: first ?? value.id, state: found?.state ?? .queued, duplicate: first != nil, queue: value.submission.queue, rank: found?.rank ?? 0,
-            grant: ownLease ? value.grant.map { grant(value, $0, resolved[group][item] ?? []) } : nil)
+            grant: ownLease ? granted(value, found?.resolved) : nil)
     }
 
-    private func grant(_ item: SubmitItem, _ offer: GrantOffer, _ resolved: [UInt8]) -> Grant {
-        Grant(
+    private func granted(_ item: SubmitItem, _ resolved: [UInt8]?) -> Grant? {
+        guard let offer = item.grant, let resolved else { return nil }
+        return Grant(
             task: item.id, lease: offer.lease, session: offer.session, attempt: 1, failures: 0, kind: item.submission.kind,
             queue: item.submission.queue, isolated: false, maxAttempts: item.submission.maxAttempts,
             timeoutSeconds: item.submission.timeoutSeconds, resolved: resolved, resume: nil)
@@ -375,14 +381,18 @@ struct StandingTask {
     var state: TaskState
     var rank: Int64
     var lease: LeaseID?
+    /// As it was pinned.
+    var resolved: [UInt8]?
 }
 
 extension StoreSession {
     private static let standing = Statement(
         "standing_tasks",
         """
-        SELECT v.id, coalesce(o.state, CASE WHEN h.lease IS NULL THEN 'queued' ELSE 'running' END), h.rank, h.lease
+        SELECT v.id, coalesce(o.state, CASE WHEN h.lease IS NULL THEN 'queued' ELSE 'running' END), h.rank, h.lease,
+            convert_to(t.resolved::text, 'UTF8')
         FROM unnest($1::uuid[]) AS v (id)
+        CROSS JOIN LATERAL (SELECT task.resolved FROM task WHERE task.id = v.id OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM hot WHERE hot.task = v.id OFFSET 0) h ON true
         LEFT JOIN LATERAL (SELECT * FROM outcome WHERE outcome.task = v.id OFFSET 0) o ON true
         """)
@@ -393,7 +403,8 @@ extension StoreSession {
         var found: [TaskID: StandingTask] = [:]
         for row in rows.indices {
             found[try rows.requireUUID(row, 0)] = StandingTask(
-                state: TaskState(rawValue: try rows.requireString(row, 1)) ?? .queued, rank: rows.int(row, 2) ?? 0, lease: rows.uuid(row, 3))
+                state: TaskState(rawValue: try rows.requireString(row, 1)) ?? .queued, rank: rows.int(row, 2) ?? 0, lease: rows.uuid(row, 3),
+                resolved: rows.bytes(row, 4))
         }
         return found
     }
