@@ -16,7 +16,7 @@ func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: dependencies + ["TestSupport"], swiftSettings: strict)
+    .testTarget(name: "\(name)Tests", dependencies: dependencies + ["TestSupport"], path: "Tests/\(name)Tests", swiftSettings: strict)
 }
 
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -39,6 +39,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
         // C libraries of the system (Debian's -dev packages: ops/packages.txt).
@@ -75,20 +76,24 @@ let package = Package(
                 "Generation", "Training", collections, logging, metrics,
             ]),
         library("Client", ["Messaging", "TaskProtocol", "ArtifactStore", "Encodings"]),
+        library("Supervision", []),
         library(
             "Operations",
-            [.product(name: "Hummingbird", package: "hummingbird"), lifecycle, logging, metrics, coreMetrics]),
+            [
+                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"), lifecycle, logging, metrics,
+                coreMetrics,
+            ]),
         .executableTarget(
             name: "scriptorium",
             dependencies: [
                 "Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training", "Messaging",
-                "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Operations", lifecycle, logging, metrics,
+                "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations", lifecycle, logging, metrics,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
             swiftSettings: strict),
 
-        // Tests: a target a library; Tests/EndToEnd drives real processes.
+        // Tests: a target a library. Tests/EndToEnd drives real processes, from Python.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("Kernels", ["Kernels", "CKernels"]),
         tests("Encodings", ["Encodings"]),
@@ -102,11 +107,13 @@ let package = Package(
         tests("TaskProtocol", ["TaskProtocol", "Encodings"]),
         tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings"]),
         tests("ArtifactStore", ["ArtifactStore", "Encodings"]),
-        tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings"]),
-        tests("Worker", ["Worker", "Broker", "TaskProtocol", "ArtifactStore", "Encodings"]),
+        .target(
+            name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings"], path: "Tests/QueueSimulation", swiftSettings: strict),
+        tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation"]),
+        tests("Worker", ["Worker", "Broker", "TaskProtocol", "ArtifactStore", "Encodings", "ModelFiles", "Tokenizers", "QueueSimulation"]),
         tests("Client", ["Client", "TaskProtocol", "Encodings"]),
-        tests("Operations", ["Operations"]),
-        tests("EndToEnd", ["Encodings"]),
+        tests("Supervision", ["Supervision"]),
+        tests("Operations", ["Operations", logging, coreMetrics, lifecycle]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 
 extern const ck_kernels ck_kernels_plain;
-#if defined(__x86_64__) && defined(CK_SIMD)
+#if defined(__x86_64__)
 extern const ck_kernels ck_kernels_avx2, ck_kernels_avx512;
 #elif defined(__aarch64__)
 extern const ck_kernels ck_kernels_neon;
@@ -16,12 +16,10 @@ const ck_kernels *ck_kernels_of(int32_t isa) {
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (isa == CK_PLAIN && avx2) return &ck_kernels_plain;
-#if defined(CK_SIMD)
     if (isa == CK_AVX2 && avx2) return &ck_kernels_avx2;
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
         && __builtin_cpu_supports("avx512dq");
     if (isa == CK_AVX512 && avx512) return &ck_kernels_avx512;
-#endif
 #else
     if (isa == CK_PLAIN) return &ck_kernels_plain;
 #if defined(__aarch64__)

@@ -35,7 +35,8 @@ package final class InferenceSession {
     ///   - maximumSequences: sequences alive at a time.
     ///   - maximumPages: pages of 64 positions alive at a time; nil: as many as the sequences can fill.
     package init(
-        model: LanguageModel, pool: ThreadPool, maximumRows: Int = 256, maximumLogitRows: Int = 64, maximumSequences: Int = 64, maximumPages: Int? = nil
+        model: LanguageModel, pool: ThreadPool, maximumRows: Int = 256, maximumLogitRows: Int = 64, maximumSequences: Int = 64,
+        maximumPages: Int? = nil
     ) {
         self.model = model
         self.pool = pool
@@ -114,7 +115,8 @@ package final class InferenceSession {
         for row in (rowCount + count - wanted)..<(rowCount + count) {
             workspace.logitRows[logitRowCount + row - (rowCount + count - wanted)] = Int32(row)
         }
-        workspace.segments[segmentCount] = Segment(pages: sequences.table(id), firstRow: rowCount, rows: count, firstPosition: start, logitRows: wanted)
+        workspace.segments[segmentCount] = Segment(
+            pages: sequences.table(id), firstRow: rowCount, rows: count, firstPosition: start, logitRows: wanted)
         defer {
             rowCount += count
             segmentCount += 1

@@ -73,8 +73,13 @@ package struct BeatReply: Sendable, Equatable {
     package var counters: [SessionCounter]
     /// Leases of the request's sessions whose tasks are to be cancelled.
     package var cancels: [LeaseReference]
+    /// Whether the broker's own row still stands; where not, it registers anew.
+    package var brokerKnown: Bool
 
-    package init(databaseMilliseconds: Int64, unknown: [SessionID], counters: [SessionCounter], cancels: [LeaseReference]) {
+    package init(
+        databaseMilliseconds: Int64, unknown: [SessionID], counters: [SessionCounter], cancels: [LeaseReference], brokerKnown: Bool = true
+    ) {
+        self.brokerKnown = brokerKnown
         self.databaseMilliseconds = databaseMilliseconds
         self.unknown = unknown
         self.counters = counters

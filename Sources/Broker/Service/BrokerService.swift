@@ -1,0 +1,80 @@
+package import Logging
+package import Messaging
+internal import Glibc
+internal import Synchronization
+package import TaskProtocol
+
+/// A running broker: one reactor thread with all sockets, a few threads that wait for the store.
+///
+///     let broker = BrokerService(options: options, store: PostgreSQLGateway(url: url), logger: logger)
+///     let endpoints = try broker.start()
+///     …
+///     broker.drain()        // SIGTERM: commits what is under way, then ends
+///     broker.waitUntilEnded()
+package final class BrokerService: Sendable {
+    /// This process start.
+    package let id: BrokerID
+    private let options: BrokerOptions
+    private let store: any StoreGateway
+    private let logger: Logger
+    private let inbox: ReactorInbox
+    private let thread: Mutex<ServiceThread?>
+
+    /// - Parameter id: a new one each start.
+    package init(options: BrokerOptions, store: any StoreGateway, logger: Logger, id: BrokerID = UUIDValue.random()) throws(MessagingError) {
+        self.id = id
+        self.options = options
+        self.store = store
+        var logger = logger
+        logger[metadataKey: "broker"] = "\(id)"
+        self.logger = logger
+        inbox = try ReactorInbox(BrokerSnapshot(broker: id))
+        thread = Mutex(nil)
+    }
+
+    /// Binds the sockets and begins to serve. The store need not be there yet: until it is, requests are answered `unavailable`.
+    /// - Returns: where it really listens.
+    /// - Throws: ``MessagingError/notLoopback(endpoint:)`` or ``MessagingError/bindFailed(endpoint:reason:)``.
+    package func start() throws(MessagingError) -> BrokerEndpoints {
+        try options.check()
+        let context = try ZMQContext()
+        let (options, store, logger, inbox, id) = (options, store, logger, inbox, id)
+        let started = try ServiceThread(name: "broker") { Self.run(context, options, store, logger, inbox, id) }
+        thread.withLock { $0 = started }
+        return try inbox.waitUntilBound()
+    }
+
+    /// Takes nothing new, commits what is under way, and ends; after ``BrokerOptions/drainSeconds`` it ends anyway.
+    package func drain() { inbox.drain() }
+
+    /// Ends at once: what was accepted is in the database, what was not is refused by nobody.
+    package func stop() { inbox.stop() }
+
+    /// Waits until the threads have ended. Blocks: not for Swift's cooperative pool.
+    package func waitUntilEnded() { thread.withLock { $0 }?.join() }
+
+    /// Whether it has ended, drained or stopped.
+    package var hasEnded: Bool { if case .ended = inbox.phase { true } else { false } }
+
+    /// What it knows of itself, at most a few tenths of a second old. From any thread.
+    package var snapshot: BrokerSnapshot { inbox.snapshot }
+
+    private static func run(
+        _ context: ZMQContext, _ options: BrokerOptions, _ store: any StoreGateway, _ logger: Logger, _ inbox: ReactorInbox, _ id: BrokerID
+    ) {
+        defer { inbox.enter(.ended) }
+        do throws(MessagingError) {
+            let core = BrokerCore(id: id, version: options.version, settings: options.settings)
+            var reactor = try Reactor(context, options, core, store, inbox, logger)
+            guard case .bound(let endpoints) = inbox.phase else { return }
+            store.open(notified: { inbox.notify() })
+            defer { store.close() }
+            let registration = BrokerRegistration(
+                id: id, host: options.host, pid: Int(getpid()), version: options.version, endpoints: endpoints.named, publicKey: nil)
+            try reactor.run(registration, drainMilliseconds: Int64(options.drainSeconds * 1_000))
+        } catch {
+            logger.error("the broker's sockets failed", metadata: ["error": "\(error)"])
+            inbox.enter(.failed(error))
+        }
+    }
+}

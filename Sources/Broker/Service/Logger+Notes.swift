@@ -1,0 +1,23 @@
+internal import Logging
+internal import TaskProtocol
+
+extension Logger {
+    /// Writes what the logic found worth a line: one message an event, values in the metadata.
+    func log(_ note: BrokerNote) {
+        switch note {
+        case .storeAway(let why): warning("the database is away", metadata: ["error": "\(why)"])
+        case .storeBack: notice("the database is back")
+        case .workerJoined(let session, let host, let pid, let slots):
+            info("worker joined", metadata: ["session": "\(session)", "host": "\(host)", "pid": "\(pid)", "slots": "\(slots)"])
+        case .workerLeft(let session, let why): info("worker left", metadata: ["session": "\(session)", "why": "\(why)"])
+        case .sessionDead(let session): warning("session is dead", metadata: ["session": "\(session)"])
+        case .leaseReleased(let task, let lease, let why):
+            info("lease given back", metadata: ["task": "\(task)", "lease": "\(lease)", "why": "\(why)"])
+        case .attemptFailed(let task, let attempt, let code, let final):
+            info("attempt failed", metadata: ["task": "\(task)", "attempt": "\(attempt)", "code": "\(code)", "final": "\(final)"])
+        case .staleWrite(let task, let lease): info("stale write refused", metadata: ["task": "\(task)", "lease": "\(lease)"])
+        case .storeRefused(let why): error("the database refused a request", metadata: ["error": "\(why)"])
+        case .unknownAnswer(let what): warning("message ignored", metadata: ["what": "\(what)"])
+        }
+    }
+}

@@ -1,0 +1,81 @@
+internal import DequeModule
+
+/// Messages that a peer would not take yet, by peer, each with a bound: a slow client never holds up the reactor, nor fills its memory.
+///
+/// Token events go first where there is no room. A peer with too much waiting, or that has taken nothing for a minute, is given up.
+struct PeerQueues: Sendable {
+    struct Entry: Sendable {
+        var frames: [[UInt8]]
+        var isDroppable: Bool
+        var byteCount: Int { frames.reduce(64) { $0 + $1.count } }
+    }
+
+    private struct Queue: Sendable {
+        var entries: Deque<Entry> = []
+        var byteCount = 0
+        var blockedSince: Int64
+    }
+
+    private var queues: [[UInt8]: Queue] = [:]
+    private(set) var byteCount = 0
+    private(set) var dropped = 0
+    private let bytesPerPeer: Int
+    private let bytesInAll: Int
+    private let patience: Int64
+
+    init(bytesPerPeer: Int = 64 << 20, bytesInAll: Int = 512 << 20, patience: Int64 = 60_000) {
+        self.bytesPerPeer = bytesPerPeer
+        self.bytesInAll = bytesInAll
+        self.patience = patience
+    }
+
+    var isEmpty: Bool { queues.isEmpty }
+
+    func isWaiting(_ peer: [UInt8]) -> Bool { queues[peer] != nil }
+
+    /// Keeps a message for later.
+    /// - Returns: false where the peer has too much waiting: it is given up, with all that waits.
+    mutating func add(_ entry: Entry, for peer: [UInt8], now: Int64) -> Bool {
+        var queue = queues[peer] ?? Queue(blockedSince: now)
+        if entry.isDroppable, queue.byteCount > bytesPerPeer / 16 || byteCount > bytesInAll / 2 {
+            dropped += 1
+            return true
+        }
+        queue.entries.append(entry)
+        queue.byteCount += entry.byteCount
+        byteCount += entry.byteCount
+        queues[peer] = queue
+        guard queue.byteCount > bytesPerPeer || byteCount > bytesInAll else { return true }
+        remove(peer)
+        return false
+    }
+
+    mutating func remove(_ peer: [UInt8]) {
+        guard let queue = queues.removeValue(forKey: peer) else { return }
+        byteCount -= queue.byteCount
+        dropped += queue.entries.count
+    }
+
+    /// Tries every queue once.
+    /// - Parameter send: true where the peer took the message.
+    /// - Returns: peers that have taken nothing for too long: they are given up.
+    mutating func flush(now: Int64, _ send: ([[UInt8]]) -> Bool) -> [[UInt8]] {
+        var lost: [[UInt8]] = []
+        for peer in Array(queues.keys) {
+            guard var queue = queues.removeValue(forKey: peer) else { continue }
+            while let first = queue.entries.first, send(first.frames) {
+                queue.entries.removeFirst()
+                queue.byteCount -= first.byteCount
+                byteCount -= first.byteCount
+                queue.blockedSince = now
+            }
+            if queue.entries.isEmpty { continue }
+            queues[peer] = queue
+            if now - queue.blockedSince > patience {
+                remove(peer)
+                lost.append(peer)
+            }
+        }
+        return lost
+    }
+}

@@ -1,0 +1,207 @@
+internal import Logging
+internal import Messaging
+internal import TaskProtocol
+
+/// The one thread that owns a broker's sockets and its logic. It reads, handles, writes, and never waits for anything but all of them at once.
+struct Reactor: ~Copyable {
+    private let tasks: Socket
+    private let events: Socket
+    private let workers: Socket
+    /// Other brokers subscribe here; what is published on it comes with their links.
+    private let peers: Socket
+    private var poller = Poller()
+    private let places: (tasks: Int, events: Int, workers: Int, peers: Int, wakeup: Int)
+
+    private let inbox: ReactorInbox
+    private let store: any StoreGateway
+    private let logger: Logger
+    private var core: BrokerCore
+    private var clientQueues = PeerQueues()
+    private var workerQueues = PeerQueues(bytesPerPeer: 256 << 20, patience: 10_000)
+    private var database: [String: DatabaseTime] = [:]
+    private var malformed = 0
+    private var lastSnapshot: Int64 = 0
+    private var lastFlush: Int64 = 0
+    private var isDrained = false
+    private var drainingSince: Int64?
+    private let started = ContinuousClock.now
+
+    /// Messages read from one socket before the others have their turn.
+    private static let messagesPerTurn = 256
+
+    /// Binds all sockets, on the calling thread.
+    init(
+        _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ inbox: ReactorInbox, _ logger: Logger
+    ) throws(MessagingError) {
+        self.core = core
+        self.store = store
+        self.inbox = inbox
+        self.logger = logger
+        var strangers = SocketOptions()
+        strangers.sendHighWater = 10_000
+        strangers.receiveHighWater = 1_000
+        tasks = try Socket(context, .router, strangers)
+        events = try Socket(context, .extendedPublisher, strangers)
+        workers = try Socket(context, .router, strangers)
+        peers = try Socket(context, .extendedPublisher, strangers)
+        let endpoints = BrokerEndpoints(
+            tasks: try tasks.bind(options.tasksEndpoint), events: try events.bind(options.eventsEndpoint),
+            workers: try workers.bind(options.workersEndpoint), peers: try peers.bind(options.peersEndpoint))
+        places = (poller.add(tasks), poller.add(events), poller.add(workers), poller.add(peers), poller.add(inbox.wakeup))
+        inbox.bound(endpoints)
+    }
+
+    private func now() -> Int64 {
+        let (seconds, attoseconds) = (ContinuousClock.now - started).components
+        return seconds * 1_000 + attoseconds / 1_000_000_000_000_000
+    }
+
+    /// Runs until it is stopped, or drained.
+    mutating func run(_ registration: BrokerRegistration, drainMilliseconds: Int64) throws(MessagingError) {
+        handle(.start(registration))
+        while !inbox.isStopped && !isOver(drainMilliseconds) {
+            let pause = max(0, min(core.nextTick - now(), clientQueues.isEmpty && workerQueues.isEmpty ? 100 : 10))
+            try poller.wait(milliseconds: Int(pause))
+            if poller.isReadable(places.wakeup) { takeInbox() }
+            if poller.isReadable(places.workers) { try readWorkers() }
+            if poller.isReadable(places.tasks) { try readClients() }
+            if poller.isReadable(places.events) { try readSubscriptions() }
+            if poller.isReadable(places.peers) { while try peers.receive(maximumFrames: 1, maximumBytes: 4_096) != nil {} }
+            handle(.tick)
+            flush()
+            publishSnapshot()
+        }
+        inbox.publish(finalSnapshot())
+    }
+
+    /// A drain ends when all is committed and taken, or when its time is over.
+    private func isOver(_ drainMilliseconds: Int64) -> Bool {
+        guard let since = drainingSince else { return false }
+        return (isDrained && clientQueues.isEmpty && workerQueues.isEmpty) || now() - since > drainMilliseconds
+    }
+
+    // MARK: In
+
+    private mutating func takeInbox() {
+        inbox.wakeup.drain()
+        let items = inbox.take()
+        for answer in items.answers {
+            database[answer.kind, default: DatabaseTime()].count += 1
+            database[answer.kind, default: DatabaseTime()].seconds += answer.seconds
+            handle(.storeReply(ticket: answer.ticket, answer.reply))
+        }
+        if items.isNotified { handle(.notified) }
+        if items.isDraining {
+            drainingSince = drainingSince ?? now()
+            handle(.drain)
+        }
+    }
+
+    private mutating func readClients() throws(MessagingError) {
+        for _ in 0..<Self.messagesPerTurn {
+            guard let message = try tasks.receive(maximumFrames: 12, maximumBytes: 64 << 20) else { return }
+            handle(.clientMessage(message.frames))
+        }
+    }
+
+    /// Messages of workers come in one frame or, where they are long, in several.
+    private mutating func readWorkers() throws(MessagingError) {
+        for _ in 0..<Self.messagesPerTurn {
+            guard let message = try workers.receive(maximumFrames: 32, maximumBytes: 256 << 20) else { return }
+            guard let address = message.frames.first, message.frames.count > 1, !message.isTruncated else {
+                malformed += 1
+                continue
+            }
+            let bytes = message.frames.count == 2 ? message.frames[1] : Array(message.frames.dropFirst().joined())
+            do throws(WorkerProtocolError) {
+                handle(.workerMessage(from: address, try WorkerMessage.decode(bytes)))
+            } catch {
+                malformed += 1
+            }
+        }
+    }
+
+    private mutating func readSubscriptions() throws(MessagingError) {
+        for _ in 0..<Self.messagesPerTurn {
+            guard let message = try events.receive(maximumFrames: 1, maximumBytes: 4_096) else { return }
+            guard let frame = message.frames.first, let kind = frame.first, kind <= 1 else { continue }
+            handle(.subscription(prefix: Array(frame.dropFirst()), isAdded: kind == 1))
+        }
+    }
+
+    // MARK: Out
+
+    private mutating func handle(_ event: BrokerEvent) {
+        var actions: [BrokerAction] = []
+        core.handle(event, now: now(), into: &actions)
+        for action in actions { perform(action) }
+    }
+
+    private mutating func perform(_ action: BrokerAction) {
+        switch action {
+        case .reply(let address, let payload, let isDroppable):
+            let entry = PeerQueues.Entry(frames: address.envelope + [payload], isDroppable: isDroppable)
+            if !offer(entry, address.client) { handle(.clientLost(address.client)) }
+        case .tell(let address, let message): tell(address, message)
+        case .publish(let topic, let payload): _ = try? events.send([topic, payload])
+        case .store(let ticket, let lane, let request): ask(ticket, lane, request)
+        case .note(let note): logger.log(note)
+        case .drained: isDrained = true
+        }
+    }
+
+    private func ask(_ ticket: Int, _ lane: StoreLane, _ request: StoreRequest) {
+        let (inbox, kind, asked) = (inbox, request.name, ContinuousClock.now)
+        store.perform(request, lane: lane) { reply in
+            inbox.add(ReactorInbox.Answer(ticket: ticket, reply: reply, kind: kind, seconds: (ContinuousClock.now - asked) / .seconds(1)))
+        }
+    }
+
+    /// - Returns: false where the client is given up.
+    private mutating func offer(_ entry: PeerQueues.Entry, _ client: [UInt8]) -> Bool {
+        if !clientQueues.isWaiting(client), let outcome = try? tasks.send(entry.frames), outcome == .sent { return true }
+        return clientQueues.add(entry, for: client, now: now())
+    }
+
+    private mutating func tell(_ address: [UInt8], _ message: BrokerMessage) {
+        let encoded = message.encoded
+        let size = WorkerProtocol.maximumFrameBytes
+        let parts = stride(from: 0, to: max(encoded.count, 1), by: size).map { Array(encoded[$0..<min($0 + size, encoded.count)]) }
+        let entry = PeerQueues.Entry(frames: [address] + parts, isDroppable: false)
+        if !workerQueues.isWaiting(address), let outcome = try? workers.send(entry.frames) {
+            // A worker that left is not waited for: what it must know is said again where it is heard next.
+            if outcome != .wouldBlock { return }
+        }
+        _ = workerQueues.add(entry, for: address, now: now())
+    }
+
+    private mutating func flush() {
+        let time = now()
+        guard time - lastFlush >= 10, !(clientQueues.isEmpty && workerQueues.isEmpty) else { return }
+        lastFlush = time
+        let lost = Self.flush(&clientQueues, tasks, time) { $0 == .sent }
+        for client in lost { handle(.clientLost(client)) }
+        _ = Self.flush(&workerQueues, workers, time) { $0 != .wouldBlock }
+    }
+
+    private static func flush(_ queues: inout PeerQueues, _ socket: borrowing Socket, _ time: Int64, _ isDone: (SendOutcome) -> Bool) -> [[UInt8]] {
+        queues.flush(now: time) { frames in (try? socket.send(frames)).map(isDone) ?? false }
+    }
+
+    // MARK: Snapshots
+
+    private mutating func publishSnapshot() {
+        let time = now()
+        guard time - lastSnapshot >= 100 else { return }
+        lastSnapshot = time
+        inbox.publish(finalSnapshot())
+    }
+
+    private func finalSnapshot() -> BrokerSnapshot {
+        var shot = core.snapshot
+        shot.database = database
+        shot.malformedWorkerMessages = malformed
+        shot.droppedReplies = clientQueues.dropped
+        return shot
+    }
+}

@@ -1,0 +1,30 @@
+internal import TaskProtocol
+
+extension StoreRequest {
+    /// A word for metrics.
+    var name: String {
+        switch self {
+        case .submit: "submit"
+        case .claim: "claim"
+        case .beat: "beat"
+        case .sweep: "sweep"
+        case .registerBroker, .endBroker, .markIdle: "broker"
+        case .registerSession, .endSession: "session"
+        case .leases: "leases"
+        case .complete: "complete"
+        case .fail: "fail"
+        case .release: "release"
+        case .confirmCancel, .cancel: "cancel"
+        case .retry: "retry"
+        case .progress: "progress"
+        case .trainingSteps: "training_steps"
+        case .checkpoint: "checkpoint"
+        case .get: "get"
+        case .states: "states"
+        case .models, .datasets, .registerModel, .registerDataset: "catalogue"
+        case .unchecked, .adopt: "adopt"
+        case .dueSweep: "due"
+        case .figures, .durability: "figures"
+        }
+    }
+}

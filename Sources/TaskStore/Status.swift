@@ -1,0 +1,77 @@
+internal import Encodings
+internal import TaskProtocol
+
+/// Reading tasks for `get`, `wait` and `cancel`.
+extension StoreSession {
+    private static let outline = Statement(
+        "outlines",
+        """
+        SELECT v.ord, t.kind, t.queue, coalesce(o.state, CASE WHEN h.lease IS NULL THEN 'queued' ELSE 'running' END),
+            coalesce(o.attempt, h.attempt), convert_to(o.error::text, 'UTF8')
+        FROM unnest($1::uuid[]) WITH ORDINALITY AS v (id, ord)
+        CROSS JOIN LATERAL (SELECT task.kind, task.queue FROM task WHERE task.id = v.id OFFSET 0) t
+        LEFT JOIN LATERAL (SELECT * FROM hot WHERE hot.task = v.id OFFSET 0) h ON true
+        LEFT JOIN LATERAL (SELECT * FROM outcome WHERE outcome.task = v.id OFFSET 0) o ON true
+        """)
+
+    func outlines(_ ids: [TaskID]) throws(StoreError) -> [TaskOutline?] {
+        let rows = try connection.run(Self.outline, [.uuids(ids)])
+        var found = [TaskOutline?](repeating: nil, count: ids.count)
+        for row in rows.indices {
+            let index = Int(try rows.requireInt(row, 0)) - 1
+            found[index] = TaskOutline(
+                id: ids[index], kind: try rows.requireString(row, 1), queue: try rows.requireString(row, 2),
+                state: TaskState(rawValue: try rows.requireString(row, 3)) ?? .queued, attempt: Int(rows.int(row, 4) ?? 0),
+                error: rows.bytes(row, 5).flatMap { ContractError(json: $0) })
+        }
+        return found
+    }
+
+    private static let status = Statement(
+        "statuses",
+        """
+        SELECT v.ord, t.kind, t.queue, coalesce(o.state, CASE WHEN h.lease IS NULL THEN 'queued' ELSE 'running' END), t.priority::int, t.key,
+            coalesce(o.attempt, h.attempt), floor(extract(epoch FROM coalesce(h.run_at, t.run_at)) * 1000)::bigint,
+            floor(extract(epoch FROM t.created_at) * 1000)::bigint,
+            floor(extract(epoch FROM coalesce(o.started_at, h.started_at)) * 1000)::bigint,
+            floor(extract(epoch FROM o.finished_at) * 1000)::bigint, convert_to(t.params::text, 'UTF8'), convert_to(t.tags::text, 'UTF8'),
+            CASE
+                WHEN h.task IS NULL OR h.lease IS NOT NULL THEN NULL
+                WHEN h.blocked = 'r' AND h.attempt > 0 THEN 'retry_at'
+                WHEN h.blocked = 'r' OR h.run_at > now() THEN 'run_at'
+                WHEN h.blocked = 'a' THEN 'after'
+                WHEN q.paused THEN 'paused'
+                WHEN q.max_running IS NOT NULL THEN 'limit'
+                ELSE 'slot'
+            END,
+            convert_to(p.progress::text, 'UTF8'), convert_to(o.error::text, 'UTF8'), convert_to(o.result::text, 'UTF8')
+        FROM unnest($1::uuid[]) WITH ORDINALITY AS v (id, ord)
+        CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = v.id OFFSET 0) t
+        LEFT JOIN LATERAL (SELECT * FROM hot WHERE hot.task = v.id OFFSET 0) h ON true
+        LEFT JOIN LATERAL (SELECT * FROM outcome WHERE outcome.task = v.id OFFSET 0) o ON true
+        LEFT JOIN LATERAL (SELECT * FROM task_progress WHERE task_progress.task = v.id OFFSET 0) p ON true
+        LEFT JOIN LATERAL (SELECT * FROM queues WHERE queues.name = t.queue OFFSET 0) q ON true
+        """)
+
+    func statuses(_ ids: [TaskID], results: Bool) throws(StoreError) -> StoreReply {
+        let rows = try connection.run(Self.status, [.uuids(ids)])
+        var found = [TaskStatus?](repeating: nil, count: ids.count)
+        for row in rows.indices {
+            let index = Int(try rows.requireInt(row, 0)) - 1
+            found[index] = TaskStatus(
+                id: ids[index], kind: try rows.requireString(row, 1), queue: try rows.requireString(row, 2),
+                state: TaskState(rawValue: try rows.requireString(row, 3)) ?? .queued, priority: Int(rows.int(row, 4) ?? 0),
+                key: rows.string(row, 5), attempt: Int(rows.int(row, 6) ?? 0), runAt: try rows.requireInt(row, 7),
+                createdAt: try rows.requireInt(row, 8), startedAt: rows.int(row, 9), finishedAt: rows.int(row, 10),
+                params: try rows.requireBytes(row, 11), tags: rows.bytes(row, 12) ?? Array("{}".utf8),
+                waitingFor: rows.string(row, 13).flatMap(WaitingReason.init(rawValue:)), progress: rows.bytes(row, 14), error: rows.bytes(row, 15),
+                result: results ? rows.bytes(row, 16) : nil)
+        }
+        if let unknown = found.firstIndex(where: { $0 == nil }) {
+            return .refused(ContractError(.notFound, "there is no such task", field: "ids[\(unknown)]"))
+        }
+        var statuses = found.compactMap { $0 }
+        if results { try addResults(&statuses) }
+        return .statuses(statuses)
+    }
+}

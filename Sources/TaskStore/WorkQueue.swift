@@ -1,0 +1,106 @@
+internal import Glibc
+
+/// A queue between threads that block on it; never used on Swift's cooperative pool except to put.
+///
+/// `@unchecked Sendable`: every access to the stored properties happens between lock and unlock of `mutex`.
+final class WorkQueue: @unchecked Sendable {
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var items: [Work] = []
+    private var head = 0
+    private var closed = false
+
+    init() {
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(condition)
+        pthread_mutex_destroy(mutex)
+        condition.deallocate()
+        mutex.deallocate()
+    }
+
+    var count: Int { locked { items.count - head } }
+
+    func put(_ work: Work) {
+        locked { items.append(work) }
+        pthread_cond_signal(condition)
+    }
+
+    func close() {
+        locked { closed = true }
+        pthread_cond_broadcast(condition)
+    }
+
+    /// Waits for work; nil once the queue is closed and empty.
+    func take() -> Work? {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while head == items.count {
+            if closed { return nil }
+            pthread_cond_wait(condition, mutex)
+        }
+        let work = items[head]
+        head += 1
+        if head == items.count {
+            items.removeAll(keepingCapacity: true)
+            head = 0
+        } else if head >= 1024 {
+            items.removeFirst(head)
+            head = 0
+        }
+        return work
+    }
+
+    private func locked<Value>(_ body: () -> Value) -> Value {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return body()
+    }
+}
+
+/// A thread of its own for a blocking loop.
+///
+/// `@unchecked Sendable`: the handle is written once, before anybody else can see the object, and read by the one that joins.
+final class PoolThread: @unchecked Sendable {
+    private final class Body {
+        let name: String
+        let run: @Sendable () -> Void
+        init(_ name: String, _ run: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.run = run
+        }
+
+        /// glibc hides pthread_setname_np behind _GNU_SOURCE; the kernel takes a thread's name as a file too.
+        func announceName() {
+            let file = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+            guard file >= 0 else { return }
+            let bytes = Array(name.utf8.prefix(15))
+            _ = write(file, bytes, bytes.count)
+            Glibc.close(file)
+        }
+    }
+
+    private var handle = pthread_t()
+    private let isStarted: Bool
+
+    /// - Parameter name: shown by the system's tools; up to 15 bytes.
+    init(name: String, _ run: @escaping @Sendable () -> Void) {
+        let body = Unmanaged.passRetained(Body(name, run))
+        isStarted =
+            pthread_create(
+                &handle, nil,
+                { argument in
+                    guard let argument else { return nil }
+                    let body = Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()
+                    body.announceName()
+                    body.run()
+                    return nil
+                }, body.toOpaque()) == 0
+        if !isStarted { body.release() }
+    }
+
+    func join() { if isStarted { pthread_join(handle, nil) } }
+}

@@ -1,0 +1,97 @@
+import Encodings
+
+/// What the argument parser says about its commands and their options (the JSON of `--experimental-dump-help`).
+struct CommandTree {
+    /// One option or flag of a command.
+    struct Option {
+        /// All its long spellings, with dashes.
+        let flags: [String]
+        let isFlag: Bool
+        let isRepeating: Bool
+
+        /// The name under which environment and config file know it. `--broker` is one of two endpoints, by command.
+        func settingName(in command: String) -> String {
+            let name = String(flags[0].dropFirst(2))
+            if name == "broker" { return command == "worker" ? "workers-endpoint" : "tasks-endpoint" }
+            return name
+        }
+
+        /// The arguments that set it to a value from the environment or a file.
+        /// - Throws: ``CommandFailure/usage(_:)`` where a flag is neither on nor off.
+        func arguments(for value: String) throws -> [String] {
+            if isFlag {
+                switch value.lowercased() {
+                case "1", "true", "yes", "on": return [flags[0]]
+                case "0", "false", "no", "off": return []
+                default: throw CommandFailure.usage("the setting \(flags[0].dropFirst(2)) is a switch: say true or false, not \(value)")
+                }
+            }
+            if isRepeating { return value.split(separator: ",").flatMap { [flags[0], $0.trimmed] } }
+            return [flags[0], value]
+        }
+    }
+
+    /// A command as it was named on a command line.
+    struct Command {
+        let name: String
+        let options: [Option]
+        /// Where in the arguments its own arguments start.
+        let endOfPath: Int
+    }
+
+    private let root: JSONValue
+
+    init(_ description: String) throws {
+        let dump = try JSONValue.parse(description, maximumDepth: 64)
+        root = dump["command"] ?? .null
+    }
+
+    /// The command that some arguments name, or nil where they name none.
+    func command(of arguments: [String]) -> Command? {
+        var node = root
+        var place = 0
+        while place < arguments.count, let next = subcommand(of: node, named: arguments[place]) {
+            node = next
+            place += 1
+        }
+        guard place > 0 else { return nil }
+        return Command(name: node["commandName"]?.stringValue ?? "", options: options(of: node), endOfPath: place)
+    }
+
+    /// Every name that a config file may use.
+    var settingNames: Set<String> {
+        var names: Set<String> = []
+        func visit(_ node: JSONValue) {
+            let command = node["commandName"]?.stringValue ?? ""
+            for option in options(of: node) { names.insert(option.settingName(in: command)) }
+            for child in node["subcommands"]?.arrayValue ?? [] { visit(child) }
+        }
+        visit(root)
+        return names
+    }
+
+    private func subcommand(of node: JSONValue, named name: String) -> JSONValue? {
+        node["subcommands"]?.arrayValue?.first { $0["commandName"]?.stringValue == name }
+    }
+
+    private func options(of node: JSONValue) -> [Option] {
+        (node["arguments"]?.arrayValue ?? []).compactMap { argument in
+            let kind = argument["kind"]?.stringValue
+            guard kind == "option" || kind == "flag" else { return nil }
+            let flags = (argument["names"]?.arrayValue ?? []).filter { $0["kind"]?.stringValue == "long" }
+                .compactMap { $0["name"]?.stringValue.map { "--" + $0 } }
+            guard !flags.isEmpty, !["--help", "--version"].contains(flags[0]) else { return nil }
+            return Option(flags: flags, isFlag: kind == "flag", isRepeating: argument["isRepeating"]?.boolValue ?? false)
+        }
+    }
+}
+
+extension Substring {
+    /// The text without the blanks at both ends.
+    fileprivate var trimmed: String {
+        var text = self
+        while text.first == " " { text.removeFirst() }
+        while text.last == " " { text.removeLast() }
+        return String(text)
+    }
+}

@@ -1,0 +1,106 @@
+import ArgumentParser
+import Broker
+import Encodings
+import Glibc
+import Messaging
+import Operations
+import Supervision
+import TaskStore
+
+/// `scriptorium broker`: one broker, to scale out.
+struct BrokerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "broker", abstract: "Run one broker: it takes tasks, hands them to workers and writes their results to PostgreSQL.",
+        discussion: "The database: --database-url, DATABASE_URL, or libpq's PGHOST and its kin. Any number of brokers share one database.")
+
+    @OptionGroup(title: "Endpoints")
+    var endpoints: EndpointOptions
+
+    @Option(help: ArgumentHelp("The database, as libpq writes it.", valueName: "url"))
+    var databaseUrl: String?
+
+    @Option(help: ArgumentHelp("The artifact store.", valueName: "folder"))
+    var artifacts = "./.scriptorium/artifacts"
+
+    @Option(help: ArgumentHelp("The largest request.", valueName: "bytes"))
+    var maxRequest = 16 << 20
+
+    @Option(help: ArgumentHelp("How long a drain may take after SIGTERM.", valueName: "seconds"))
+    var drainTimeout = 10.0
+
+    @Option(help: ArgumentHelp("The schema's SQL files, where they are not found by themselves.", valueName: "folder"))
+    var migrations: String?
+
+    @OptionGroup(title: "Logging")
+    var logging: LogOptions
+
+    @Flag(help: "Print the endpoints as one JSON object once ready.")
+    var json = false
+
+    @Flag(help: .hidden)
+    var lifeline = false
+
+    func validate() throws {
+        guard (1024...(64 << 20)).contains(maxRequest) else { throw ValidationError("--max-request: \(maxRequest) is not in 1024 … 67108864") }
+        guard (0...3600).contains(drainTimeout) else { throw ValidationError("--drain-timeout: \(drainTimeout) is not in 0 … 3600") }
+    }
+
+    func run() async throws {
+        let options = try brokerOptions()
+        let http = try endpoints.httpAddress()
+        if !http.isLoopback, !endpoints.insecure {
+            throw CommandFailure.usage("--http \(endpoints.http) is open to other machines: give --insecure to allow that")
+        }
+        let url = try DatabasePreparation.url(databaseUrl)
+        let migrator = try DatabasePreparation.migrator(migrations)
+        let logger = logging.start("scriptorium.broker")
+        let registry = MetricsRegistry()
+        registry.bootstrap()
+        try await onThread(throwing: {
+            let connection = try DatabasePreparation.connect(url, withinSeconds: 10, setup: .broker)
+            do { try migrator.requireCurrent(connection) } catch { throw DatabasePreparation.failure(error) }
+        })
+        let service = try BrokerService(options: options, store: .postgreSQL(url), logger: logger)
+        let role = ServiceHost.Role(
+            start: {
+                do {
+                    return try service.start().byName
+                } catch {
+                    throw CommandFailure.failed("\(error)")
+                }
+            },
+            drain: {
+                service.drain()
+                service.waitUntilEnded()
+            },
+            readiness: { service.snapshot.readiness },
+            metrics: { service.snapshot.families + registry.families() })
+        let (isJSON, hasLifeline) = (json, lifeline)
+        let host = ServiceHost(role: role, http: http, logger: logger, hasLifeline: hasLifeline) { endpoints in
+            var object = JSONObject()
+            for name in endpoints.keys.sorted() { object[name] = .string(endpoints[name] ?? "") }
+            let line = String(decoding: JSONValue.object(object).serialised, as: UTF8.self)
+            if hasLifeline { Lifeline.report(line) }
+            if isJSON {
+                print(line)
+                fflush(stdout)
+            }
+            logger.notice("broker ready", metadata: endpoints.mapValues { "\($0)" })
+        }
+        throw ExitCode(try await host.run())
+    }
+
+    private func brokerOptions() throws -> BrokerOptions {
+        var options = BrokerOptions()
+        options.tasksEndpoint = endpoints.tasksEndpoint
+        options.eventsEndpoint = endpoints.eventsEndpoint
+        options.workersEndpoint = endpoints.workersEndpoint
+        options.peersEndpoint = endpoints.peersEndpoint
+        options.allowsInsecure = endpoints.insecure
+        options.drainSeconds = drainTimeout
+        options.version = Version.number
+        options.settings.maximumRequestBytes = maxRequest
+        do { try options.check() } catch { throw CommandFailure.usage("\(error)") }
+        return options
+    }
+}

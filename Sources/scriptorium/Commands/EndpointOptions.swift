@@ -1,0 +1,39 @@
+import ArgumentParser
+import Messaging
+import Operations
+
+/// Where a broker listens.
+struct EndpointOptions: ParsableArguments {
+    @Option(help: "Clients publish and ask here (ROUTER).")
+    var tasksEndpoint = "tcp://127.0.0.1:5570"
+
+    @Option(help: "Clients subscribe to events here (XPUB).")
+    var eventsEndpoint = "tcp://127.0.0.1:5571"
+
+    @Option(help: "Workers join here (ROUTER).")
+    var workersEndpoint = "tcp://127.0.0.1:5572"
+
+    @Option(help: "Other brokers subscribe here (XPUB).")
+    var peersEndpoint = "tcp://127.0.0.1:5574"
+
+    @Option(help: ArgumentHelp("Health and metrics over HTTP.", valueName: "host:port"))
+    var http = "127.0.0.1:5573"
+
+    @Flag(help: "Allow listening beyond loopback without keys: anyone who reaches the sockets may then read and publish.")
+    var insecure = false
+
+    /// Option name (without dashes) and value of the four sockets.
+    var sockets: [(option: String, value: String)] {
+        [
+            ("tasks-endpoint", tasksEndpoint), ("events-endpoint", eventsEndpoint), ("workers-endpoint", workersEndpoint),
+            ("peers-endpoint", peersEndpoint),
+        ]
+    }
+
+    /// The HTTP endpoint's address.
+    /// - Throws: ``CommandFailure/usage(_:)`` where it is none.
+    func httpAddress() throws -> OperationsServer.Address {
+        guard let address = OperationsServer.Address(http) else { throw CommandFailure.usage("--http: \(http) is not host:port") }
+        return address
+    }
+}

@@ -1,0 +1,124 @@
+import ArgumentParser
+import Encodings
+import Glibc
+import Supervision
+import TaskStore
+
+/// `scriptorium up`: a whole service on one machine, supervised.
+struct UpCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "up", abstract: "Run a whole service on this machine: PostgreSQL, a broker and workers, supervised.",
+        discussion: """
+            Keeps everything in --data-dir: a private PostgreSQL cluster (loopback, with a password), the artifact store, logs, and service.json, \
+            which tells client commands where the endpoints are. Ctrl-C stops all of it.
+            """)
+
+    @Option(help: ArgumentHelp("Where everything is kept.", valueName: "folder"))
+    var dataDir = "./.scriptorium"
+
+    @Option(help: "How many worker processes to run.")
+    var workers = 1
+
+    @Option(help: ArgumentHelp("Use this PostgreSQL instead of a private one.", valueName: "url"))
+    var databaseUrl: String?
+
+    @OptionGroup(title: "Endpoints")
+    var endpoints: EndpointOptions
+
+    @Option(help: ArgumentHelp("Threads of each worker's engine; default: the processors, shared out.", valueName: "count"))
+    var threads: Int?
+
+    @Option(help: "Sequences that each worker runs at once.")
+    var slots = 16
+
+    @Option(help: ArgumentHelp("How long generates may go on after SIGTERM.", valueName: "seconds"))
+    var drainTimeout = 10.0
+
+    @Option(help: ArgumentHelp("The schema's SQL files, where they are not found by themselves.", valueName: "folder"))
+    var migrations: String?
+
+    @Flag(help: "Print the endpoints as one JSON object.")
+    var json = false
+
+    func validate() throws {
+        guard (0...1024).contains(workers) else { throw ValidationError("--workers: \(workers) is not in 0 … 1024") }
+    }
+
+    func run() async throws {
+        let command = self
+        let status = try await onThread(throwing: { try command.supervise() })
+        throw ExitCode(status)
+    }
+
+    private func supervise() throws -> Int32 {
+        let directory: DataDirectory
+        do { directory = try DataDirectory(dataDir) } catch { throw CommandFailure.usage("\(error)") }
+        let watcher = SignalWatcher { _ in }
+        let stack = ServiceStack(directory: directory, options: try stackOptions(), hooks: hooks(directory))
+        do {
+            try stack.start(until: watcher.first)
+        } catch let error as ProcessError {
+            throw CommandFailure.failed("\(error)")
+        }
+        stack.supervise(until: watcher.first)
+        unlink(directory.serviceFile)
+        stack.stopAll()
+        return watcher.exitStatus
+    }
+
+    private func stackOptions() throws -> ServiceStack.Options {
+        guard let program = realpath("/proc/self/exe", nil).map({ path in defer { free(path) }; return String(cString: path) }) else {
+            throw CommandFailure.failed("the program's own path cannot be found in /proc")
+        }
+        _ = try endpoints.httpAddress()
+        let perWorker = threads ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)) / max(1, workers))
+        let drain = ["--drain-timeout", String(drainTimeout)]
+        let kept = Program.environment().filter { name, _ in
+            !name.hasPrefix("PG") && name != "DATABASE_URL" && (!name.hasPrefix("SCRIPTORIUM_") || name == "SCRIPTORIUM_ISA")
+        }
+        return ServiceStack.Options(
+            executable: program, databaseURL: databaseUrl, workers: workers, endpoints: endpoints.sockets + [("http", endpoints.http)],
+            brokerArguments: drain + (endpoints.insecure ? ["--insecure"] : []) + (migrations.map { ["--migrations", $0] } ?? []),
+            workerArguments: drain + ["--threads", String(perWorker), "--slots", String(slots)], environment: kept,
+            stopSeconds: drainTimeout + 10)
+    }
+
+    private func hooks(_ directory: DataDirectory) -> ServiceStack.Hooks {
+        let migrations = migrations
+        let isJSON = json
+        let started = Timestamps.now()
+        var isAnnounced = false
+        return ServiceStack.Hooks(
+            prepareDatabase: { try DatabasePreparation.run(url: $0, brokerPassword: $1, migrations: migrations) },
+            readReport: { line in
+                guard let members = try JSONValue.parse(line).objectValue else { return [:] }
+                var endpoints: [String: String] = [:]
+                for (name, value) in members { endpoints[name] = value.stringValue }
+                return endpoints
+            },
+            changed: { stack in
+                let file = Self.serviceFile(stack, directory, started)
+                try DataDirectory.write(file.text, to: directory.serviceFile, mode: 0o600)
+                guard !isAnnounced else { return }
+                isAnnounced = true
+                print(isJSON ? String(decoding: JSONValue.object(file.endpoints).serialised, as: UTF8.self) : file.table)
+                fflush(stdout)
+            },
+            say: { line in
+                let bytes = Array((line + "\n").utf8)
+                _ = write(STDERR_FILENO, bytes, bytes.count)
+            })
+    }
+
+    private static func serviceFile(_ stack: ServiceStack, _ directory: DataDirectory, _ started: String) -> ServiceFile {
+        let pid = { (pid: Int32?) in pid.map { JSONValue.integer(Int64($0)) } ?? .null }
+        return ServiceFile(
+            tasks: stack.endpoints["tasks"] ?? "", events: stack.endpoints["events"] ?? "", workers: stack.endpoints["workers"] ?? "",
+            peers: stack.endpoints["peers"] ?? "", http: stack.endpoints["http"] ?? "", databaseURL: stack.databaseURL,
+            artifacts: directory.artifacts, startedAt: started,
+            pids: [
+                "up": .integer(Int64(getpid())), "postgres": pid(stack.postgresPID), "broker": pid(stack.brokerPID),
+                "workers": .array(stack.workerPIDs.map { .integer(Int64($0)) }),
+            ])
+    }
+}

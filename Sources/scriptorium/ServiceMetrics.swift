@@ -1,0 +1,101 @@
+import Broker
+import Operations
+import Worker
+
+extension BrokerEndpoints {
+    /// By the names of `service.json`.
+    var byName: [String: String] { ["tasks": tasks, "events": events, "workers": workers, "peers": peers] }
+}
+
+extension BrokerSnapshot {
+    /// What `/readyz` says.
+    var readiness: Readiness {
+        var reasons: [String] = []
+        if isDraining { reasons.append("draining: it takes no new work") }
+        if isDatabaseAway { reasons.append("the database does not answer") }
+        if !isReady, reasons.isEmpty { reasons.append("not all sockets are bound yet") }
+        return Readiness(reasons: reasons)
+    }
+
+    /// The broker's part of `/metrics`.
+    var families: [MetricFamily] {
+        let byQueue = { (value: (QueueFigures) -> Double) in
+            queues.map { MetricFamily.Sample(value($0), labels: [(name: "queue", value: $0.queue)]) }
+        }
+        return [
+            MetricFamily("scriptorium_queue_depth", .gauge, help: "Tasks that wait.", samples: byQueue { Double($0.depth) }),
+            MetricFamily("scriptorium_queue_running", .gauge, help: "Tasks that run.", samples: byQueue { Double($0.running) }),
+            MetricFamily(
+                "scriptorium_queue_oldest_seconds", .gauge, help: "How long the oldest due task has waited.", samples: byQueue(\.oldestSeconds)),
+            MetricFamily("scriptorium_leases", .gauge, help: "Leases held by workers joined here.", value: Double(leases)),
+            MetricFamily("scriptorium_workers", .gauge, help: "Workers joined here.", value: Double(workers)),
+            MetricFamily("scriptorium_slots", .gauge, help: "Sequences that they can run at once.", value: Double(slots)),
+            MetricFamily("scriptorium_waits", .gauge, help: "Clients that wait for or watch a task.", value: Double(waitsAndWatches)),
+            MetricFamily("scriptorium_requests_in_flight", .gauge, help: "Requests not answered yet.", value: Double(requestsInFlight)),
+            MetricFamily(
+                "scriptorium_xmin_age_seconds", .gauge, help: "Age of the oldest snapshot that holds vacuum back.",
+                value: durability?.xminAgeSeconds ?? 0),
+            MetricFamily(
+                "scriptorium_dropped_replies_total", .counter, help: "Replies dropped for clients that do not read.", value: Double(droppedReplies)),
+            MetricFamily(
+                "scriptorium_malformed_worker_messages_total", .counter, help: "Messages on the workers endpoint that were none.",
+                value: Double(malformedWorkerMessages)),
+            MetricFamily(
+                "scriptorium_database_seconds", .histogram, help: "Time spent in the database, by kind of request.",
+                samples: database.keys.sorted().flatMap { kind -> [MetricFamily.Sample] in
+                    let time = database[kind] ?? .init()
+                    let labels = [(name: "request", value: kind)]
+                    return [
+                        .init(Double(time.count), labels: labels + [(name: "le", value: "+Inf")], suffix: "_bucket"),
+                        .init(time.seconds, labels: labels, suffix: "_sum"), .init(Double(time.count), labels: labels, suffix: "_count"),
+                    ]
+                }),
+            MetricFamily("scriptorium_build_info", .gauge, help: "The program.", samples: [.init(1, labels: [(name: "version", value: Version.number)])]),
+        ] + counters.families
+    }
+}
+
+extension WorkerSnapshot {
+    /// What `/readyz` says.
+    var readiness: Readiness {
+        var reasons: [String] = []
+        if draining { reasons.append("draining: it takes no new work") }
+        if !joined { reasons.append("not joined to a broker") }
+        return Readiness(reasons: reasons)
+    }
+
+    /// The worker's part of `/metrics`.
+    var families: [MetricFamily] {
+        [
+            MetricFamily("scriptorium_worker_joined", .gauge, help: "Whether a broker has taken this worker in.", value: joined ? 1 : 0),
+            MetricFamily("scriptorium_num_requests_running", .gauge, help: "Tasks that run here.", value: Double(tasksRunning)),
+            MetricFamily("scriptorium_num_requests_waiting", .gauge, help: "Tasks granted and not started yet.", value: Double(tasksWaiting)),
+            MetricFamily("scriptorium_unrecorded", .gauge, help: "Ends that no broker has recorded yet.", value: Double(tasksUnrecorded)),
+            MetricFamily("scriptorium_slots", .gauge, help: "Sequences that can run at once.", value: Double(slots)),
+            MetricFamily("scriptorium_slots_taken", .gauge, help: "Sequences that run now.", value: Double(slotsTaken)),
+            MetricFamily("scriptorium_tokens_total", .counter, help: "Tokens generated or trained on.", value: Double(tokensTotal)),
+        ]
+    }
+}
+
+extension BrokerCounters {
+    /// Everything that this broker counts.
+    var families: [MetricFamily] {
+        let plain: [(name: String, help: String, value: Int)] = [
+            ("submitted_total", "Tasks accepted.", submitted), ("recorded_total", "Completions recorded.", recorded),
+            ("failed_total", "Tasks that ended failed.", failed), ("cancelled_total", "Tasks that ended cancelled.", cancelled),
+            ("retries_total", "Attempts that are tried again.", retries), ("lapsed_total", "Leases that lapsed with their worker.", lapsed),
+            ("stale_writes_total", "Writes refused because their lease was not current.", staleWrites),
+            ("tokens_total", "Tokens reported by workers.", tokens), ("grants_total", "Leases handed to workers.", grants),
+            ("released_total", "Leases given back uncounted.", released),
+            ("malformed_requests_total", "Messages on the tasks endpoint that were no request.", malformedRequests),
+        ]
+        let labelled = { (counts: [String: Int], label: String) in
+            counts.keys.sorted().map { MetricFamily.Sample(Double(counts[$0] ?? 0), labels: [(name: label, value: $0)]) }
+        }
+        return plain.map { MetricFamily("scriptorium_\($0.name)", .counter, help: $0.help, value: Double($0.value)) } + [
+            MetricFamily("scriptorium_requests_total", .counter, help: "Requests by operation.", samples: labelled(requests, "op")),
+            MetricFamily("scriptorium_refusals_total", .counter, help: "Refused requests by error code.", samples: labelled(refusals, "code")),
+        ]
+    }
+}

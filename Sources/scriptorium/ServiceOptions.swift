@@ -1,0 +1,31 @@
+import ArgumentParser
+
+/// How a client command finds the service.
+struct ServiceOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("A broker's tasks endpoint; repeatable. Also SCRIPTORIUM_TASKS_ENDPOINT.", valueName: "endpoint"))
+    var broker: [String] = []
+
+    @Option(help: ArgumentHelp("Where `scriptorium up` keeps its data, and says what it listens on.", valueName: "folder"))
+    var dataDir = "./.scriptorium"
+
+    /// The tasks endpoints to try, in order.
+    /// - Throws: ``CommandFailure`` where none is named and no service runs in the data folder.
+    func tasksEndpoints() throws -> [String] {
+        if !broker.isEmpty {
+            for endpoint in broker where endpoint.contains("*") || endpoint.contains("0.0.0.0") {
+                throw CommandFailure.usage("\(endpoint) is an address to listen on; name one to connect to")
+            }
+            return broker
+        }
+        if let endpoint = try ServiceFile.member("tasks", dataDirectory: dataDir) { return [endpoint] }
+        throw CommandFailure.unavailable("no service runs in \(dataDir): start `scriptorium up`, or name a broker with --broker")
+    }
+
+    /// The artifact store that this machine shares with the service.
+    /// - Parameter given: what a flag named.
+    func artifactStore(_ given: String?) throws -> String {
+        if let given { return given }
+        if let path = try ServiceFile.member("artifacts", dataDirectory: dataDir) { return path }
+        throw CommandFailure.usage("name the service's artifact store with --artifacts, or run this where `scriptorium up` keeps its data (--data-dir)")
+    }
+}

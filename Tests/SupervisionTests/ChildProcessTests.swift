@@ -1,0 +1,124 @@
+import Glibc
+import Supervision
+import TestSupport
+import Testing
+
+@Suite("Child processes", .serialized)
+struct ChildProcessTests {
+    private func shell(_ script: String, pipes: Bool = false, log: String? = nil) throws -> ChildProcess {
+        try ChildProcess.spawn(
+            .init(executable: "/bin/sh", arguments: ["-c", script], environment: ["PATH=/usr/bin:/bin"], logPath: log, hasPipes: pipes))
+    }
+
+    @Test("the exit status of a child is reported")
+    func exitStatus() throws {
+        #expect(try shell("exit 7").wait(seconds: 10) == .exited(7))
+    }
+
+    @Test("a child that a signal ended says which")
+    func signalled() throws {
+        let child = try shell("exec sleep 60")
+        #expect(child.status == nil)
+        #expect(child.stop(signal: SIGTERM, withinSeconds: 10) == .killed(signal: SIGTERM))
+    }
+
+    @Test("a child that ignores SIGTERM is killed")
+    func stubborn() throws {
+        let child = try shell("trap '' TERM; echo ready >&4; while :; do sleep 1; done", pipes: true)
+        #expect(child.reportedLine(withinSeconds: 10) == "ready")
+        #expect(child.stop(signal: SIGTERM, withinSeconds: 0.3) == .killed(signal: SIGKILL))
+    }
+
+    @Test("a child that ends without a report is noticed at once")
+    func noReport() throws {
+        let before = monotonicSeconds()
+        #expect(try shell("exit 1", pipes: true).reportedLine(withinSeconds: 30) == nil)
+        #expect(monotonicSeconds() - before < 10)
+    }
+
+    @Test("the lifeline ends when the supervisor lets go")
+    func lifeline() throws {
+        let folder = try TemporaryDirectory()
+        var child: ChildProcess? = try shell("echo up >&4; read -r line <&3; echo over >\(folder.path)/said", pipes: true)
+        #expect(child?.reportedLine(withinSeconds: 10) == "up")
+        let pid = try #require(child?.pid)
+        child = nil
+        let deadline = monotonicSeconds() + 10
+        while DataDirectory.read(folder.path + "/said") == nil, monotonicSeconds() < deadline { usleep(5000) }
+        #expect(DataDirectory.read(folder.path + "/said") == "over\n")
+        _ = pid
+    }
+
+    @Test("what a child writes is appended to its log")
+    func logs() throws {
+        let folder = try TemporaryDirectory()
+        for word in ["one", "two"] { _ = try shell("echo \(word)", log: folder.path + "/log").wait(seconds: 10) }
+        #expect(DataDirectory.read(folder.path + "/log") == "one\ntwo\n")
+    }
+
+    @Test("a missing program is an error that names it")
+    func missing() {
+        #expect {
+            try ChildProcess.spawn(.init(executable: "/no/such/program", arguments: [], environment: []))
+        } throws: { "\($0)".contains("/no/such/program") }
+    }
+}
+
+@Suite("The data folder")
+struct DataDirectoryTests {
+    @Test("a second holder of a data folder is refused, and may come once the first is gone")
+    func lock() throws {
+        let folder = try TemporaryDirectory()
+        var first: DataDirectory? = try DataDirectory(folder.path + "/data")
+        #expect(first?.path.hasSuffix("/data") == true)
+        #expect { try DataDirectory(folder.path + "/data") } throws: { "\($0)".contains("another `scriptorium up`") }
+        first = nil
+        _ = try DataDirectory(folder.path + "/data")
+    }
+
+    @Test("an old service.json goes when the folder is taken")
+    func oldServiceFile() throws {
+        let folder = try TemporaryDirectory()
+        try DataDirectory.write("old", to: folder.path + "/service.json", mode: 0o600)
+        _ = try DataDirectory(folder.path)
+        #expect(DataDirectory.read(folder.path + "/service.json") == nil)
+    }
+
+    @Test("written files replace the old one whole and keep their mode")
+    func atomicWrite() throws {
+        let folder = try TemporaryDirectory()
+        let path = folder.path + "/file"
+        try DataDirectory.write("a longer first text", to: path, mode: 0o600)
+        try DataDirectory.write("second", to: path, mode: 0o600)
+        #expect(DataDirectory.read(path) == "second")
+        var info = stat()
+        #expect(stat(path, &info) == 0 && info.st_mode & 0o777 == 0o600)
+    }
+
+    @Test("free ports are free")
+    func ports() throws {
+        let port = try PostgreSQLCluster.freePort()
+        #expect((1024...65535).contains(port))
+    }
+}
+
+@Suite("Conditions")
+struct ConditionTests {
+    @Test("a value set by another thread wakes the waiter")
+    func wake() {
+        let condition = Condition<Int>()
+        startThread { condition.set(42) }
+        #expect(condition.wait(seconds: 10) == 42)
+    }
+
+    @Test("only the first value counts")
+    func first() {
+        let condition = Condition<Int>()
+        condition.set(1)
+        condition.set(2)
+        #expect(condition.value == 1)
+    }
+
+    @Test("a wait without a value ends with its time")
+    func timeout() { #expect(Condition<Int>().wait(seconds: 0.01) == nil) }
+}
