@@ -255,6 +255,7 @@ extension BrokerCore {
     private mutating func beaten(_ reply: BeatReply) {
         clock.read(reply.databaseMilliseconds, at: now)
         lastBeatCommitted = now
+        if !reply.brokerKnown, isRegistered, let registration, !lanes.isBusy(.sessions) { lanes.add(.registerBroker(registration), to: .sessions) }
         for session in reply.unknown where sessions[session]?.state == .joined {
             let address = sessions[session]?.address
             forgetSession(session, why: "unknown to the database")

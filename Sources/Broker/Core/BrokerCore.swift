@@ -36,6 +36,7 @@ package struct BrokerCore: Sendable {
     var timers = Timers()
     package internal(set) var counters = BrokerCounters()
 
+    var registration: BrokerRegistration?
     /// Whether the broker's row stands in the store.
     var isRegistered = false
     /// Whether the store answered last time.
@@ -64,7 +65,9 @@ package struct BrokerCore: Sendable {
     package mutating func handle(_ event: BrokerEvent, now: Int64, into actions: inout [BrokerAction]) {
         self.now = max(self.now, now)
         switch event {
-        case .start(let registration): lanes.add(.registerBroker(registration), to: .sessions)
+        case .start(let registration):
+            self.registration = registration
+            lanes.add(.registerBroker(registration), to: .sessions)
         case .clientMessage(let frames): clientMessage(frames)
         case .clientLost(let client): clientLost(client)
         case .workerMessage(let address, let message): workerMessage(message, from: address)

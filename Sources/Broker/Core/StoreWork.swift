@@ -87,10 +87,11 @@ enum StoreWork: Sendable {
         }
     }
 
-    /// What a request that only reads, or that comes again by itself, does when the store is away: nothing is repeated.
+    /// Whether it goes again, the very same, where its outcome is unknown. What only reads, or comes again by itself, does not; nor does a claim, whose
+    /// candidates would be others by then: what it may have leased comes to light when the leases are compared.
     var isRepeatedWhenAway: Bool {
         switch self {
-        case .beat, .due, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark: false
+        case .claim, .beat, .due, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark: false
         default: true
         }
     }
