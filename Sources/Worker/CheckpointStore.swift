@@ -1,6 +1,7 @@
 import ArtifactStore
 import Encodings
 import FoundationEssentials
+import LanguageModels
 import ModelFiles
 import TaskProtocol
 import Tokenizers

@@ -210,7 +210,7 @@ final class Engine {
 
 extension GenerationEvent {
     /// Whose it is.
-    fileprivate var request: RequestID {
+    fileprivate var request: Generation.RequestID {
         switch self {
         case .token(let id, _), .sample(let id, _), .finished(let id), .failed(let id, _), .cancelled(let id): id
         }

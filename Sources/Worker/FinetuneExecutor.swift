@@ -107,7 +107,8 @@ final class FinetuneRun {
     private func save(now: Milliseconds, withRecord: Bool) throws(TaskFault) {
         report(
             .progress(
-                lease, WorkerProgress(phase: .saving, done: trainer.stepsDone, total: parameters.numSteps, loss: lastLoss, averageLoss: trainer.averageLoss),
+                lease,
+                WorkerProgress(phase: .saving, done: trainer.stepsDone, total: parameters.numSteps, loss: lastLoss, averageLoss: trainer.averageLoss),
                 steps: []))
         let saved = try checkpoints.save(trainer, loss: lastLoss)
         savedAt = now
@@ -208,7 +209,8 @@ final class SamplingRun {
             switch event {
             case .sample(_, let sample):
                 return .sample(
-                    sample: sample.sample, promptIndex: 0, draw: sample.draw, text: sample.text, finishReason: sample.finishReason.rawValue, step: step)
+                    sample: sample.sample, promptIndex: 0, draw: sample.draw, text: sample.text, finishReason: sample.finishReason.rawValue,
+                    step: step)
             case .finished, .failed, .cancelled:
                 isDone = true
                 return nil

@@ -1,13 +1,15 @@
 import Encodings
 import Generation
+import LanguageModels
 import TaskProtocol
+import Tokenizers
 
 /// One generate task in the engine: its request, and what became of it so far.
 struct GenerateRun {
     let lease: LeaseID
     let parameters: GenerateParameters
     let seat: ModelSeat
-    let request: RequestID
+    let request: Generation.RequestID
     /// Why it is being stopped, once it is.
     var stopping: StopReason?
     private var records: [GenerationRecord] = []

@@ -45,7 +45,7 @@ final class Loader {
         do throws(ModelFileError) { files = try ModelDirectory.open(folder) } catch { throw TaskFault(error) }
         var saidAt = MonotonicClock.milliseconds
         do throws(ModelError) {
-            loaded = try LanguageModel.load(files, pool: pool) { share in
+            loaded = try LanguageModel.load(files, pool: pool) { [answer] share in
                 let now = MonotonicClock.milliseconds
                 guard now - saidAt >= Self.progressMilliseconds else { return }
                 saidAt = now

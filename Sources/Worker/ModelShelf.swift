@@ -16,7 +16,7 @@ final class ModelSeat {
     let digest: String
     let loaded: LoadedModel
     let scheduler: BatchScheduler
-    var leases: [RequestID: LeaseID] = [:]
+    var leases: [Generation.RequestID: LeaseID] = [:]
     fileprivate(set) var lastUsed: Milliseconds = 0
 
     init(digest: String, loaded: LoadedModel, slots: Int, pool: ThreadPool) throws(ModelError) {

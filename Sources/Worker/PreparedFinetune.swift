@@ -1,3 +1,4 @@
+import ArtifactStore
 import Datasets
 import Encodings
 import FoundationEssentials

@@ -4,8 +4,8 @@ import FoundationEssentials
 import Generation
 import Glibc
 import Kernels
-import Logging
-import Messaging
+package import Logging
+package import Messaging
 import Synchronization
 import TaskProtocol
 
@@ -40,7 +40,9 @@ package final class WorkerService: Sendable {
         let store = try ArtifactDirectory(path: options.artifacts)
         let cache = try ArtifactCache(store: store, directory: options.cacheDirectory, byteLimit: options.cacheBytes)
         let context = try ZMQContext()
-        let core = WorkerCore(WorkerCore.Settings(registration: registration, brokers: options.brokers, drainMilliseconds: Milliseconds(options.drainTimeoutSeconds * 1000)))
+        let core = WorkerCore(
+            WorkerCore.Settings(
+                registration: registration, brokers: options.brokers, drainMilliseconds: Milliseconds(options.drainTimeoutSeconds * 1000)))
         let loader = try ServiceThread(name: "worker-loader") { [shared, toLoader] in
             runLoader(cache: cache, workFolder: work, shared: shared, mailbox: toLoader)
         }
@@ -79,7 +81,8 @@ package final class WorkerService: Sendable {
     private var registration: WorkerRegistration {
         let host = ProcessInfo.processInfo.hostName
         return WorkerRegistration(
-            session: SessionID.random(), host: options.label.isEmpty ? host : "\(host)/\(options.label)", pid: Int(getpid()), version: options.version,
+            session: SessionID.random(), host: options.label.isEmpty ? host : "\(host)/\(options.label)", pid: Int(getpid()),
+            version: options.version,
             numerics: [Numerics.float32], instructionSet: InstructionSet.current.rawValue, threads: options.threads, slots: options.slots,
             parameters: TaskParameters.knownNames)
     }

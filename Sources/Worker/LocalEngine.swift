@@ -1,0 +1,61 @@
+package import ArtifactStore
+import Kernels
+package import TaskProtocol
+
+/// The worker's engine and loader on the caller's thread, without brokers or sockets: one step at a time, for tests and measurements.
+///
+///     let engine = try LocalEngine(artifacts: store, cacheDirectory: folder)
+///     engine.start(grant)
+///     while engine.turn() {}
+///     print(engine.takeReports())
+package final class LocalEngine {
+    private let engine: Engine
+    private let loader: Loader
+    private let state = State()
+
+    /// What the closures of engine and loader share with it.
+    private final class State {
+        var commands: [EngineCommand] = []
+        var jobs: [LoadJob] = []
+        var reports: [EngineReport] = []
+        var tokens = 0
+    }
+
+    /// - Throws: where the cache folder cannot be used.
+    package init(
+        artifacts: ArtifactDirectory, cacheDirectory: String, cacheBytes: Int = 1 << 30, threads: Int = 1, slots: Int = 8
+    ) throws(TaskFault) {
+        let pool = ThreadPool(threads: threads)
+        let work = cacheDirectory + "/work"
+        let cache = try ArtifactCache(store: artifacts, directory: cacheDirectory, byteLimit: cacheBytes)
+        loader = Loader(cache: cache, pool: pool, workFolder: work) { [state] in state.commands.append($0) }
+        engine = Engine(
+            settings: Engine.Settings(slots: slots, modelBytes: cacheBytes, workFolder: work), pool: pool,
+            checkpoints: { CheckpointStore(store: artifacts, workFolder: $1, prepared: $0) }, load: { [state] in state.jobs.append($0) },
+            countTokens: { [state] in state.tokens += $0 }, report: { [state] in state.reports.append($0) })
+    }
+
+    /// Hands a task to the engine.
+    package func start(_ grant: WorkerGrant) { command(.start(grant)) }
+
+    /// Asks for a task's end.
+    package func stop(_ lease: LeaseID, _ reason: StopReason) { command(.stop(lease, reason)) }
+
+    /// One job of the loader and one step of the engine.
+    /// - Returns: false where there was nothing to do.
+    package func turn() -> Bool {
+        let job = state.jobs.isEmpty ? nil : state.jobs.removeFirst()
+        if let job { _ = loader.perform(job) }
+        for answer in state.commands { command(answer) }
+        state.commands = []
+        return engine.turn(now: MonotonicClock.milliseconds) || job != nil
+    }
+
+    /// What was reported since the last look.
+    package func takeReports() -> [EngineReport] {
+        defer { state.reports = [] }
+        return state.reports
+    }
+
+    private func command(_ command: EngineCommand) { _ = engine.handle(command, now: MonotonicClock.milliseconds) }
+}
