@@ -15,7 +15,7 @@ struct Scriptorium: AsyncParsableCommand {
             """,
         version: Version.text,
         groupedSubcommands: [
-            CommandGroup(name: "Services", subcommands: [UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self]),
+            CommandGroup(name: "Services", subcommands: [UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self]),
             CommandGroup(
                 name: "Tasks", subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self]),
             CommandGroup(name: "Models and data", subcommands: [ModelCommand.self, DatasetCommand.self, TokenizerCommand.self]),

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Client
 
 /// How a client command finds the service.
 struct ServiceOptions: ParsableArguments {
@@ -28,18 +27,5 @@ struct ServiceOptions: ParsableArguments {
         if let given { return given }
         if let path = try ServiceFile.member("artifacts", dataDirectory: dataDir) { return path }
         throw CommandFailure.usage("name the service's artifact store with --artifacts, or run this where `scriptorium up` keeps its data (--data-dir)")
-    }
-}
-
-extension ServiceOptions {
-    /// Makes a client, calls the service, and turns its errors into exit statuses: 69 where it is away, 2 where it refuses what was asked.
-    func call<Value: Sendable>(_ body: (ScriptoriumClient) async throws -> Value) async throws -> Value {
-        do {
-            let client = try ScriptoriumClient(brokers: try tasksEndpoints())
-            defer { client.close() }
-            return try await body(client)
-        } catch let error as ClientError {
-            throw error.isServiceAway ? CommandFailure.unavailable("\(error)") : CommandFailure.usage("\(error)")
-        }
     }
 }

@@ -53,7 +53,7 @@ struct DatasetAddCommand: AsyncParsableCommand {
         let store = try service.artifactStore(artifacts)
         let command = self
         let filing = try await onThread(throwing: { try command.filing(in: store) })
-        let row = try await service.call { try await $0.register(filing) }
+        let row = try await service.withClient { try await $0.register(filing) }
         let tokens = filing.tokens.map { ", \($0) tokens" } ?? ""
         print(json ? row : "\(name): \(filing.bytes) bytes\(tokens), sha256:\(filing.manifest.prefix(12))…")
     }
@@ -118,7 +118,7 @@ struct DatasetListCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        let rows = try await service.call { try await $0.datasets() }
+        let rows = try await service.withClient { try await $0.datasets() }
         if json {
             for row in rows { print(row.json) }
             return

@@ -35,7 +35,7 @@ struct ModelImportCommand: AsyncParsableCommand {
         let store = try service.artifactStore(artifacts)
         let path = source
         let filing = try await onThread(throwing: { try Self.store(path, in: store) })
-        let row = try await service.call { client in
+        let row = try await service.withClient { client in
             var named = filing
             named.name = name
             return try await client.register(named)
@@ -95,7 +95,7 @@ struct ModelExportCommand: AsyncParsableCommand {
     func run() async throws {
         let store = try service.artifactStore(artifacts)
         let wanted = name
-        guard let row = try await service.call({ try await $0.models() }).first(where: { $0.name == wanted }) else {
+        guard let row = try await service.withClient({ try await $0.models() }).first(where: { $0.name == wanted }) else {
             throw CommandFailure.usage("there is no model \(name); `scriptorium model list` shows those that are")
         }
         let folder = target
@@ -133,7 +133,7 @@ struct ModelListCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        let rows = try await service.call { try await $0.models() }
+        let rows = try await service.withClient { try await $0.models() }
         if json {
             for row in rows { print(row.json) }
             return
