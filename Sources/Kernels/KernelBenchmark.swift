@@ -21,7 +21,9 @@ package enum KernelBenchmark {
     }
 
     /// The shapes of GPT-2's layers and of the small configuration.
-    package static let shapes = [(inputs: 768, outputs: 3072), (inputs: 3072, outputs: 768), (inputs: 128, outputs: 512), (inputs: 512, outputs: 128)]
+    package static let shapes = [
+        (inputs: 768, outputs: 3072), (inputs: 3072, outputs: 768), (inputs: 128, outputs: 512), (inputs: 512, outputs: 128),
+    ]
 
     /// Times the product of `rows` rows with a matrix; several copies of the matrix are used in turn, so that a small number of
     /// rows reads its weights from memory as a model does.
