@@ -60,7 +60,7 @@ struct BrokerCommand: AsyncParsableCommand {
             let connection = try DatabasePreparation.connect(url, withinSeconds: 10, setup: .broker)
             do { try migrator.requireCurrent(connection) } catch { throw DatabasePreparation.failure(error) }
         })
-        let service = try BrokerService(options: options, store: .postgreSQL(url), logger: logger)
+        let service = try BrokerService(options: options, store: PostgreSQLGateway(url: url), logger: logger)
         let role = ServiceHost.Role(
             start: {
                 do {

@@ -89,7 +89,7 @@ struct UpCommand: AsyncParsableCommand {
         let started = Timestamps.now()
         var isAnnounced = false
         return ServiceStack.Hooks(
-            prepareDatabase: { try DatabasePreparation.run(url: $0, brokerPassword: $1, migrations: migrations) },
+            prepareDatabase: { try DatabasePreparation.run($0, migrations: migrations) },
             readReport: { line in
                 guard let members = try JSONValue.parse(line).objectValue else { return [:] }
                 var endpoints: [String: String] = [:]
