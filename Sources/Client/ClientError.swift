@@ -18,6 +18,7 @@ public enum ClientError: Error, Sendable, Equatable, CustomStringConvertible {
         }
     }
 
+    /// One sentence for a person.
     public var description: String {
         switch self {
         case .unavailable(let message), .broken(let message): message
@@ -43,5 +44,6 @@ public struct ServiceError: Error, Sendable, Hashable, CustomStringConvertible {
         self.field = field
     }
 
+    /// One sentence for a person.
     public var description: String { field.map { "\(code): \(message) (\($0))" } ?? "\(code): \(message)" }
 }
