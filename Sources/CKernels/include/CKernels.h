@@ -16,6 +16,7 @@
 #include "ck_table.h"
 #include "training_attention.h"
 #include "training_optimizer.h"
+#include "training_product.h"
 #include "training_rows.h"
 
 #endif
