@@ -6,7 +6,7 @@ private enum HeaderValue {
     case map([(String, HeaderValue)])
 }
 
-/// Reads the header byte by byte from any source, since its length is not known beforehand.
+/// Reads the header from the first bytes of a file, since its length is not known beforehand.
 struct HeaderParser {
     /// A header is 300 bytes; more is no header.
     static let maximumLength = 4096
@@ -15,12 +15,12 @@ struct HeaderParser {
         let problem: String
     }
 
-    private let next: () -> UInt8?
+    private let bytes: [UInt8]
     /// How many bytes were read.
     private(set) var length = 0
 
-    /// - Parameter next: gives the next byte, nil at the end.
-    init(next: @escaping () -> UInt8?) { self.next = next }
+    /// - Parameter bytes: the beginning of the file: ``maximumLength`` bytes, or all there are.
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     /// - Throws: ``Failure`` for whatever is no header of a version that is known here.
     mutating func parse() throws(Failure) -> DatasetHeader {
@@ -41,7 +41,9 @@ struct HeaderParser {
         }
         guard try text("format") == DatasetFormat.name else { throw Failure(problem: "its format is not \(DatasetFormat.name)") }
         let version = try integer("version", 0...Int(Int32.max))
-        guard version == DatasetFormat.version else { throw Failure(problem: "its version is \(version); this program reads \(DatasetFormat.version)") }
+        guard version == DatasetFormat.version else {
+            throw Failure(problem: "its version is \(version); this program reads \(DatasetFormat.version)")
+        }
         guard case .map(let settings) = try member("settings") else { throw Failure(problem: "\"settings\" in its header is not a map") }
         func setting(_ name: String) -> Bool {
             if case .flag(true)? = settings.first(where: { $0.0 == name })?.1 { true } else { false }
@@ -60,9 +62,9 @@ struct HeaderParser {
     }
 
     private mutating func byte() throws(Failure) -> UInt8 {
-        guard length < Self.maximumLength, let byte = next() else { throw Failure(problem: "its header is cut short") }
-        length += 1
-        return byte
+        guard length < bytes.count else { throw Failure(problem: "its header is cut short") }
+        defer { length += 1 }
+        return bytes[length]
     }
 
     private mutating func number(_ count: Int) throws(Failure) -> UInt64 {

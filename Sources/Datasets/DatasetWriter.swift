@@ -11,15 +11,30 @@ struct DatasetWriter: TokenSink, ~Copyable {
     private var chunk: [UInt8] = []
     private var count = 0
 
-    init(path: String, origin: DatasetOrigin, compress: Bool) throws(DatasetError) {
+    /// Opens a cache file and leaves room for its header: count and digest follow when they are known.
+    static func create(path: String, origin: DatasetOrigin, compress: Bool) throws(DatasetError) -> DatasetWriter {
+        var file = try create(path)
+        let header = DatasetHeader(
+            origin: origin, bytesPerToken: TokenStorage.bytesPerToken(vocabularySize: origin.vocabularySize), count: 0,
+            chunkTokens: DatasetFormat.chunkTokens, digest: String(repeating: "0", count: 64))
+        try write(head(header, compress: compress), to: &file)
+        return DatasetWriter(file: file, origin: origin, compress: compress)
+    }
+
+    private init(file: consuming AtomicFile, origin: DatasetOrigin, compress: Bool) {
         self.origin = origin
+        self.file = file
         bytesPerToken = TokenStorage.bytesPerToken(vocabularySize: origin.vocabularySize)
-        chunk.reserveCapacity(DatasetFormat.chunkTokens * bytesPerToken)
-        do throws(AtomicFile.Failure) { file = try AtomicFile(path: path) } catch { throw Self.unwritable(error) }
         gzip = compress ? GzipWriter(level: 1) : nil
-        // Room for the header; count and digest follow when they are known.
-        let head = Self.head(header(digest: String(repeating: "0", count: 64)), compress: compress)
-        do throws(AtomicFile.Failure) { try file.write(head) } catch { throw Self.unwritable(error) }
+        chunk.reserveCapacity(DatasetFormat.chunkTokens * bytesPerToken)
+    }
+
+    private static func create(_ path: String) throws(DatasetError) -> AtomicFile {
+        do throws(AtomicFile.Failure) { return try AtomicFile(path: path) } catch { throw unwritable(error) }
+    }
+
+    private static func write(_ bytes: [UInt8], to file: inout AtomicFile) throws(DatasetError) {
+        do throws(AtomicFile.Failure) { try file.write(bytes) } catch { throw unwritable(error) }
     }
 
     mutating func append(_ ids: UnsafeBufferPointer<Int32>) throws(DatasetError) {
@@ -49,10 +64,6 @@ struct DatasetWriter: TokenSink, ~Copyable {
             try file.finish()
         } catch { throw Self.unwritable(error) }
         return total
-    }
-
-    private func header(digest: String) -> DatasetHeader {
-        DatasetHeader(origin: origin, bytesPerToken: bytesPerToken, count: count, chunkTokens: DatasetFormat.chunkTokens, digest: digest)
     }
 
     /// The header as it stands in the file: stored, never compressed, so that its length does not depend on what it says.
@@ -95,7 +106,7 @@ extension TokenDataset {
             throw .unwritable(file: path, reason: "a dataset from a NumPy cache does not say which tokenizer made it; encode the text again")
         }
         let origin = DatasetOrigin(vocabularySize: vocabularySize, tokenizerDigest: tokenizerDigest, settings: settings)
-        var writer = try DatasetWriter(path: path, origin: origin, compress: compress)
+        var writer = try DatasetWriter.create(path: path, origin: origin, compress: compress)
         var block = [Int32](repeating: 0, count: 1 << 16)
         var start = 0
         while start < count {

@@ -29,12 +29,21 @@ struct GzipReader: ~Copyable {
     /// Whether the file is not compressed.
     var isPlain: Bool { gzdirect(file) == 1 }
 
-    /// The next byte; nil at the end or where reading fails (then ``read(_:)`` throws).
-    mutating func byte() -> UInt8? {
+    /// The first bytes of the file, at most `count`, which stay to be read. Before anything else.
+    mutating func peek(_ count: Int) throws(Failure) -> [UInt8] {
         if start == end { fill() }
-        guard start < end else { return nil }
-        defer { start += 1 }
-        return buffer[start]
+        if start == end { try check() }
+        return Array(buffer[start..<min(end, start + count)])
+    }
+
+    /// Passes over bytes that ``peek(_:)`` showed.
+    mutating func skip(_ count: Int) { start += count }
+
+    /// Whether nothing is left. Fails where the end is one that came too soon.
+    mutating func isAtEnd() throws(Failure) -> Bool {
+        if start == end { fill() }
+        try check()
+        return start == end
     }
 
     /// Fills `target` as far as the file goes and returns how many bytes that was.
@@ -53,8 +62,7 @@ struct GzipReader: ~Copyable {
         return done
     }
 
-    /// - Throws: where reading has failed.
-    func check() throws(Failure) {
+    private func check() throws(Failure) {
         if let failure { throw failure }
     }
 
@@ -69,7 +77,8 @@ struct GzipReader: ~Copyable {
         if count <= 0, code != Z_OK, code != Z_STREAM_END {
             let isSystem = code == Z_ERRNO
             let text = isSystem ? String(cString: strerror(errno)) : message.map { String(cString: $0) } ?? "damaged"
-            failure = Failure(problem: code == Z_BUF_ERROR ? "its compressed data is cut short" : "its compressed data is damaged (\(text))", isSystem: isSystem)
+            failure = Failure(
+                problem: code == Z_BUF_ERROR ? "its compressed data is cut short" : "its compressed data is damaged (\(text))", isSystem: isSystem)
         }
     }
 }

@@ -5,9 +5,9 @@ import Encodings
 /// Source: numpy.lib.format, versions 1 to 3.
 enum NumPyCache {
     static let firstByte: UInt8 = 0x93
-    private static let restOfMagic = Array("NUMPY".utf8)
+    private static let magic = [firstByte] + Array("NUMPY".utf8)
 
-    /// - Parameter reader: after the first byte.
+    /// - Parameter reader: at its beginning.
     static func load(_ reader: inout GzipReader) throws(GzipReader.Failure) -> TokenDataset {
         let (width, count) = try shape(header(&reader))
         var storage = TokenStorage.empty(bytesPerToken: width < 4 ? 2 : 4)
@@ -24,8 +24,7 @@ enum NumPyCache {
             }
             done += part
         }
-        guard reader.byte() == nil else { throw damaged("it goes on after its last token") }
-        try reader.check()
+        guard try reader.isAtEnd() else { throw damaged("it goes on after its last token") }
         guard largest <= Int(Int32.max) else { throw damaged("it holds token \(largest), which no vocabulary has") }
         let digest = storage.digestAndLargest().digest
         return TokenDataset(
@@ -35,9 +34,9 @@ enum NumPyCache {
     private static func damaged(_ problem: String) -> GzipReader.Failure { GzipReader.Failure(problem: problem, isSystem: false) }
 
     private static func header(_ reader: inout GzipReader) throws(GzipReader.Failure) -> String {
-        let head = try read(7, &reader)
-        guard head.starts(with: restOfMagic), (1...3).contains(head[5]) else { throw damaged("it is neither a dataset nor a NumPy array") }
-        let sizes = try read(head[5] == 1 ? 2 : 4, &reader)
+        let head = try read(8, &reader)
+        guard head.starts(with: magic), (1...3).contains(head[6]) else { throw damaged("it is neither a dataset nor a NumPy array") }
+        let sizes = try read(head[6] == 1 ? 2 : 4, &reader)
         let length = sizes.reversed().reduce(0) { $0 << 8 | Int($1) }
         guard length <= 1 << 16 else { throw damaged("its NumPy header is too long") }
         return String(decoding: try read(length, &reader), as: UTF8.self)

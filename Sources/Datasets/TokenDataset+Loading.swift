@@ -10,12 +10,9 @@ extension TokenDataset {
     package static func load(path: String) throws(DatasetError) -> TokenDataset {
         do throws(GzipReader.Failure) {
             var reader = try GzipReader(path: path)
-            guard let first = reader.byte() else {
-                try reader.check()
-                throw GzipReader.Failure(problem: "it is empty", isSystem: false)
-            }
-            if first == NumPyCache.firstByte { return try NumPyCache.load(&reader) }
-            return try load(path, first, &reader)
+            let beginning = try reader.peek(HeaderParser.maximumLength)
+            guard let first = beginning.first else { throw damaged("it is empty") }
+            return first == NumPyCache.firstByte ? try NumPyCache.load(&reader) : try load(path, beginning, &reader)
         } catch {
             throw error.isSystem ? .unreadable(file: path, reason: error.problem) : .corrupt(file: path, problem: error.problem)
         }
@@ -23,17 +20,13 @@ extension TokenDataset {
 
     private static func damaged(_ problem: String) -> GzipReader.Failure { GzipReader.Failure(problem: problem, isSystem: false) }
 
-    private static func load(_ path: String, _ first: UInt8, _ reader: inout GzipReader) throws(GzipReader.Failure) -> TokenDataset {
-        var pending: UInt8? = first
-        let (header, length) = try withoutActuallyEscaping({ () -> UInt8? in
-            defer { pending = nil }
-            return pending ?? reader.byte()
-        }) { next throws(GzipReader.Failure) in
-            var parser = HeaderParser(next: next)
-            do throws(HeaderParser.Failure) { return (try parser.parse(), parser.length) } catch { throw damaged(error.problem) }
-        }
-        try reader.check()
-        return reader.isPlain ? try map(path, header, length) : try unpack(header, &reader)
+    private static func load(_ path: String, _ beginning: [UInt8], _ reader: inout GzipReader) throws(GzipReader.Failure) -> TokenDataset {
+        var parser = HeaderParser(beginning)
+        let header: DatasetHeader
+        do throws(HeaderParser.Failure) { header = try parser.parse() } catch { throw damaged(error.problem) }
+        if reader.isPlain { return try map(path, header, parser.length) }
+        reader.skip(parser.length)
+        return try unpack(header, &reader)
     }
 
     // MARK: Compressed
@@ -57,8 +50,7 @@ extension TokenDataset {
             }
             done += size / header.bytesPerToken
         }
-        guard reader.byte() == nil else { throw damaged("it goes on after its last token") }
-        try reader.check()
+        guard try reader.isAtEnd() else { throw damaged("it goes on after its last token") }
         return try dataset(header, storage, hexString(digest.finish()), largest)
     }
 
@@ -117,20 +109,13 @@ extension TokenDataset {
 }
 
 extension TokenStorage {
-    /// The digest of the tokens, little-endian, and the largest of them, or -1.
+    /// The digest of tokens in memory, little-endian, and the largest of them, or -1. (Mapped ones were digested when they were checked.)
     func digestAndLargest() -> (digest: String, largest: Int) {
-        var digest = SHA256Digest()
-        var largest = -1
-        func take(_ bytes: UnsafeRawBufferPointer, _ width: Int) {
-            digest.update(bytes)
-            largest = Datasets.largestToken(bytes, bytesPerToken: width)
-        }
         // Supported machines are little-endian (x86-64, AArch64), so memory is the stream.
         switch self {
-        case .narrow(let tokens): tokens.withUnsafeBytes { take($0, 2) }
-        case .wide(let tokens): tokens.withUnsafeBytes { take($0, 4) }
-        case .mapped: break
+        case .narrow(let tokens): tokens.withUnsafeBytes { (SHA256Digest.hex(of: $0), Datasets.largestToken($0, bytesPerToken: 2)) }
+        case .wide(let tokens): tokens.withUnsafeBytes { (SHA256Digest.hex(of: $0), Datasets.largestToken($0, bytesPerToken: 4)) }
+        case .mapped: ("", -1)
         }
-        return (hexString(digest.finish()), largest)
     }
 }

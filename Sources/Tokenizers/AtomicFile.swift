@@ -52,11 +52,18 @@ package struct AtomicFile: ~Copyable {
         }
     }
 
+    /// Appends bytes.
+    package mutating func write(_ bytes: [UInt8]) throws(Failure) {
+        try bytes.withUnsafeBufferPointer { buffer throws(Failure) in try write(UnsafeRawBufferPointer(buffer)) }
+    }
+
     /// Writes bytes over those at `offset`, without moving the end.
-    package mutating func overwrite(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(Failure) {
+    package mutating func overwrite(_ bytes: [UInt8], at offset: Int) throws(Failure) {
         var written = 0
-        while written < bytes.count, let base = bytes.baseAddress {
-            let count = pwrite(file, base + written, bytes.count - written, off_t(offset + written))
+        while written < bytes.count {
+            let count = bytes.withUnsafeBytes { rest in
+                rest.baseAddress.map { pwrite(file, $0 + written, rest.count - written, off_t(offset + written)) } ?? 0
+            }
             if count < 0 && errno == EINTR { continue }
             guard count >= 0 else { throw Failure(path) }
             written += count
@@ -78,11 +85,7 @@ package struct AtomicFile: ~Copyable {
     /// Writes a whole small file.
     package static func write(_ bytes: [UInt8], to path: String) throws(Failure) {
         var file = try AtomicFile(path: path)
-        var failure: Failure?
-        bytes.withUnsafeBytes { buffer in
-            do throws(Failure) { try file.write(buffer) } catch { failure = error }
-        }
-        if let failure { throw failure }
+        try file.write(bytes)
         try file.finish()
     }
 }
