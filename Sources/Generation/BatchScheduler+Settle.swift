@@ -40,7 +40,8 @@ extension BatchScheduler {
         let request = sample.job.request
         let tokens = Array(sample.history.generated)
         let record = ProofRecord(
-            checkpointSHA256: model.checkpointSHA256, tokenizerSHA256: tokenizer.digest, numerics: Numerics.float32, precision: "float32", rng: "philox",
+            checkpointSHA256: model.checkpointSHA256, tokenizerSHA256: tokenizer.digest, numerics: Numerics.float32, precision: "float32",
+            rng: "philox",
             seed: sample.job.plan.seed, seedAssigned: request.identity.seedAssigned, params: request.identity.params, sample: sample.number,
             promptIndex: sample.prompt.index, draw: sample.draw, prompt: sample.prompt.text, promptTokenIDs: sample.prompt.tokens, tokenIDs: tokens,
             finishReason: sample.finishReason

@@ -90,7 +90,7 @@ package final class BatchScheduler {
         let maximumLength = min(request.parameters.maxLength, model.description.contextLength)
         var prompts: [PromptState] = []
         for (index, text) in request.prompts.enumerated() {
-            let tokens = try encode(text, prependBos: request.prependBos ?? model.description.lineByLine)
+            let tokens = try tokens(of: request, index: index, text: text)
             try check(promptTokens: tokens.count, index: index, maximumLength: request.parameters.maxLength)
             prompts.append(PromptState(index: index, text: text, tokens: tokens, samples: request.n))
         }
@@ -135,6 +135,15 @@ package final class BatchScheduler {
         events.append(contentsOf: outbox)
         outbox.removeAll(keepingCapacity: true)
         return hadWork
+    }
+
+    private func tokens(of request: GenerationRequest, index: Int, text: String) throws(GenerationError) -> [Int32] {
+        guard let given = request.promptTokenIDs else { return try encode(text, prependBos: request.prependBos ?? model.description.lineByLine) }
+        let rows = model.description.vocabularySize
+        guard given.count == request.prompts.count, !given[index].isEmpty, given[index].allSatisfy({ $0 >= 0 && $0 < rows }) else {
+            throw .invalidParameter(field: "prompt_token_ids", reason: "do not fit the prompts or the model's vocabulary of \(rows)")
+        }
+        return given[index]
     }
 
     private func encode(_ prompt: String, prependBos: Bool) throws(GenerationError) -> [Int32] {

@@ -64,7 +64,8 @@ package enum EngineBenchmark {
                 drawing.choose()
             }
             let seconds = start.duration(to: clock.now).seconds
-            return result("decode", model, pool, batch: batch, promptTokens: promptTokens, newTokens: newTokens, count: batch * newTokens, seconds: seconds)
+            return result(
+                "decode", model, pool, batch: batch, promptTokens: promptTokens, newTokens: newTokens, count: batch * newTokens, seconds: seconds)
         } catch {
             throw .model(error)
         }

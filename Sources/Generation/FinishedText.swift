@@ -32,7 +32,8 @@ enum FinishedText {
 
     /// The replacements of transformers 4's clean-up, in its order.
     private static let replacements: [(String, String)] = [
-        (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"), (" 're", "'re"),
+        (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"),
+        (" 're", "'re"),
     ]
 
     private static func cleanedUp(_ text: [UInt8]) -> [UInt8] {

@@ -27,7 +27,8 @@ package enum GenerationError: Error, Sendable, Equatable, CustomStringConvertibl
         case .noBeginning: "the prompt is empty and the model has no bos_token_id to begin with: give a prompt"
         case .everythingBanned(let sample, let position):
             "sample \(sample): no token is left to choose at position \(position): relax bad_words, banned_tokens or no_repeat_ngram_size"
-        case .notANumber(let sample, let position): "sample \(sample): the model's logits at position \(position) are not numbers: its weights are damaged"
+        case .notANumber(let sample, let position):
+            "sample \(sample): the model's logits at position \(position) are not numbers: its weights are damaged"
         case .tooLarge(let needed, let allowed):
             "one text needs \(needed) bytes of key-value pages and \(allowed) are allowed: lower max_length or give the worker more memory"
         case .model(let error): error.description

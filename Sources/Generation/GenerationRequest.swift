@@ -7,6 +7,8 @@ package import Encodings
 package struct GenerationRequest: Sendable {
     /// The prompts; sample k of prompt i is numbered i·n + k.
     package var prompts: [String]
+    /// The prompts' tokens where they are settled already (a proof's, a test's); nil: encoded here.
+    package var promptTokenIDs: [[Int32]]?
     /// Texts for each prompt.
     package var n: Int
     /// What shapes the tokens.
@@ -22,10 +24,12 @@ package struct GenerationRequest: Sendable {
 
     /// A request with the contract's defaults.
     package init(
-        prompts: [String], n: Int = 1, parameters: SamplingParameters = SamplingParameters(), text: TextOptions = TextOptions(),
+        prompts: [String], promptTokenIDs: [[Int32]]? = nil, n: Int = 1, parameters: SamplingParameters = SamplingParameters(),
+        text: TextOptions = TextOptions(),
         prependBos: Bool? = nil, stream: Bool = false, identity: ProofIdentity = ProofIdentity()
     ) {
         self.prompts = prompts
+        self.promptTokenIDs = promptTokenIDs
         self.n = n
         self.parameters = parameters
         self.text = text

@@ -60,7 +60,8 @@ struct SamplingPlan: Sendable {
         try require(parameters.noRepeatNgramSize >= 0, "no_repeat_ngram_size", "must be at least 0")
         try require((parameters.minLength ?? 0) >= 0, "min_length", "must be at least 0")
         try require(parameters.maxLength > 0, "max_length", "must be above 0")
-        try require(parameters.bannedTokens.allSatisfy { $0 >= 0 && $0 < rows }, "banned_tokens", "an id is outside the model's vocabulary of \(rows)")
+        try require(
+            parameters.bannedTokens.allSatisfy { $0 >= 0 && $0 < rows }, "banned_tokens", "an id is outside the model's vocabulary of \(rows)")
         try require(parameters.stop.allSatisfy { !$0.isEmpty }, "stop", "a string is empty")
         try require(parameters.truncate?.isEmpty != true, "truncate", "the string is empty")
         try require(parameters.badWords.allSatisfy { !$0.isEmpty }, "bad_words", "a string is empty")

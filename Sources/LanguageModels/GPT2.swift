@@ -11,7 +11,9 @@ package enum GPT2: Architecture {
         let shape = try Shape(config)
         let activationName = try config.string("activation_function") ?? "gelu_new"
         guard let activation = activations[activationName] else {
-            throw .badConfig(key: "activation_function", reason: "is '\(activationName.prefix(64))', not one of \(activations.keys.sorted().joined(separator: ", "))")
+            throw .badConfig(
+                key: "activation_function",
+                reason: "is '\(activationName.prefix(64))', not one of \(activations.keys.sorted().joined(separator: ", "))")
         }
         if try config.bool("add_cross_attention", default: false) {
             throw .badConfig(key: "add_cross_attention", reason: "is true: models that read another text beside are not supported")
@@ -30,7 +32,8 @@ package enum GPT2: Architecture {
             attentionScales: attentionScales(shape, scaled: scaled, byLayer: scaledByLayer), tied: tied, initializerRange: initializerRange,
             bosID: tokens.bos, eosIDs: tokens.eos, lineByLine: try config.bool("line_by_line", default: false),
             digestKeys: [
-                "vocab_size": .integer(Int64(shape.vocabulary)), "n_positions": .integer(Int64(shape.context)), "n_embd": .integer(Int64(shape.width)),
+                "vocab_size": .integer(Int64(shape.vocabulary)), "n_positions": .integer(Int64(shape.context)),
+                "n_embd": .integer(Int64(shape.width)),
                 "n_layer": .integer(Int64(shape.layers)), "n_head": .integer(Int64(shape.heads)), "n_inner": .integer(Int64(shape.inner)),
                 "activation_function": .string(activationName), "layer_norm_epsilon": .real(epsilon), "scale_attn_weights": .bool(scaled),
                 "scale_attn_by_inverse_layer_idx": .bool(scaledByLayer), "tie_word_embeddings": .bool(tied),

@@ -36,7 +36,9 @@ package final class LanguageModel: Sendable {
     }
 
     /// A model of this shape with arbitrary weights, for benchmarks and tests.
-    package static func random(_ description: ModelDescription, seed: UInt64, scale: Float = 0.02, pool: ThreadPool) throws(ModelError) -> LanguageModel {
+    package static func random(_ description: ModelDescription, seed: UInt64, scale: Float = 0.02, pool: ThreadPool) throws(ModelError)
+        -> LanguageModel
+    {
         let digest = String(repeating: "0", count: 64)
         return try LanguageModel(description, from: RandomWeights(seed: seed, scale: scale), digest: digest, pool: pool, progress: nil)
     }
@@ -83,7 +85,8 @@ extension ModelDescription {
     package func checkpointDigest(_ tensors: TensorCollection) throws(ModelError) -> String {
         do {
             return try ModelFiles.checkpointDigest(
-                architecture: architecture, configKeys: digestKeys, bosTokenID: bosID.map { Int($0) }, eosTokenIDs: eosIDs.map { Int($0) }, tensors: tensors)
+                architecture: architecture, configKeys: digestKeys, bosTokenID: bosID.map { Int($0) }, eosTokenIDs: eosIDs.map { Int($0) },
+                tensors: tensors)
         } catch {
             throw .files(error.description)
         }

@@ -25,7 +25,8 @@ package enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .unknownArchitecture(let name, let known): "config.json: the model_type '\(name)' is not supported; known are \(known.joined(separator: ", "))"
+        case .unknownArchitecture(let name, let known):
+            "config.json: the model_type '\(name)' is not supported; known are \(known.joined(separator: ", "))"
         case .badConfig(let key, let reason): "config.json: \(key) \(reason)"
         case .missingTensor(let name): "the tensor \(name) is missing from the model's files"
         case .wrongShape(let name, let expected, let found): "the tensor \(name) has the shape \(found) where config.json asks for \(expected)"
