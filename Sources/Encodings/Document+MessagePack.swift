@@ -8,6 +8,7 @@ extension Document {
     package static func parse(messagePack bytes: UnsafeRawBufferPointer, maximumDepth: Int = 32, allowNUL: Bool = false) throws(DocumentError)
         -> Document
     {
+        try MessagePackShape.check(bytes, maximumDepth: maximumDepth)
         var unpacked = msgpack_unpacked()
         msgpack_unpacked_init(&unpacked)
         defer { msgpack_unpacked_destroy(&unpacked) }

@@ -1,0 +1,181 @@
+package import Encodings
+
+extension FinetuneParameters {
+    private static let steps: ClosedRange<Int64> = 0...1_000_000_000
+
+    /// Reads and checks the `params` of a finetune task.
+    /// - Throws: the first fault, naming its member by path.
+    package static func decode(_ params: Node, path: TaskPath) throws(ContractError) -> FinetuneParameters {
+        let reader = MemberReader(path: path, prefix: "params.")
+        var result = FinetuneParameters(base: .model(""), output: "", dataset: .text(""))
+        var given = Set<FinetuneField>()
+        try params.forEachMember { name, value throws(ContractError) in
+            let text = name.stringValue ?? ""
+            guard let field = FinetuneField.byName[text] else { throw reader.unknown(text) }
+            if value.isNull { return }
+            if NotYetSupported.finetuneMembers.contains(field) { throw reader.notYet(text) }
+            if field != .dataset { try result.set(field, value, reader) }
+            given.insert(field)
+        }
+        if given.contains(.model) && given.contains(.config) { throw reader.outOfRange("config", "and model exclude each other") }
+        guard given.contains(.model) || given.contains(.config) else {
+            throw ContractError(.invalidArgument, "model or config is required", field: reader.field("model"))
+        }
+        guard given.contains(.output) else { throw reader.missing("output") }
+        guard let dataset = params["dataset"] else { throw reader.missing("dataset") }
+        try result.setDataset(dataset, reader)
+        try result.checkTogether(reader)
+        return result
+    }
+
+    private mutating func set(_ field: FinetuneField, _ node: Node, _ reader: MemberReader) throws(ContractError) {
+        let name = field.rawValue
+        switch field {
+        case .model: base = .model(try reader.modelReference(name, node))
+        case .config: base = try Self.decodeConfig(node, reader)
+        case .output: output = try reader.name(name, node)
+        case .overwrite: overwrite = try reader.bool(name, node)
+        case .tokenizer: tokenizer = try Self.decodeTokenizer(node, reader)
+        case .lineByLine: lineByLine = try reader.bool(name, node)
+        case .header: header = try reader.bool(name, node)
+        case .blockSize: blockSize = try reader.int(name, node, in: 1...GenerateParameters.Limits.maxLength)
+        case .dropout: dropout = try reader.real(name, node, .unitWithoutOne)
+        case .seed: seed = try reader.integer(name, node, in: 0...GenerateParameters.Limits.seed)
+        case .precision: precision = try reader.finetunePrecision(name, node)
+        case .freezeLayers: freezeLayers = try reader.bool(name, node)
+        case .numLayersFreeze: numLayersFreeze = try reader.int(name, node, in: 0...10_000)
+        case .gradientCheckpointing: gradientCheckpointing = try reader.bool(name, node)
+        default: try setSchedule(field, node, reader)
+        }
+    }
+
+    private mutating func setSchedule(_ field: FinetuneField, _ node: Node, _ reader: MemberReader) throws(ContractError) {
+        let name = field.rawValue
+        switch field {
+        case .numSteps: numSteps = try reader.int(name, node, in: 1...Self.steps.upperBound)
+        case .batchSize: batchSize = try reader.int(name, node, in: 1...65_536)
+        case .learningRate: learningRate = try reader.real(name, node, .positive)
+        case .weightDecay: weightDecay = try reader.real(name, node, .notNegative)
+        case .adamEpsilon: adamEpsilon = try reader.real(name, node, .positive)
+        case .warmupSteps: warmupSteps = try reader.int(name, node, in: Self.steps)
+        case .maxGradNorm: maxGradNorm = try reader.real(name, node, .notNegative)
+        case .gradientAccumulationSteps: gradientAccumulationSteps = try reader.int(name, node, in: 1...65_536)
+        case .saveEvery: saveEvery = try reader.int(name, node, in: Self.steps)
+        case .generateEvery: generateEvery = try reader.int(name, node, in: Self.steps)
+        case .nGenerate: nGenerate = try reader.int(name, node, in: 1...Int64(GenerateParameters.Limits.texts))
+        case .avgLossSmoothing: avgLossSmoothing = try reader.real(name, node, .unitWithoutZero)
+        default: throw reader.unknown(name)
+        }
+    }
+
+    private static func decodeConfig(_ node: Node, _ reader: MemberReader) throws(ContractError) -> Base {
+        switch node.kind {
+        case .map:
+            guard case .object(let object) = JSONValue(node) else { return .config(JSONObject()) }
+            return .config(object)
+        case .string:
+            let name = try reader.string("config", node)
+            guard Names.configs.contains(name) else {
+                throw reader.outOfRange("config", "must be one of \(Names.configs.joined(separator: ", ")), or an object with config.json's names")
+            }
+            return .namedConfig(name)
+        default: throw reader.wrongType("config", node, expected: "a configuration's name or an object")
+        }
+    }
+
+    private static func decodeTokenizer(_ node: Node, _ reader: MemberReader) throws(ContractError) -> Tokenizer {
+        guard node.kind == .map else { throw reader.wrongType("tokenizer", node, expected: "an object") }
+        var found: [Tokenizer] = []
+        try node.forEachMember { name, value throws(ContractError) in
+            let text = name.stringValue ?? ""
+            guard ["name", "uri", "train"].contains(text) else { throw reader.unknown("tokenizer.\(text)") }
+            if value.isNull { return }
+            switch text {
+            case "name": found.append(.name(try reader.name("tokenizer.name", value)))
+            case "uri": found.append(.uri(try reader.uri("tokenizer.uri", value)))
+            default: found.append(try decodeTokenizerTraining(value, reader))
+            }
+        }
+        guard found.count == 1 else { throw reader.outOfRange("tokenizer", "must have exactly one of name, uri and train") }
+        return found[0]
+    }
+
+    private static func decodeTokenizerTraining(_ node: Node, _ reader: MemberReader) throws(ContractError) -> Tokenizer {
+        guard node.kind == .map else { throw reader.wrongType("tokenizer.train", node, expected: "an object") }
+        var vocabularySize = 1000
+        var minimumFrequency = 2
+        try node.forEachMember { name, value throws(ContractError) in
+            let text = name.stringValue ?? ""
+            guard ["vocab_size", "min_frequency"].contains(text) else { throw reader.unknown("tokenizer.train.\(text)") }
+            if value.isNull { return }
+            // 256 bytes and the end token are in every vocabulary.
+            if text == "vocab_size" { vocabularySize = try reader.int("tokenizer.train.vocab_size", value, in: 257...1_000_000) }
+            if text == "min_frequency" { minimumFrequency = try reader.int("tokenizer.train.min_frequency", value, in: 0...Int64(Int32.max)) }
+        }
+        return .train(vocabularySize: vocabularySize, minimumFrequency: minimumFrequency)
+    }
+
+    private mutating func setDataset(_ node: Node, _ reader: MemberReader) throws(ContractError) {
+        guard node.kind == .map else { throw reader.wrongType("dataset", node, expected: "an object") }
+        var found: [Dataset] = []
+        try node.forEachMember { name, value throws(ContractError) in
+            let text = name.stringValue ?? ""
+            let path = "dataset.\(text)"
+            if value.isNull && ["name", "uri", "text", "texts", "merge", "equalize", "line_by_line", "header", "block_size"].contains(text) {
+                return
+            }
+            if NotYetSupported.datasetMembers.contains(text) { throw reader.notYet(path) }
+            switch text {
+            case "name": found.append(.name(try reader.name(path, value)))
+            case "uri": found.append(.uri(try reader.uri(path, value)))
+            case "text": found.append(.text(try reader.string(path, value)))
+            case "texts": found.append(.texts(try reader.strings(path, value, allowEmptyString: true)))
+            case "line_by_line": lineByLine = try reader.once(path, lineByLine, try reader.bool(path, value))
+            case "header": header = try reader.once(path, header, try reader.bool(path, value))
+            case "block_size":
+                blockSize = try reader.once(path, blockSize, try reader.int(path, value, in: 1...GenerateParameters.Limits.maxLength))
+            default: throw reader.unknown(path)
+            }
+        }
+        guard found.count == 1 else { throw reader.outOfRange("dataset", "must have exactly one of name, uri, text and texts") }
+        dataset = found[0]
+        if case .texts(let texts) = dataset, texts.isEmpty { throw reader.outOfRange("dataset.texts", "must hold at least one text") }
+    }
+
+    private mutating func checkTogether(_ reader: MemberReader) throws(ContractError) {
+        // From scratch there is no base model whose tokenizer could be meant: the contract's own numbers for `train` apply.
+        if tokenizer == nil, model == nil { tokenizer = .train(vocabularySize: 1000, minimumFrequency: 2) }
+        if let refusal = NotYetSupported.refusal(self) { throw reader.notYet(refusal.field, refusal.what) }
+    }
+}
+
+extension MemberReader {
+    /// A name of the contract's pattern.
+    func name(_ name: String, _ node: Node) throws(ContractError) -> String {
+        let text = try string(name, node)
+        guard Names.isName(text) else {
+            throw outOfRange(name, "must match [A-Za-z0-9][A-Za-z0-9._-]{0,99} and be no UUID")
+        }
+        return text
+    }
+
+    /// A `uri`: always a digest. Paths, `file:` and foreign addresses never make a worker read anything.
+    func uri(_ name: String, _ node: Node) throws(ContractError) -> String {
+        guard let digits = Names.digest(try string(name, node)) else {
+            throw outOfRange(name, "must be sha256: and 64 hexadecimal digits; paths and other addresses are refused")
+        }
+        return "sha256:" + digits
+    }
+
+    /// A value that may stand inside the dataset or beside it, but not in both places.
+    func once<Value>(_ name: String, _ earlier: Value?, _ value: Value) throws(ContractError) -> Value {
+        guard earlier == nil else { throw outOfRange(name, "is given twice, within dataset and beside it") }
+        return value
+    }
+
+    func finetunePrecision(_ name: String, _ node: Node) throws(ContractError) -> Precision {
+        let precision: Precision = try word(name, node)
+        guard precision != .int8 else { throw outOfRange(name, "must be one of \"float32\", \"bfloat16\"") }
+        return precision
+    }
+}

@@ -1,0 +1,70 @@
+/// A session with room, as its broker sees it.
+package struct PlacementOffer: Sendable, Equatable {
+    package var session: SessionID
+    /// How many more tasks it may be granted.
+    package var freeSlots: Int
+    /// It holds no task at all.
+    package var idle: Bool
+    /// Digests of the checkpoints that it has loaded.
+    package var models: Set<String>
+
+    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>) {
+        self.session = session
+        self.freeSlots = freeSlots
+        self.idle = idle
+        self.models = models
+    }
+}
+
+/// A waiting task, as far as placing it needs.
+package struct PlacementCandidate: Sendable, Equatable {
+    package var task: TaskID
+    package var kind: TaskKind
+    /// Digest of the checkpoint it runs on.
+    package var model: String?
+    /// It must run with no batch mates.
+    package var isolated: Bool
+
+    package init(task: TaskID, kind: TaskKind, model: String?, isolated: Bool) {
+        self.task = task
+        self.kind = kind
+        self.model = model
+        self.isolated = isolated
+    }
+
+    /// Whether it takes a whole worker.
+    package var needsIdleSession: Bool { isolated || kind == .finetune }
+}
+
+/// Who runs what. Pure, and the same in production and simulation.
+package enum Placement {
+    /// Assigns candidates, in their order, to sessions.
+    ///
+    /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model, then the
+    /// one with most room; equal ones in the order offered.
+    /// - Returns: for each candidate the index of its offer, or nil where none can take it now.
+    package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> [Int?] {
+        var offers = offers
+        var room = offers.reduce(0) { $0 + max(0, $1.freeSlots) }
+        return candidates.map { candidate in
+            guard room > 0, let chosen = choose(for: candidate, among: offers) else { return nil }
+            let taken = candidate.needsIdleSession ? offers[chosen].freeSlots : 1
+            offers[chosen].freeSlots -= taken
+            offers[chosen].idle = false
+            if let model = candidate.model { offers[chosen].models.insert(model) }
+            room -= taken
+            return chosen
+        }
+    }
+
+    private static func choose(for candidate: PlacementCandidate, among offers: [PlacementOffer]) -> Int? {
+        var best: Int?
+        var bestScore = (holds: false, slots: 0)
+        for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && (offer.idle || !candidate.needsIdleSession) {
+            let score = (holds: candidate.model.map(offer.models.contains) ?? false, slots: offer.freeSlots)
+            let better = score.holds == bestScore.holds ? score.slots > bestScore.slots : score.holds
+            if best == nil || better { (best, bestScore) = (index, score) }
+        }
+        return best
+    }
+}

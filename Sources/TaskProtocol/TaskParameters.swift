@@ -1,0 +1,32 @@
+/// The parameters of a task, checked.
+package enum TaskParameters: Sendable, Equatable {
+    case generate(GenerateParameters)
+    case finetune(FinetuneParameters)
+    case verify(VerifyParameters)
+
+    /// What the task does.
+    package var kind: TaskKind {
+        switch self {
+        case .generate: .generate
+        case .finetune: .finetune
+        case .verify: .verify
+        }
+    }
+
+    /// The seed as submitted; nil where one is to be assigned. A `verify` has none.
+    package var seed: Int64? {
+        switch self {
+        case .generate(let parameters): parameters.seed
+        case .finetune(let parameters): parameters.seed
+        case .verify: nil
+        }
+    }
+
+    /// The parameters that workers of this version know, as they announce them: one that is only known to be refused is not among them, so
+    /// that a later broker keeps such tasks for workers that can run them.
+    package static let knownNames: [String] = {
+        let refused = Set(NotYetSupported.finetuneMembers.map(\.rawValue)).union(["schema_tokens", "schema_return"])
+        let verify = NotYetSupported.kinds.contains(.verify) ? [] : VerifyParameters.names
+        return Set(GenerateParameters.names + FinetuneParameters.names + verify).subtracting(refused).sorted()
+    }()
+}

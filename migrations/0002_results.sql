@@ -1,0 +1,239 @@
+-- What tasks leave behind: texts, models, checkpoints, training steps; and the datasets they read.
+
+CREATE TABLE scriptorium.checkpoints (
+    id uuid PRIMARY KEY,
+    model text NOT NULL,
+    step integer NOT NULL,
+    parent_id uuid,
+    task_id uuid,
+    uri text NOT NULL,
+    sha256 text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+    bytes bigint NOT NULL,
+    config jsonb NOT NULL,
+    loss double precision,
+    average_loss double precision,
+    created_at timestamptz NOT NULL,
+    tokenizer_sha256 text,
+    architecture text NOT NULL,
+    parameters bigint NOT NULL,
+    context_length integer NOT NULL,
+    line_by_line boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE scriptorium.checkpoints IS 'One row a saved state of a model';
+COMMENT ON COLUMN scriptorium.checkpoints.id IS 'Version-7 id';
+COMMENT ON COLUMN scriptorium.checkpoints.model IS 'The name it was filed under';
+COMMENT ON COLUMN scriptorium.checkpoints.step IS 'The training step it was saved after; 0 for an imported model';
+COMMENT ON COLUMN scriptorium.checkpoints.parent_id IS 'The checkpoint that its training began with';
+COMMENT ON COLUMN scriptorium.checkpoints.task_id IS 'The finetune that made it';
+COMMENT ON COLUMN scriptorium.checkpoints.uri IS 'sha256: and the digest of its files'' manifest';
+COMMENT ON COLUMN scriptorium.checkpoints.sha256 IS 'The checkpoint digest: of architecture, config and tensors, whatever the file format';
+COMMENT ON COLUMN scriptorium.checkpoints.bytes IS 'The size of its files';
+COMMENT ON COLUMN scriptorium.checkpoints.config IS 'config.json';
+COMMENT ON COLUMN scriptorium.checkpoints.loss IS 'The last step''s loss';
+COMMENT ON COLUMN scriptorium.checkpoints.average_loss IS 'The smoothed loss';
+COMMENT ON COLUMN scriptorium.checkpoints.created_at IS 'When it was filed';
+COMMENT ON COLUMN scriptorium.checkpoints.tokenizer_sha256 IS 'The digest of its tokenizer';
+COMMENT ON COLUMN scriptorium.checkpoints.architecture IS 'The description it follows, as gpt2';
+COMMENT ON COLUMN scriptorium.checkpoints.parameters IS 'How many weights it has';
+COMMENT ON COLUMN scriptorium.checkpoints.context_length IS 'How many positions it has';
+COMMENT ON COLUMN scriptorium.checkpoints.line_by_line IS 'Whether its training data was one text a line';
+CREATE INDEX checkpoints_model ON scriptorium.checkpoints (model, step, created_at);
+CREATE INDEX checkpoints_sha256 ON scriptorium.checkpoints (sha256, created_at);
+CREATE INDEX checkpoints_task ON scriptorium.checkpoints (task_id) WHERE task_id IS NOT NULL;
+
+CREATE TABLE scriptorium.models (
+    name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'),
+    checkpoint_id uuid NOT NULL REFERENCES scriptorium.checkpoints (id),
+    architecture text NOT NULL,
+    parameters bigint NOT NULL,
+    context_length integer NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CHECK (name !~ '^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$')
+);
+COMMENT ON TABLE scriptorium.models IS 'One row a model name';
+COMMENT ON COLUMN scriptorium.models.name IS 'The name';
+COMMENT ON COLUMN scriptorium.models.checkpoint_id IS 'What it means now';
+COMMENT ON COLUMN scriptorium.models.architecture IS 'Of that checkpoint';
+COMMENT ON COLUMN scriptorium.models.parameters IS 'Of that checkpoint';
+COMMENT ON COLUMN scriptorium.models.context_length IS 'Of that checkpoint';
+COMMENT ON COLUMN scriptorium.models.created_at IS 'When the name was first given';
+COMMENT ON COLUMN scriptorium.models.updated_at IS 'When it was last moved';
+
+CREATE TABLE scriptorium.datasets (
+    name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'),
+    uri text NOT NULL,
+    sha256 text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+    bytes bigint NOT NULL,
+    tokens bigint,
+    block_size integer,
+    line_by_line boolean NOT NULL DEFAULT false,
+    tokenizer_sha256 text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK (name !~ '^[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}$')
+);
+COMMENT ON TABLE scriptorium.datasets IS 'One row a dataset name';
+COMMENT ON COLUMN scriptorium.datasets.name IS 'The name';
+COMMENT ON COLUMN scriptorium.datasets.uri IS 'sha256: and the digest of its files'' manifest';
+COMMENT ON COLUMN scriptorium.datasets.sha256 IS 'The digest of its files'' manifest';
+COMMENT ON COLUMN scriptorium.datasets.bytes IS 'The size of its files';
+COMMENT ON COLUMN scriptorium.datasets.tokens IS 'How many tokens it has, where it was encoded beforehand';
+COMMENT ON COLUMN scriptorium.datasets.block_size IS 'The block it was encoded for';
+COMMENT ON COLUMN scriptorium.datasets.line_by_line IS 'One text a line';
+COMMENT ON COLUMN scriptorium.datasets.tokenizer_sha256 IS 'The tokenizer it was encoded with';
+COMMENT ON COLUMN scriptorium.datasets.created_at IS 'When it was registered';
+
+CREATE TABLE scriptorium.training_steps (
+    task_id uuid NOT NULL,
+    step integer NOT NULL,
+    loss double precision,
+    average_loss double precision,
+    learning_rate double precision,
+    grad_norm double precision,
+    tokens_per_second double precision,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (task_id, step)
+);
+COMMENT ON TABLE scriptorium.training_steps IS 'One row a logged training step; a resumed run replaces the rows after its checkpoint';
+COMMENT ON COLUMN scriptorium.training_steps.task_id IS 'The finetune';
+COMMENT ON COLUMN scriptorium.training_steps.step IS 'The step, from 1';
+COMMENT ON COLUMN scriptorium.training_steps.loss IS 'Its loss';
+COMMENT ON COLUMN scriptorium.training_steps.average_loss IS 'The smoothed loss';
+COMMENT ON COLUMN scriptorium.training_steps.learning_rate IS 'The rate it was made with';
+COMMENT ON COLUMN scriptorium.training_steps.grad_norm IS 'The gradient''s norm before clipping';
+COMMENT ON COLUMN scriptorium.training_steps.tokens_per_second IS 'Its speed';
+COMMENT ON COLUMN scriptorium.training_steps.at IS 'When it was recorded';
+
+CREATE FUNCTION scriptorium.search_vector(body text) RETURNS tsvector
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF octet_length(body) <= 100000 THEN
+        RETURN to_tsvector('simple', body);
+    END IF;
+    -- A tsvector over 1 MB is an error; a text must never be refused for its index.
+    BEGIN
+        RETURN to_tsvector('simple', left(body, 100000));
+    EXCEPTION WHEN program_limit_exceeded THEN
+        RETURN to_tsvector('simple', left(body, 10000));
+    END;
+END
+$$;
+COMMENT ON FUNCTION scriptorium.search_vector(text) IS 'The words of a text''s first 100,000 characters';
+
+CREATE TABLE scriptorium.generations (
+    id uuid NOT NULL,
+    task_id uuid NOT NULL,
+    sample integer NOT NULL,
+    prompt_index integer NOT NULL,
+    draw integer NOT NULL,
+    attempt integer NOT NULL,
+    model text NOT NULL,
+    checkpoint_id uuid,
+    checkpoint_sha256 text NOT NULL,
+    tokenizer_sha256 text,
+    prompt text NOT NULL,
+    text text NOT NULL,
+    schema jsonb,
+    seed bigint NOT NULL,
+    seed_assigned boolean NOT NULL,
+    rng text NOT NULL,
+    numerics text NOT NULL,
+    params jsonb NOT NULL,
+    precision text NOT NULL,
+    prompt_token_ids integer[] NOT NULL,
+    token_ids integer[] NOT NULL,
+    prompt_tokens integer NOT NULL,
+    completion_tokens integer NOT NULL,
+    finish_reason text NOT NULL,
+    mean_logprob double precision,
+    logprobs jsonb,
+    worker uuid,
+    tags jsonb,
+    record_sha256 text,
+    signature text,
+    created_at timestamptz NOT NULL,
+    text_search tsvector GENERATED ALWAYS AS (scriptorium.search_vector(text)) STORED,
+    redrawn integer,
+    PRIMARY KEY (id)
+) PARTITION BY RANGE (id);
+COMMENT ON TABLE scriptorium.generations IS 'One row a generated text, partitioned by the month of its id';
+COMMENT ON COLUMN scriptorium.generations.id IS 'Version-7 id';
+COMMENT ON COLUMN scriptorium.generations.task_id IS 'The task that asked for it';
+COMMENT ON COLUMN scriptorium.generations.sample IS 'Its number within the task';
+COMMENT ON COLUMN scriptorium.generations.prompt_index IS 'Which of the task''s prompts';
+COMMENT ON COLUMN scriptorium.generations.draw IS '0, or the number of the redraw that was kept';
+COMMENT ON COLUMN scriptorium.generations.attempt IS 'The start of the task that recorded it';
+COMMENT ON COLUMN scriptorium.generations.model IS 'The model as the task names it';
+COMMENT ON COLUMN scriptorium.generations.checkpoint_id IS 'The checkpoint that was pinned';
+COMMENT ON COLUMN scriptorium.generations.checkpoint_sha256 IS 'Its digest';
+COMMENT ON COLUMN scriptorium.generations.tokenizer_sha256 IS 'The tokenizer''s digest';
+COMMENT ON COLUMN scriptorium.generations.prompt IS 'The prompt';
+COMMENT ON COLUMN scriptorium.generations.text IS 'The text as it was returned';
+COMMENT ON COLUMN scriptorium.generations.schema IS 'Its fields, where a schema was asked for';
+COMMENT ON COLUMN scriptorium.generations.seed IS 'The seed';
+COMMENT ON COLUMN scriptorium.generations.seed_assigned IS 'Whether the service drew the seed';
+COMMENT ON COLUMN scriptorium.generations.rng IS 'The random number generator';
+COMMENT ON COLUMN scriptorium.generations.numerics IS 'The version of the arithmetic';
+COMMENT ON COLUMN scriptorium.generations.params IS 'Every effective value';
+COMMENT ON COLUMN scriptorium.generations.precision IS 'The precision of the weights';
+COMMENT ON COLUMN scriptorium.generations.prompt_token_ids IS 'The prompt''s tokens';
+COMMENT ON COLUMN scriptorium.generations.token_ids IS 'The generated tokens';
+COMMENT ON COLUMN scriptorium.generations.prompt_tokens IS 'How many tokens the prompt has';
+COMMENT ON COLUMN scriptorium.generations.completion_tokens IS 'How many tokens were generated';
+COMMENT ON COLUMN scriptorium.generations.finish_reason IS 'eos, length or stop';
+COMMENT ON COLUMN scriptorium.generations.mean_logprob IS 'Mean log-probability of the generated tokens, before processors and temperature';
+COMMENT ON COLUMN scriptorium.generations.logprobs IS 'Log-probabilities by token, where asked for';
+COMMENT ON COLUMN scriptorium.generations.worker IS 'The session that generated it';
+COMMENT ON COLUMN scriptorium.generations.tags IS 'The task''s tags';
+COMMENT ON COLUMN scriptorium.generations.record_sha256 IS 'The digest of its proof record';
+COMMENT ON COLUMN scriptorium.generations.signature IS 'Who vouches for the proof record';
+COMMENT ON COLUMN scriptorium.generations.created_at IS 'The id''s time';
+COMMENT ON COLUMN scriptorium.generations.text_search IS 'The words of the first 100,000 characters';
+COMMENT ON COLUMN scriptorium.generations.redrawn IS 'How often it was drawn again, where even the last draw was empty or a double';
+CREATE INDEX generations_task ON scriptorium.generations (task_id);
+CREATE INDEX generations_model ON scriptorium.generations (model, created_at);
+CREATE INDEX generations_seed ON scriptorium.generations (seed);
+CREATE INDEX generations_created ON scriptorium.generations USING brin (created_at);
+CREATE INDEX generations_tags ON scriptorium.generations USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
+CREATE INDEX generations_text_search ON scriptorium.generations USING gin (text_search);
+
+CREATE FUNCTION scriptorium.make_generation_partitions(since timestamptz, months integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, scriptorium, pg_temp
+    SET lock_timeout = '2s'
+AS $$
+DECLARE
+    first timestamp := date_trunc('month', since AT TIME ZONE 'UTC');
+    start timestamptz;
+    stop timestamptz;
+    name text;
+    made integer := 0;
+BEGIN
+    IF months NOT BETWEEN 1 AND 36 OR since NOT BETWEEN now() - interval '5 years' AND now() + interval '5 years' THEN
+        RAISE EXCEPTION 'partitions are made for 1 to 36 months within five years of now' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended('scriptorium.generations.partitions', 0));
+    FOR month IN 0 .. months - 1 LOOP
+        start := (first + month * interval '1 month') AT TIME ZONE 'UTC';
+        stop := (first + (month + 1) * interval '1 month') AT TIME ZONE 'UTC';
+        name := to_char(first + month * interval '1 month', '"generations_"YYYY"_"MM');
+        CONTINUE WHEN to_regclass('scriptorium.' || name) IS NOT NULL;
+        -- Made apart and then attached: ATTACH lets readers and writers of the other months go on.
+        EXECUTE format('CREATE TABLE scriptorium.%I (LIKE scriptorium.generations INCLUDING ALL)', name);
+        EXECUTE format(
+            'ALTER TABLE scriptorium.%I ADD CHECK (created_at >= %L AND created_at < %L AND created_at = scriptorium.uuid_time(id))',
+            name, start, stop);
+        EXECUTE format('COMMENT ON TABLE scriptorium.%I IS %L', name, 'Texts of ' || to_char(start AT TIME ZONE 'UTC', 'YYYY-MM') || ' (UTC)');
+        EXECUTE format(
+            'ALTER TABLE scriptorium.generations ATTACH PARTITION scriptorium.%I FOR VALUES FROM (%L) TO (%L)',
+            name, scriptorium.uuid_floor(start), scriptorium.uuid_floor(stop));
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION scriptorium.make_generation_partitions(timestamptz, integer) IS
+    'Makes the monthly partitions of generations that are missing, from the month of a moment on; returns how many';
+SELECT scriptorium.make_generation_partitions(now() - interval '1 month', 8);
