@@ -17,6 +17,7 @@
 #include "training_attention.h"
 #include "training_linear.h"
 #include "training_optimizer.h"
+#include "training_product.h"
 #include "training_rows.h"
 
 #endif
