@@ -16,7 +16,7 @@ typedef struct {
 } product_tile;
 
 CK_INLINE void product_body(const int R, const int V, const bool across, const product_tile *t) {
-    vf sum[R][V];
+    vf sum[PRODUCT_TILE_ROWS][PRODUCT_VECTORS];  // not [R][V]: clang would keep an array of variable length in memory
 #pragma clang loop unroll(full)
     for (int r = 0; r < R; r++)
 #pragma clang loop unroll(full)
@@ -24,7 +24,7 @@ CK_INLINE void product_body(const int R, const int V, const bool across, const p
     const float *a = t->a, *b = t->b;
     const size_t aRow = across ? 1 : t->aRow, aK = across ? t->aK : 1;
     for (size_t k = t->k; k > 0; k--) {
-        vf column[V];
+        vf column[PRODUCT_VECTORS];
 #pragma clang loop unroll(full)
         for (int v = 0; v < V; v++) column[v] = v_load(b + (size_t)v * LANES);
 #pragma clang loop unroll(full)
