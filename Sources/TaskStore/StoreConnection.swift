@@ -26,18 +26,10 @@ package final class StoreConnection {
         let connection = Self.open(url)
         guard let connection else { throw .connectionLost("libpq has no memory") }
         handle = connection
-        guard PQstatus(connection) == CONNECTION_OK else {
-            let why = Self.connectionProblem(connection)
-            PQfinish(connection)
-            throw .connectionLost(why)
-        }
+        // From here on all properties are set, so that a throw runs deinit, which closes.
+        guard PQstatus(connection) == CONNECTION_OK else { throw .connectionLost(Self.connectionProblem(connection)) }
         PQsetNoticeProcessor(connection, { _, _ in }, nil)
-        do throws(StoreError) {
-            try execute(setup.sql)
-        } catch {
-            PQfinish(connection)
-            throw error
-        }
+        try execute(setup.sql)
     }
 
     deinit { PQfinish(handle) }

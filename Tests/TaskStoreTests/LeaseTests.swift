@@ -1,0 +1,271 @@
+import Encodings
+import TaskProtocol
+import TaskStore
+import Testing
+
+@Suite("Leases") struct LeaseTests {
+    @Test("a finished task is recorded once, with its texts; the same completion again is answered as recorded") func completion() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        let done = bench.completion(grant, texts: 2)
+        #expect(try bench.complete([done]) == [.recorded(.succeeded, nil)])
+        #expect(try bench.complete([done]) == [.alreadyRecorded(.succeeded, nil)])
+        #expect(try bench.value("SELECT count(*) FROM generations") == "2")
+        #expect(try bench.value("SELECT count(*) FROM hot") == "0")
+        let status = try bench.status(grant.task)
+        let result = try JSONValue.parse(try #require(status.result))
+        #expect(result["model"]?["name"]?.stringValue == "demo" && result["seed"]?.intValue == 12_345_678)
+        #expect(result["generations"]?.arrayValue?.count == 2)
+        #expect(result["generations"]?.arrayValue?[0]["token_ids"] == [3, 4, 5])
+        #expect(status.finishedAt != nil)
+        #expect(try bench.value("SELECT outcome || worker FROM attempts") == "succeeded\(bench.session)")
+        #expect(try bench.value("SELECT text_search @@ plainto_tsquery('simple', 'beginning') FROM generations LIMIT 1") == "true")
+    }
+
+    @Test("a stale lease changes nothing, and what it brings is kept as superseded") func stale() throws {
+        let bench = try Bench()
+        let old = try bench.running()
+        let counter = Int64(try bench.value("SELECT counter FROM sessions") ?? "") ?? -1
+        guard case .swept(let swept) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter)])) else { return unexpected() }
+        #expect(swept.ended == [bench.session] && swept.settled.map(\.reference.task) == [old.task])
+        #expect(try bench.complete([bench.completion(old)]) == [.stale])
+        #expect(try bench.value("SELECT outcome FROM attempts WHERE attempt = 1") == "superseded")
+        #expect(try bench.value("SELECT count(*) FROM generations") == "0")
+        let session = SessionID.random()
+        try bench.register(session)
+        let new = try #require(try bench.claim(session: session).grants.first)
+        #expect(new.task == old.task && new.attempt == 2)
+        #expect(try bench.complete([bench.completion(old)]) == [.stale])
+        #expect(try bench.settle(.fail([bench.failure(old)]))[0].settlement == .stale)
+        #expect(try bench.complete([bench.completion(new)]) == [.recorded(.succeeded, nil)])
+        #expect(try bench.complete([bench.completion(old)]) == [.stale])
+    }
+
+    @Test("a session lapses only while its counter stands still") func sweep() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        guard case .beaten(let before) = bench.ask(.beat(BeatRequest(broker: bench.broker, sessions: []))) else { return unexpected() }
+        let counter = try #require(before.counters.first { $0.session == bench.session }).counter
+        let unknown = SessionID.random()
+        let beat = BeatRequest(
+            broker: bench.broker,
+            sessions: [SessionBeat(session: bench.session, draining: false), SessionBeat(session: unknown, draining: false)])
+        guard case .beaten(let after) = bench.ask(.beat(beat)) else { return unexpected() }
+        #expect(after.unknown == [unknown] && after.brokerKnown && abs(after.databaseMilliseconds - bench.now()) < 10_000)
+        #expect(after.counters.map(\.counter) == [counter + 1])
+        guard case .swept(let none) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter)])) else { return unexpected() }
+        #expect(none.ended.isEmpty)
+        #expect(try bench.state(grant.task) == .running)
+        guard case .swept(let one) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter + 1)])) else { return unexpected() }
+        #expect(one.ended == [bench.session])
+        #expect(try bench.state(grant.task) == .queued)
+        #expect(try bench.submit([bench.item(lease: .random())])[0].grant == nil, "its session is gone")
+    }
+
+    @Test("losses among batch mates cost nothing; lost twice it runs alone, and only then they count") func isolation() throws {
+        let bench = try Bench()
+        var submission = bench.generate()
+        submission.maxAttempts = 2
+        let task = try bench.submit([bench.item(submission)])[0]
+        func lose() throws -> Grant? {
+            let session = SessionID.random()
+            try bench.register(session)
+            let grant = try bench.claim(session: session).grants.first
+            _ = bench.ask(.sweep([DeadSession(session: session, counter: 0)]))
+            return grant
+        }
+        #expect(try lose()?.isolated == false)
+        #expect(try lose()?.isolated == false)
+        #expect(try lose()?.isolated == true)
+        #expect(try bench.state(task.id) == .queued)
+        #expect(try lose()?.isolated == true)
+        let status = try bench.status(task.id)
+        #expect(status.state == .failed && status.attempt == 4)
+        #expect(status.error.flatMap { ContractError(json: $0) }?.code == .lost)
+        #expect(try bench.value("SELECT string_agg(outcome, ',' ORDER BY attempt) FROM attempts") == "lost,lost,lost,lost")
+    }
+
+    @Test("a failed attempt waits and is tried again until its number is used up") func failing() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        let first = try bench.settle(.fail([bench.failure(grant, delay: 60_000)]))[0].settlement
+        guard case .requeued(let ready, let runAt) = first else {
+            Issue.record("\(first)")
+            return
+        }
+        #expect(abs(runAt - bench.now() - 60_000) < 5000 && abs(ready.rank - runAt) < 5)
+        #expect(try bench.claim().grants.isEmpty)
+        #expect(try bench.status(grant.task).waitingFor == .retryAt)
+        let again = try bench.settle(.fail([bench.failure(grant, delay: 60_000)]))[0].settlement
+        #expect(again == first, "the same failure sent again")
+        #expect(try #require(try bench.due().nextDueMilliseconds) == runAt)
+        try bench.connection.execute("UPDATE hot SET run_at = now() - interval '1 second'")
+        #expect(try bench.due().ready.map(\.task) == [grant.task])
+        let second = try #require(try bench.claim().grants.first)
+        #expect(second.attempt == 2 && second.failures == 1)
+        _ = try bench.settle(.fail([bench.failure(second, cause: .timedOut)]))
+        let third = try #require(try bench.claim().grants.first)
+        let last = try bench.settle(.fail([bench.failure(third)]))[0].settlement
+        #expect(last == .recorded(.failed, bench.failure(third).error))
+        #expect(try bench.settle(.fail([bench.failure(third)]))[0].settlement == .alreadyRecorded(.failed, bench.failure(third).error))
+        #expect(try bench.value("SELECT string_agg(outcome, ',' ORDER BY attempt) FROM attempts") == "failed,timed_out,failed")
+        #expect(try bench.complete([bench.completion(third)]) == [.stale])
+    }
+
+    @Test("a final error ends a task at its first attempt") func finalFailure() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        #expect(try bench.settle(.fail([bench.failure(grant, final: true)]))[0].settlement == .recorded(.failed, bench.failure(grant).error))
+        #expect(try bench.state(grant.task) == .failed)
+    }
+
+    @Test("a released task is at once back in line, uncounted, with its resume state") func release() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        let release = Release(
+            task: grant.task, lease: grant.lease, attempt: 1, reason: "drain", resume: Array("{\"step\":5}".utf8), delayMilliseconds: 0)
+        let settled = try bench.settle(.release([release]))[0].settlement
+        guard case .requeued = settled else {
+            Issue.record("\(settled)")
+            return
+        }
+        let next = try #require(try bench.claim().grants.first)
+        #expect(next.attempt == 2 && next.failures == 0)
+        #expect(try JSONValue.parse(try #require(next.resume))["step"]?.intValue == 5)
+        #expect(try bench.value("SELECT outcome || (error ->> 'reason') FROM attempts WHERE attempt = 1") == "releaseddrain")
+    }
+
+    @Test("a goodbye gives everything back and frees the session") func goodbye() throws {
+        let bench = try Bench()
+        let grants = try [bench.running(), bench.running()]
+        guard case .leases(let held) = bench.ask(.leases([bench.session])) else { return unexpected() }
+        #expect(Set(held.map(\.grant.lease)) == Set(grants.map(\.lease)))
+        guard case .swept(let swept) = bench.ask(.endSession(bench.session)) else { return unexpected() }
+        #expect(swept.ended == [bench.session] && swept.settled.count == 2)
+        #expect(try bench.value("SELECT count(*) FROM workers") == "0")
+        #expect(try bench.value("SELECT string_agg(DISTINCT outcome, ',') FROM attempts") == "released")
+        guard case .swept(let nothing) = bench.ask(.endSession(bench.session)) else { return unexpected() }
+        #expect(nothing.ended.isEmpty)
+    }
+
+    @Test("a session that holds leases cannot be deleted by anybody's hand") func foreignKey() throws {
+        let bench = try Bench()
+        _ = try bench.running()
+        #expect(throws: StoreError.self) { try bench.connection.execute("DELETE FROM sessions") }
+    }
+
+    @Test("a waiting task is cancelled at once; a running one is marked, and ends when its worker confirms") func cancel() throws {
+        let bench = try Bench()
+        let waiting = try bench.submit([bench.item()])[0]
+        let running = try bench.running()
+        guard case .cancelled(let replies) = bench.ask(.cancel([waiting.id, running.task])) else { return unexpected() }
+        #expect(replies.map(\.state) == [.cancelled, .running] && replies[0].changed && !replies[1].changed)
+        #expect(replies[1].running?.lease == running.lease)
+        guard
+            case .beaten(let beat) = bench.ask(
+                .beat(BeatRequest(broker: bench.broker, sessions: [SessionBeat(session: bench.session, draining: false)])))
+        else { return unexpected() }
+        #expect(beat.cancels.map(\.task) == [running.task])
+        #expect(try bench.due().cancels.map(\.lease) == [running.lease])
+        let reference = LeaseReference(task: running.task, lease: running.lease, attempt: 1)
+        #expect(try bench.settle(.confirmCancel([reference]))[0].settlement == .recorded(.cancelled, nil))
+        #expect(try bench.settle(.confirmCancel([reference]))[0].settlement == .alreadyRecorded(.cancelled, nil))
+        #expect(try bench.complete([bench.completion(running)]) == [.stale])
+        guard case .cancelled(let again) = bench.ask(.cancel([waiting.id, running.task])) else { return unexpected() }
+        #expect(again.map(\.state) == [.cancelled, .cancelled] && !again.contains { $0.changed })
+        guard case .refused(let error) = bench.ask(.cancel([waiting.id, .random()])) else { return unexpected() }
+        #expect(error.code == .notFound && error.field == "ids[1]")
+    }
+
+    @Test("a completion under the current lease stands though the mark was set first; a failed attempt of a marked task ends cancelled")
+    func cancelMark() throws {
+        let bench = try Bench()
+        let (first, second) = try (bench.running(), bench.running())
+        _ = bench.ask(.cancel([first.task, second.task]))
+        #expect(try bench.complete([bench.completion(first)]) == [.recorded(.succeeded, nil)])
+        #expect(try bench.settle(.fail([bench.failure(second)]))[0].settlement == .recorded(.cancelled, nil))
+    }
+
+    @Test("a failed or cancelled task can be queued anew, its failures counted from 0") func retry() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        _ = try bench.settle(.fail([bench.failure(grant, final: true)]))
+        guard case .retried(let outlines) = bench.ask(.retry([grant.task])) else { return unexpected() }
+        #expect(outlines.map(\.state) == [.queued])
+        let next = try #require(try bench.claim().grants.first)
+        #expect(next.attempt == 2 && next.failures == 0)
+        _ = try bench.complete([bench.completion(next)])
+        guard case .refused(let error) = bench.ask(.retry([grant.task])) else { return unexpected() }
+        #expect(error.code == .conflict && error.field == "ids[0]")
+    }
+
+    @Test("tasks are claimed by rank: priority is worth a minute a point") func rank() throws {
+        let bench = try Bench()
+        var old = bench.generate(prompt: "old")
+        old.runAt = bench.now() - 90_000
+        var urgent = bench.generate(prompt: "urgent")
+        urgent.priority = 2
+        let tasks = try bench.submit([bench.item(bench.generate()), bench.item(old), bench.item(urgent)])
+        #expect(try bench.claim().grants.map(\.task) == [tasks[2].id, tasks[1].id, tasks[0].id])
+    }
+
+    @Test("the low-water mark never passes a task that waits") func lowWater() throws {
+        let bench = try Bench()
+        let tasks = try (0..<6).map { _ in try bench.submit([bench.item()])[0] }
+        let claim = try bench.claim(slots: 2)
+        #expect(claim.grants.count == 2 && claim.unplaced == 4 && claim.exhausted)
+        #expect(claim.lowWater == tasks[2].rank)
+        let next = try bench.claim(slots: 8, fromRank: claim.lowWater)
+        #expect(next.grants.map(\.task) == tasks[2...].map(\.id))
+        #expect(try bench.claim(fromRank: next.lowWater).grants.isEmpty)
+    }
+
+    @Test("a paused queue is held back, a limited one runs no more than it may") func limits() throws {
+        let bench = try Bench()
+        _ = try bench.submit((0..<5).map { _ in bench.item() })
+        try bench.connection.execute("INSERT INTO queues (name, paused) VALUES ('default', true)")
+        #expect(try bench.claim().heldBack)
+        try bench.connection.execute("UPDATE queues SET paused = false, max_running = 2")
+        #expect(try bench.claim().grants.count == 2)
+        #expect(try bench.claim().heldBack)
+    }
+
+    @Test("queues with work are listed with their oldest rank, and figures count them") func figures() throws {
+        let bench = try Bench()
+        for queue in ["b", "a", "c"] {
+            var submission = bench.generate()
+            submission.queue = queue
+            try bench.submit([bench.item(submission), bench.item(submission)])
+        }
+        _ = try bench.claim("c", slots: 2)
+        #expect(try bench.due().queues.map(\.name) == ["a", "b"])
+        guard case .figures(let figures) = bench.ask(.figures) else { return unexpected() }
+        #expect(figures.map(\.name) == ["a", "b", "c"] && figures.map(\.depth) == [2, 2, 0] && figures.map(\.running) == [0, 0, 2])
+        guard case .durability(let durability) = bench.ask(.durability) else { return unexpected() }
+        #expect(durability.synchronousCommit == "on" && durability.synchronousStandbys.isEmpty)
+    }
+
+    @Test("one task whose result cannot be stored fails by itself; its batch mates are recorded") func guilty() throws {
+        let bench = try Bench()
+        let (good, bad) = try (bench.running(), bench.running())
+        var broken = bench.completion(bad)
+        broken.generations[0].params = Array("not JSON".utf8)
+        let settled = try bench.complete([bench.completion(good), broken])
+        #expect(settled[0] == .recorded(.succeeded, nil))
+        guard case .recorded(.failed, let error?) = settled[1] else {
+            Issue.record("\(settled[1])")
+            return
+        }
+        #expect(error.code == .internalError)
+    }
+
+    @Test("a missing month of generations is made, and the batch repeated") func partition() throws {
+        let bench = try Bench()
+        try bench.connection.execute(
+            "DO $$ DECLARE t text; BEGIN FOR t IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'scriptorium.generations'::regclass LOOP EXECUTE 'DROP TABLE ' || t; END LOOP; END $$"
+        )
+        let grant = try bench.running()
+        #expect(try bench.complete([bench.completion(grant)]) == [.recorded(.succeeded, nil)])
+        #expect(try bench.value("SELECT count(*) FROM generations") == "1")
+    }
+}
