@@ -1,6 +1,7 @@
 import Encodings
 import TaskProtocol
 import TaskStore
+import Testing
 
 /// A database with a broker, a worker's session and a model in it, and short words for what tests do with them.
 final class Bench {
@@ -19,7 +20,9 @@ final class Bench {
         connection = try StoreConnection(url)
         checkpoint = UUIDValue.version7(milliseconds: 1_790_000_000_000)
         let store = StoreSession(connection)
-        _ = store.perform(.registerBroker(BrokerRegistration(id: broker, host: "here", pid: 1, version: "0", endpoints: ["tasks": "tcp://127.0.0.1:1"], publicKey: nil)))
+        _ = store.perform(
+            .registerBroker(
+                BrokerRegistration(id: broker, host: "here", pid: 1, version: "0", endpoints: ["tasks": "tcp://127.0.0.1:1"], publicKey: nil)))
         try register(session)
         _ = store.perform(.registerModel(Self.model("demo", checkpoint: checkpoint)))
     }
@@ -164,3 +167,6 @@ final class Bench {
         return rows.string(0, 0)
     }
 }
+
+/// A reply of another case than the test asked for.
+func unexpected(_ location: SourceLocation = #_sourceLocation) { Issue.record("another reply than asked for", sourceLocation: location) }

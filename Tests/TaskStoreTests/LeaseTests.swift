@@ -26,7 +26,7 @@ import Testing
         let bench = try Bench()
         let old = try bench.running()
         let counter = Int64(try bench.value("SELECT counter FROM sessions") ?? "") ?? -1
-        guard case .swept(let swept) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter)])) else { return }
+        guard case .swept(let swept) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter)])) else { return unexpected() }
         #expect(swept.ended == [bench.session] && swept.settled.map(\.reference.task) == [old.task])
         #expect(try bench.complete([bench.completion(old)]) == [.stale])
         #expect(try bench.value("SELECT outcome FROM attempts WHERE attempt = 1") == "superseded")
@@ -44,19 +44,19 @@ import Testing
     @Test("a session lapses only while its counter stands still") func sweep() throws {
         let bench = try Bench()
         let grant = try bench.running()
-        guard case .beaten(let before) = bench.ask(.beat(BeatRequest(broker: bench.broker, sessions: []))) else { return }
+        guard case .beaten(let before) = bench.ask(.beat(BeatRequest(broker: bench.broker, sessions: []))) else { return unexpected() }
         let counter = try #require(before.counters.first { $0.session == bench.session }).counter
         let unknown = SessionID.random()
         let beat = BeatRequest(
             broker: bench.broker,
             sessions: [SessionBeat(session: bench.session, draining: false), SessionBeat(session: unknown, draining: false)])
-        guard case .beaten(let after) = bench.ask(.beat(beat)) else { return }
+        guard case .beaten(let after) = bench.ask(.beat(beat)) else { return unexpected() }
         #expect(after.unknown == [unknown] && after.brokerKnown && abs(after.databaseMilliseconds - bench.now()) < 10_000)
         #expect(after.counters.map(\.counter) == [counter + 1])
-        guard case .swept(let none) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter)])) else { return }
+        guard case .swept(let none) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter)])) else { return unexpected() }
         #expect(none.ended.isEmpty)
         #expect(try bench.state(grant.task) == .running)
-        guard case .swept(let one) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter + 1)])) else { return }
+        guard case .swept(let one) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter + 1)])) else { return unexpected() }
         #expect(one.ended == [bench.session])
         #expect(try bench.state(grant.task) == .queued)
         #expect(try bench.submit([bench.item(lease: .random())])[0].grant == nil, "its session is gone")
@@ -138,13 +138,13 @@ import Testing
     @Test("a goodbye gives everything back and frees the session") func goodbye() throws {
         let bench = try Bench()
         let grants = try [bench.running(), bench.running()]
-        guard case .leases(let held) = bench.ask(.leases([bench.session])) else { return }
+        guard case .leases(let held) = bench.ask(.leases([bench.session])) else { return unexpected() }
         #expect(Set(held.map(\.grant.lease)) == Set(grants.map(\.lease)))
-        guard case .swept(let swept) = bench.ask(.endSession(bench.session)) else { return }
+        guard case .swept(let swept) = bench.ask(.endSession(bench.session)) else { return unexpected() }
         #expect(swept.ended == [bench.session] && swept.settled.count == 2)
         #expect(try bench.value("SELECT count(*) FROM workers") == "0")
         #expect(try bench.value("SELECT string_agg(DISTINCT outcome, ',') FROM attempts") == "released")
-        guard case .swept(let nothing) = bench.ask(.endSession(bench.session)) else { return }
+        guard case .swept(let nothing) = bench.ask(.endSession(bench.session)) else { return unexpected() }
         #expect(nothing.ended.isEmpty)
     }
 
@@ -158,20 +158,22 @@ import Testing
         let bench = try Bench()
         let waiting = try bench.submit([bench.item()])[0]
         let running = try bench.running()
-        guard case .cancelled(let replies) = bench.ask(.cancel([waiting.id, running.task])) else { return }
+        guard case .cancelled(let replies) = bench.ask(.cancel([waiting.id, running.task])) else { return unexpected() }
         #expect(replies.map(\.state) == [.cancelled, .running] && replies[0].changed && !replies[1].changed)
         #expect(replies[1].running?.lease == running.lease)
-        guard case .beaten(let beat) = bench.ask(.beat(BeatRequest(broker: bench.broker, sessions: [SessionBeat(session: bench.session, draining: false)])))
-        else { return }
+        guard
+            case .beaten(let beat) = bench.ask(
+                .beat(BeatRequest(broker: bench.broker, sessions: [SessionBeat(session: bench.session, draining: false)])))
+        else { return unexpected() }
         #expect(beat.cancels.map(\.task) == [running.task])
         #expect(try bench.due().cancels.map(\.lease) == [running.lease])
         let reference = LeaseReference(task: running.task, lease: running.lease, attempt: 1)
         #expect(try bench.settle(.confirmCancel([reference]))[0].settlement == .recorded(.cancelled, nil))
         #expect(try bench.settle(.confirmCancel([reference]))[0].settlement == .alreadyRecorded(.cancelled, nil))
         #expect(try bench.complete([bench.completion(running)]) == [.stale])
-        guard case .cancelled(let again) = bench.ask(.cancel([waiting.id, running.task])) else { return }
+        guard case .cancelled(let again) = bench.ask(.cancel([waiting.id, running.task])) else { return unexpected() }
         #expect(again.map(\.state) == [.cancelled, .cancelled] && !again.contains { $0.changed })
-        guard case .refused(let error) = bench.ask(.cancel([waiting.id, .random()])) else { return }
+        guard case .refused(let error) = bench.ask(.cancel([waiting.id, .random()])) else { return unexpected() }
         #expect(error.code == .notFound && error.field == "ids[1]")
     }
 
@@ -188,12 +190,12 @@ import Testing
         let bench = try Bench()
         let grant = try bench.running()
         _ = try bench.settle(.fail([bench.failure(grant, final: true)]))
-        guard case .retried(let outlines) = bench.ask(.retry([grant.task])) else { return }
+        guard case .retried(let outlines) = bench.ask(.retry([grant.task])) else { return unexpected() }
         #expect(outlines.map(\.state) == [.queued])
         let next = try #require(try bench.claim().grants.first)
         #expect(next.attempt == 2 && next.failures == 0)
         _ = try bench.complete([bench.completion(next)])
-        guard case .refused(let error) = bench.ask(.retry([grant.task])) else { return }
+        guard case .refused(let error) = bench.ask(.retry([grant.task])) else { return unexpected() }
         #expect(error.code == .conflict && error.field == "ids[0]")
     }
 
@@ -237,9 +239,9 @@ import Testing
         }
         _ = try bench.claim("c", slots: 2)
         #expect(try bench.due().queues.map(\.name) == ["a", "b"])
-        guard case .figures(let figures) = bench.ask(.figures) else { return }
+        guard case .figures(let figures) = bench.ask(.figures) else { return unexpected() }
         #expect(figures.map(\.name) == ["a", "b", "c"] && figures.map(\.depth) == [2, 2, 0] && figures.map(\.running) == [0, 0, 2])
-        guard case .durability(let durability) = bench.ask(.durability) else { return }
+        guard case .durability(let durability) = bench.ask(.durability) else { return unexpected() }
         #expect(durability.synchronousCommit == "on" && durability.synchronousStandbys.isEmpty)
     }
 
@@ -259,7 +261,9 @@ import Testing
 
     @Test("a missing month of generations is made, and the batch repeated") func partition() throws {
         let bench = try Bench()
-        try bench.connection.execute("DO $$ DECLARE t text; BEGIN FOR t IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'scriptorium.generations'::regclass LOOP EXECUTE 'DROP TABLE ' || t; END LOOP; END $$")
+        try bench.connection.execute(
+            "DO $$ DECLARE t text; BEGIN FOR t IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'scriptorium.generations'::regclass LOOP EXECUTE 'DROP TABLE ' || t; END LOOP; END $$"
+        )
         let grant = try bench.running()
         #expect(try bench.complete([bench.completion(grant)]) == [.recorded(.succeeded, nil)])
         #expect(try bench.value("SELECT count(*) FROM generations") == "1")

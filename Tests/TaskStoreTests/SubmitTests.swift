@@ -12,7 +12,8 @@ import Testing
         let grant = try #require(task.grant)
         #expect(grant.lease == lease && grant.attempt == 1 && grant.session == bench.session)
         let resolved = try ResolvedTask.decode(grant.resolved)
-        #expect(resolved.model?.sha256 == Bench.digest && resolved.model?.manifest == Bench.manifest && resolved.model?.checkpoint == bench.checkpoint)
+        #expect(
+            resolved.model?.sha256 == Bench.digest && resolved.model?.manifest == Bench.manifest && resolved.model?.checkpoint == bench.checkpoint)
         #expect(resolved.seed == 12_345_678 && resolved.seedAssigned)
         let status = try bench.status(task.id)
         #expect(status.state == .running && status.attempt == 1 && status.startedAt != nil)
@@ -164,12 +165,12 @@ import Testing
         #expect(try bench.status(waiting.id).waitingFor == .after)
         _ = try bench.complete([bench.completion(parents[0])])
         #expect(bench.ask(.unchecked(limit: 10)) == .unchecked([]))
-        guard case .completed(let replies) = bench.ask(.complete([bench.completion(parents[1])])) else { return }
+        guard case .completed(let replies) = bench.ask(.complete([bench.completion(parents[1])])) else { return unexpected() }
         #expect(replies[0].unblocked == 1)
-        guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 10)) else { return }
+        guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
         #expect(unchecked.map(\.id) == [waiting.id] && unchecked[0].seed == 12_345_678)
         let adoption = Adoption.accept(task: waiting.id, parameters: child.parameters, seed: 12_345_678, seedAssigned: true)
-        guard case .adopted(let adopted) = bench.ask(.adopt([adoption])) else { return }
+        guard case .adopted(let adopted) = bench.ask(.adopt([adoption])) else { return unexpected() }
         #expect(adopted.ready.map(\.task) == [waiting.id])
         #expect(try bench.claim().grants.map(\.task) == [waiting.id])
 
@@ -186,7 +187,7 @@ import Testing
 
         var unknown = bench.generate()
         unknown.after = [parents[0].task, .random()]
-        guard case .refused(_, let error) = try bench.outcomes([SubmitGroup(items: [bench.item(unknown)])])[0] else { return }
+        guard case .refused(_, let error) = try bench.outcomes([SubmitGroup(items: [bench.item(unknown)])])[0] else { return unexpected() }
         #expect(error.code == .notFound && error.field == "after[1]")
     }
 
@@ -201,7 +202,7 @@ import Testing
         _ = try bench.complete(parents.map { bench.completion($0) })
         try bench.connection.execute("INSERT INTO task_after SELECT * FROM kept")
         _ = try bench.due()
-        guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 10)) else { return }
+        guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
         #expect(unchecked.map(\.id) == [waiting.id])
     }
 

@@ -1,0 +1,61 @@
+import Foundation
+import TaskProtocol
+import TaskStore
+import Testing
+
+@Suite("Plans") struct PlanTests {
+    private func plan(_ connection: StoreConnection, _ sql: String) throws -> String {
+        let rows = try connection.run(Statement("plan\(sql.hashValue)", "EXPLAIN (COSTS OFF) " + sql))
+        return rows.indices.compactMap { rows.string($0, 0) }.joined(separator: "\n")
+    }
+
+    /// As the product runs it: prepared, with a generic plan.
+    private func claimPlan(_ connection: StoreConnection) throws -> String {
+        try connection.execute("PREPARE claim_plan AS \(StoreSession.claimScan.sql)")
+        defer { try? connection.execute("DEALLOCATE claim_plan") }
+        return try plan(connection, "EXECUTE claim_plan('default', 0, 100)")
+    }
+
+    @Test("the claim goes through its index in its order, whether the queue is empty or long, and probes a task by its key") func claim() throws {
+        let bench = try Bench()
+        for rows in [0, 50_000] {
+            try bench.connection.execute(
+                """
+                INSERT INTO task (id, created_at, kind, queue, priority, max_attempts, seed_assigned, run_at, client, params, resolved)
+                SELECT uuid_v7(), now(), 'generate', 'default', 0, 3, false, now(), '', '{}', '{}' FROM generate_series(1, \(rows));
+                INSERT INTO hot (task, created_at, run_at, rank, queue, client) SELECT id, created_at, run_at, 0, queue, '' FROM task
+                """)
+            for analysed in [false, true] {
+                if analysed { try bench.connection.execute("ANALYZE hot; ANALYZE task") }
+                let plan = try claimPlan(bench.connection)
+                #expect(plan.contains("Index Scan using hot_ready on hot"), "\(rows) rows, analysed \(analysed):\n\(plan)")
+                #expect(plan.contains("Index Scan using task_pkey on task"), "\(rows) rows, analysed \(analysed):\n\(plan)")
+                #expect(!plan.contains("Seq Scan"), "\(rows) rows, analysed \(analysed):\n\(plan)")
+                let scan = plan.components(separatedBy: "CTE c")[1].components(separatedBy: "->  Index Scan using hot_ready")[0]
+                #expect(!scan.contains("Sort"), "\(plan)")
+            }
+        }
+        #expect(try bench.claim(limit: 100).grants.count == 8)
+    }
+
+    @Test("finding that nothing runs, the latest tasks and one id take no scan of history") func views() throws {
+        let bench = try Bench()
+        try bench.connection.execute(
+            """
+            INSERT INTO task (id, created_at, kind, queue, priority, max_attempts, seed_assigned, run_at, client, params, resolved)
+            SELECT uuid_v7(), now(), 'generate', 'default', 0, 3, false, now(), '', '{}', '{}' FROM generate_series(1, 20000);
+            INSERT INTO outcome (task, created_at, finished_at, attempt, failures, losses, state)
+            SELECT id, created_at, now(), 0, 0, 0, 'succeeded' FROM task;
+            ANALYZE
+            """)
+        let reader = try StoreConnection(bench.url, setup: .migration)
+        try reader.execute("SET search_path = scriptorium")
+        for query in [
+            "SELECT * FROM tasks WHERE state = 'running'", "SELECT * FROM tasks WHERE state = 'failed' ORDER BY created_at DESC LIMIT 50",
+            "SELECT * FROM tasks ORDER BY created_at DESC LIMIT 50", "SELECT * FROM tasks WHERE id = '\(UUIDValue.random())'",
+        ] {
+            let plan = try plan(reader, query)
+            #expect(!plan.contains("Seq Scan on outcome") && !plan.contains("Seq Scan on task t"), "\(query)\n\(plan)")
+        }
+    }
+}
