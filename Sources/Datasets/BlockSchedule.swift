@@ -17,17 +17,21 @@ package struct BlockSchedule: Sendable {
     package let blocksPerEpoch: Int
 
     /// - Parameters:
-    ///   - tokens: the dataset's count.
+    ///   - tokens: the dataset's count; greater than `blockSize`, which the caller has checked (``check(tokens:blockSize:)``).
     ///   - blockSize: at least 1.
-    /// - Throws: ``DatasetError/tooShort(tokens:blockSize:)`` where there is no start.
-    package init(seed: UInt64, tokens: Int, blockSize: Int) throws(DatasetError) {
-        guard blockSize > 0, tokens > blockSize else { throw .tooShort(tokens: tokens, blockSize: blockSize) }
+    package init(seed: UInt64, tokens: Int, blockSize: Int) {
+        precondition(blockSize > 0 && tokens > blockSize, "no block of \(blockSize) tokens starts within \(tokens)")
         self.seed = seed
         blocksPerEpoch = tokens - blockSize
         var bits: UInt64 = 1
         while 1 << (2 * bits) < UInt64(blocksPerEpoch) { bits += 1 }
         halfBits = bits
         halfMask = 1 << bits - 1
+    }
+
+    /// - Throws: ``DatasetError/tooShort(tokens:blockSize:)`` where there is no start.
+    package static func check(tokens: Int, blockSize: Int) throws(DatasetError) {
+        guard blockSize > 0, tokens > blockSize else { throw .tooShort(tokens: tokens, blockSize: blockSize) }
     }
 
     /// The start of block `index`, counted from the beginning of training: 0 … tokens - blockSize - 1.

@@ -41,7 +41,9 @@ struct HeaderParser {
         }
         guard try text("format") == DatasetFormat.name else { throw Failure(problem: "its format is not \(DatasetFormat.name)") }
         let version = try integer("version", 0...Int(Int32.max))
-        guard version == DatasetFormat.version else { throw Failure(problem: "its version is \(version); this program reads \(DatasetFormat.version)") }
+        guard version == DatasetFormat.version else {
+            throw Failure(problem: "its version is \(version); this program reads \(DatasetFormat.version)")
+        }
         guard case .map(let settings) = try member("settings") else { throw Failure(problem: "\"settings\" in its header is not a map") }
         func setting(_ name: String) -> Bool {
             if case .flag(true)? = settings.first(where: { $0.0 == name })?.1 { true } else { false }

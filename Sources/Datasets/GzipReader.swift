@@ -77,7 +77,8 @@ struct GzipReader: ~Copyable {
         if count <= 0, code != Z_OK, code != Z_STREAM_END {
             let isSystem = code == Z_ERRNO
             let text = isSystem ? String(cString: strerror(errno)) : message.map { String(cString: $0) } ?? "damaged"
-            failure = Failure(problem: code == Z_BUF_ERROR ? "its compressed data is cut short" : "its compressed data is damaged (\(text))", isSystem: isSystem)
+            failure = Failure(
+                problem: code == Z_BUF_ERROR ? "its compressed data is cut short" : "its compressed data is damaged (\(text))", isSystem: isSystem)
         }
     }
 }

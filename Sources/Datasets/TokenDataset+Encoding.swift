@@ -36,7 +36,8 @@ extension TokenDataset {
     ) throws(DatasetError) -> Int {
         let settings = DatasetSettings(lineByLine: lineByLine, header: header)
         let origin = DatasetOrigin(vocabularySize: tokenizer.vocabularySize, tokenizerDigest: tokenizer.digest, settings: settings)
-        var encoder = try TextEncoder(tokenizer: tokenizer, settings: settings, sink: DatasetWriter.create(path: path, origin: origin, compress: compress))
+        var encoder = try TextEncoder(
+            tokenizer: tokenizer, settings: settings, sink: DatasetWriter.create(path: path, origin: origin, compress: compress))
         try encoder.encode(files: files, progress: progress)
         return try encoder.finish().finish()
     }

@@ -40,19 +40,11 @@ extension InferenceSession {
             ck_embedding(pool.handle, &args)
             return
         }
-        let (plan, workspace) = (plan, workspace)
-        pool.run(parts: rowCount) { row in Self.embedTied(plan, workspace, row: row) }
-    }
-
-    /// Reads a token's row from the head's panels (ck_linear.h says how they lie), so that a tied matrix is kept once.
-    private static func embedTied(_ plan: ModelPlan, _ workspace: Workspace, row: Int) {
-        let token = Int(workspace.tokens[row])
-        let first = token / plan.panelColumns * plan.panelColumns
-        let stride = min(plan.panelColumns, (plan.head.outputs - first + 15) / 16 * 16)
-        let column = plan.head.panels + first * plan.width + (token - first)
-        let position = plan.positions + Int(workspace.places[row]) * plan.width
-        let out = workspace.stream + row * plan.width
-        for index in 0..<plan.width { out[index] = column[index * stride] + position[index] }
+        var context = TiedEmbedding(
+            panels: plan.head.panels, panelColumns: plan.panelColumns, outputs: plan.head.outputs, positions: plan.positions, width: plan.width,
+            tokens: workspace.tokens, places: workspace.places, out: workspace.stream)
+        ck_pool_run(
+            pool.handle, rowCount, { context, row, _ in context?.assumingMemoryBound(to: TiedEmbedding.self).pointee.embed(row) }, &context)
     }
 
     private func normalise(_ norm: NormPlan, rows: Int) {
@@ -74,17 +66,10 @@ extension InferenceSession {
     }
 
     private func storeKeysAndValues(_ layer: UnsafeMutablePointer<LayerPlan>) {
-        let (width, workspace, segments) = (plan.width, workspace, workspace.segments)
-        let pieces = segmentCount
-        pool.run(parts: pieces) { index in
-            let segment = segments[index]
-            let row = workspace.attention + segment.firstRow * 3 * width
-            withUnsafePointer(to: layer.pointee.shape) { shape in
-                ck_store_keys_values(
-                    shape, segment.pages, layer.pointee.pageOffset, UInt32(segment.firstPosition), UInt32(segment.rows), row + width, row + 2 * width,
-                    3 * width)
-            }
-        }
+        var context = KeyValueStore(
+            shape: layer.pointee.shape, pageOffset: layer.pointee.pageOffset, pieces: workspace.pieces, rows: workspace.attention, width: plan.width)
+        ck_pool_run(
+            pool.handle, pieceCount, { context, piece, _ in context?.assumingMemoryBound(to: KeyValueStore.self).pointee.store(piece) }, &context)
     }
 
     private func attend(_ layer: UnsafeMutablePointer<LayerPlan>, spans count: Int) {
@@ -128,5 +113,45 @@ extension InferenceSession {
             if row != index { (workspace.stream + index * plan.width).update(from: workspace.stream + row * plan.width, count: plan.width) }
         }
         return logitRowCount
+    }
+}
+
+/// Reads tokens' rows from the head's panels (ck_linear.h says how they lie), so that a tied matrix is kept once.
+private struct TiedEmbedding {
+    let panels: UnsafePointer<Float>
+    let panelColumns: Int
+    let outputs: Int
+    let positions: UnsafePointer<Float>
+    let width: Int
+    let tokens: UnsafePointer<Int32>
+    let places: UnsafePointer<Int32>
+    let out: UnsafeMutablePointer<Float>
+
+    func embed(_ row: Int) {
+        let token = Int(tokens[row])
+        let first = token / panelColumns * panelColumns
+        let stride = min(panelColumns, (outputs - first + 15) / 16 * 16)
+        let column = panels + first * width + (token - first)
+        let position = positions + Int(places[row]) * width
+        let target = out + row * width
+        for index in 0..<width { target[index] = column[index * stride] + position[index] }
+    }
+}
+
+/// Writes keys and values of a step's rows into their pages.
+private struct KeyValueStore {
+    var shape: ck_attention_shape
+    let pageOffset: Int
+    let pieces: UnsafePointer<Segment>
+    let rows: UnsafePointer<Float>
+    let width: Int
+
+    func store(_ index: Int) {
+        let piece = pieces[index]
+        let row = rows + piece.firstRow * 3 * width
+        withUnsafePointer(to: shape) { shape in
+            ck_store_keys_values(
+                shape, piece.pages, pageOffset, UInt32(piece.firstPosition), UInt32(piece.rows), row + width, row + 2 * width, 3 * width)
+        }
     }
 }

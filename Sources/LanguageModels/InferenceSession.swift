@@ -25,6 +25,7 @@ package final class InferenceSession {
     private let pages: KeyValuePool
     var rowCount = 0
     var segmentCount = 0
+    var pieceCount = 0
     var logitRowCount = 0
 
     /// Which positions of a chunk want logits.
@@ -88,6 +89,7 @@ package final class InferenceSession {
     package func begin() {
         rowCount = 0
         segmentCount = 0
+        pieceCount = 0
         logitRowCount = 0
     }
 
@@ -117,12 +119,22 @@ package final class InferenceSession {
         }
         workspace.segments[segmentCount] = Segment(
             pages: sequences.table(id), firstRow: rowCount, rows: count, firstPosition: start, logitRows: wanted)
+        addPieces(of: workspace.segments[segmentCount])
         defer {
             rowCount += count
             segmentCount += 1
             logitRowCount += wanted
         }
         return logitRowCount
+    }
+
+    private func addPieces(of segment: Segment) {
+        for offset in stride(from: 0, to: segment.rows, by: Int(CK_PAGE_POSITIONS)) {
+            workspace.pieces[pieceCount] = Segment(
+                pages: segment.pages, firstRow: segment.firstRow + offset, rows: min(Int(CK_PAGE_POSITIONS), segment.rows - offset),
+                firstPosition: segment.firstPosition + offset, logitRows: 0)
+            pieceCount += 1
+        }
     }
 
     /// Rows gathered so far.

@@ -30,6 +30,8 @@ final class Workspace {
     let logitRows: UnsafeMutablePointer<Int32>
     /// [R], the step's segments
     let segments: UnsafeMutablePointer<Segment>
+    /// [R], the segments in pieces of at most 64 rows, whose keys and values are stored side by side
+    let pieces: UnsafeMutablePointer<Segment>
     /// [R], what the attention kernel is given
     let spans: UnsafeMutablePointer<ck_attention_span>
     private let floats: [FloatBuffer]
@@ -43,6 +45,7 @@ final class Workspace {
         places = .allocate(capacity: rows)
         logitRows = .allocate(capacity: count)
         segments = .allocate(capacity: rows)
+        pieces = .allocate(capacity: rows)
         spans = .allocate(capacity: rows)
     }
 
@@ -51,6 +54,7 @@ final class Workspace {
         places.deallocate()
         logitRows.deallocate()
         segments.deallocate()
+        pieces.deallocate()
         spans.deallocate()
     }
 }

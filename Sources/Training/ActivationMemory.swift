@@ -1,4 +1,3 @@
-import CKernels
 import LanguageModels
 
 /// What a layer's forward pass leaves for its backward pass. R rows, C wide, F inner, H heads.
@@ -30,9 +29,6 @@ struct LayerActivations {
 final class ActivationMemory {
     /// Rows of logits that exist at once: one block of the reproducible sums.
     static let headRows = 256
-    /// Rows of the head's gradient that are made at once, so that the transposed piece stays in the cache.
-    static let headSlice = 4096
-
     let layers: [LayerActivations]
     /// [R][C]: what leaves the last layer, and its norm.
     let final: UnsafeMutablePointer<Float>
@@ -47,8 +43,6 @@ final class ActivationMemory {
     let dFeed: UnsafeMutablePointer<Float>
     let logits: UnsafeMutablePointer<Float>
     let losses: UnsafeMutablePointer<Float>
-    let headPanels: UnsafeMutablePointer<Float>
-    let headTransposedPanels: UnsafeMutablePointer<Float>
     let products: Products
     private let memory: FloatMemory
 
@@ -61,8 +55,8 @@ final class ActivationMemory {
         layers = parts.layers
         (final, finalNorm, finalMean, finalRstd) = (parts.single[0], parts.single[1], parts.single[2], parts.single[3])
         (dStream, dBranch, dDropped, dQKV, dFeed) = (parts.single[4], parts.single[5], parts.single[6], parts.single[7], parts.single[8])
-        (logits, losses, headPanels, headTransposedPanels) = (parts.single[9], parts.single[10], parts.single[11], parts.single[12])
-        products = Products(pool: pool, panels: parts.single[13], rowPanels: parts.single[14], transposed: parts.single[15])
+        (logits, losses) = (parts.single[9], parts.single[10])
+        products = Products(pool: pool)
     }
 
     private struct Parts {
@@ -97,14 +91,10 @@ final class ActivationMemory {
         }
         let chunk = min(rows, headRows)
         let vocabulary = description.vocabularySize
-        let widest = max(3 * width, inner)
-        let largest = max(ck_panel_floats(width, widest), ck_panel_floats(widest, width))
-        let outerRows = max(rows * widest, chunk * min(headSlice, vocabulary))
         parts.single = [
             take(rows * width), take(rows * width), take(rows), take(rows),
             take(rows * width), take(rows * width), take(rows * width), take(3 * rows * width), take(rows * inner),
-            take(chunk * vocabulary), take(rows), take(ck_panel_floats(width, vocabulary)), take(ck_panel_floats(vocabulary, width)),
-            take(largest), take(ck_panel_floats(rows, widest)), take(outerRows),
+            take(chunk * vocabulary), take(rows),
         ]
         return parts
     }

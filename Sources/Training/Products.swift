@@ -2,39 +2,37 @@ import CKernels
 import Kernels
 import LanguageModels
 
-/// The three products of a projection Y = X·W: forward, dX = dY·Wᵀ and dW = Xᵀ·dY, all through one packed kernel.
+/// The three products of a projection Y = X·W: forward, dX = dY·Wᵀ and dW = Xᵀ·dY, all through one kernel that takes either
+/// factor transposed.
 ///
-/// R = rows (sequence, then position), K = inputs, N = outputs. Weights are packed right before each product: they change every
-/// step, and a fresh packing is still in the cache when it is used.
+/// R = rows (sequence, then position), K = inputs, N = outputs.
 struct Products {
     let pool: OpaquePointer
-    /// Room for the panels of the largest weight but the head's.
-    let panels: UnsafeMutablePointer<Float>
-    /// Room for R × the widest row, packed, and the same transposed.
-    let rowPanels: UnsafeMutablePointer<Float>
-    let transposed: UnsafeMutablePointer<Float>
 
-    /// Packs a weight so that rows are multiplied by it (`forward`) or by its transpose.
-    func pack(
-        _ weight: UnsafePointer<Float>, inputs: Int, outputs: Int, layout: PackedMatrix.Layout, transpose: Bool,
-        into panels: UnsafeMutablePointer<Float>
-    ) {
-        let rowMajor = (layout == .inputMajor) != transpose
-        let (from, to) = transpose ? (outputs, inputs) : (inputs, outputs)
-        var arguments = ck_pack_args(
-            source: weight, k_stride: rowMajor ? to : 1, n_stride: rowMajor ? 1 : from, inputs: from, outputs: to, panels: panels)
-        ck_pack(pool, &arguments)
+    /// A matrix as the kernel walks it: element (i, j) at base[i·row + j·column].
+    struct Factor {
+        let base: UnsafePointer<Float>
+        let row: Int
+        let column: Int
+
+        /// Rows of `stride` floats.
+        init(_ base: UnsafePointer<Float>, stride: Int) { (self.base, row, column) = (base, stride, 1) }
+
+        private init(_ base: UnsafePointer<Float>, _ row: Int, _ column: Int) { (self.base, self.row, self.column) = (base, row, column) }
+
+        /// The same memory with rows and columns exchanged.
+        var transposed: Factor { Factor(base, column, row) }
     }
 
-    /// out = [out +] x · panels [+ bias] [+ residual]
+    /// out[rows][columns] = [out +] left · right [+ bias] [+ residual], `right` having `inputs` rows.
     func multiply(
-        _ x: UnsafePointer<Float>, rows: Int, stride: Int, panels: UnsafePointer<Float>, inputs: Int, outputs: Int, bias: UnsafePointer<Float>? = nil,
+        _ left: Factor, _ right: Factor, rows: Int, inputs: Int, columns: Int, bias: UnsafePointer<Float>? = nil,
         residual: UnsafePointer<Float>? = nil, out: UnsafeMutablePointer<Float>, outStride: Int, accumulate: Bool = false
     ) {
-        var arguments = ck_linear_args(
-            x: x, rows: rows, x_stride: stride, panels: panels, inputs: inputs, outputs: outputs, bias: bias, activation: 0, residual: residual,
-            out: out, out_stride: outStride, accumulate: accumulate)
-        ck_linear(pool, &arguments)
+        var arguments = ck_product_args(
+            a: left.base, a_row: left.row, a_k: left.column, b: right.base, b_k: right.row, b_column: right.column, rows: rows, inputs: inputs,
+            columns: columns, bias: bias, residual: residual, out: out, out_stride: outStride, accumulate: accumulate)
+        ck_product(pool, &arguments)
     }
 
     /// out[R][N] = x · W + bias [+ residual], tensor by tensor along the outputs.
@@ -45,9 +43,8 @@ struct Products {
         var column = 0
         for (index, weight) in projection.weights.enumerated() {
             let outputs = projection.outputs(of: weight)
-            pack(store.weight(weight), inputs: projection.inputs, outputs: outputs, layout: projection.layout, transpose: false, into: panels)
             multiply(
-                x, rows: rows, stride: projection.inputs, panels: panels, inputs: projection.inputs, outputs: outputs,
+                Factor(x, stride: projection.inputs), projection.factor(weight, store), rows: rows, inputs: projection.inputs, columns: outputs,
                 bias: projection.biases.isEmpty ? nil : UnsafePointer(store.weight(projection.biases[index])), residual: residual.map { $0 + column },
                 out: out + column, outStride: projection.outputs)
             column += outputs
@@ -61,30 +58,33 @@ struct Products {
         var column = 0
         for weight in projection.weights {
             let outputs = projection.outputs(of: weight)
-            pack(store.weight(weight), inputs: projection.inputs, outputs: outputs, layout: projection.layout, transpose: true, into: panels)
             multiply(
-                dy + column, rows: rows, stride: projection.outputs, panels: panels, inputs: outputs, outputs: projection.inputs, out: dx,
-                outStride: projection.inputs, accumulate: column > 0)
+                Factor(dy + column, stride: projection.outputs), projection.factor(weight, store).transposed, rows: rows, inputs: outputs,
+                columns: projection.inputs, out: dx, outStride: projection.inputs, accumulate: column > 0)
             column += outputs
         }
     }
 
     /// dW = xᵀ · dy and db = Σ dy, into the gradients (`accumulate`: onto them). Frozen tensors are passed over.
+    ///
+    /// R is summed in blocks of 256 rows from the first.
     func weightGradient(
         _ projection: ProjectionLayout, _ store: ParameterStore, x: UnsafePointer<Float>, dy: UnsafePointer<Float>, rows: Int, accumulate: Bool
     ) {
         var column = 0
         for (index, weight) in projection.weights.enumerated() {
-            let outputs = projection.outputs(of: weight)
+            let (inputs, outputs) = (projection.inputs, projection.outputs(of: weight))
             if let gradient = store.gradient(weight) {
-                outer(
-                    left: projection.layout == .inputMajor ? x : dy + column,
-                    leftColumns: projection.layout == .inputMajor ? projection.inputs : outputs,
-                    leftStride: projection.layout == .inputMajor ? projection.inputs : projection.outputs,
-                    right: projection.layout == .inputMajor ? dy + column : x,
-                    rightColumns: projection.layout == .inputMajor ? outputs : projection.inputs,
-                    rightStride: projection.layout == .inputMajor ? projection.outputs : projection.inputs, rows: rows, out: gradient,
-                    accumulate: accumulate)
+                let (left, right) = (Factor(x, stride: inputs), Factor(dy + column, stride: projection.outputs))
+                if projection.layout == .inputMajor {
+                    multiply(
+                        left.transposed, right, rows: inputs, inputs: rows, columns: outputs, out: gradient, outStride: outputs,
+                        accumulate: accumulate)
+                } else {
+                    multiply(
+                        right.transposed, left, rows: outputs, inputs: rows, columns: inputs, out: gradient, outStride: inputs, accumulate: accumulate
+                    )
+                }
             }
             if !projection.biases.isEmpty, let gradient = store.gradient(projection.biases[index]) {
                 ck_column_sums(pool, dy + column, rows, outputs, projection.outputs, gradient, accumulate)
@@ -92,22 +92,15 @@ struct Products {
             column += outputs
         }
     }
-
-    /// out[leftColumns][rightColumns] = [out +] leftᵀ · right over R rows, in blocks of 256 rows from the first.
-    func outer(
-        left: UnsafePointer<Float>, leftColumns: Int, leftStride: Int, right: UnsafePointer<Float>, rightColumns: Int, rightStride: Int, rows: Int,
-        out: UnsafeMutablePointer<Float>, accumulate: Bool
-    ) {
-        ck_transpose(pool, left, rows, leftColumns, leftStride, transposed, rows)
-        var arguments = ck_pack_args(source: right, k_stride: rightStride, n_stride: 1, inputs: rows, outputs: rightColumns, panels: rowPanels)
-        ck_pack(pool, &arguments)
-        multiply(
-            transposed, rows: leftColumns, stride: rows, panels: rowPanels, inputs: rows, outputs: rightColumns, out: out, outStride: rightColumns,
-            accumulate: accumulate)
-    }
 }
 
 extension ProjectionLayout {
     /// The columns that one of the joined weights gives.
     func outputs(of weight: TensorSpecification) -> Int { layout == .inputMajor ? weight.shape[1] : weight.shape[0] }
+
+    /// A weight as a factor of K rows and N columns, however it is stored.
+    fileprivate func factor(_ weight: TensorSpecification, _ store: ParameterStore) -> Products.Factor {
+        let stored = Products.Factor(store.weight(weight), stride: weight.shape[1])
+        return layout == .inputMajor ? stored : stored.transposed
+    }
 }

@@ -61,7 +61,7 @@ package struct TrainingBenchmark: Sendable {
         }
         times.sort()
         return TrainingBenchmark(
-            measured: measured, threads: pool.threadCount, instructionSet: InstructionSet.current.rawValue, medianSeconds: times[times.count / 2],
+            measured: measured, threads: pool.threadCount, instructionSet: pool.instructionSet.rawValue, medianSeconds: times[times.count / 2],
             fastestSeconds: times[0], slowestSeconds: times[times.count - 1])
     }
 

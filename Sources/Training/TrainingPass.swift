@@ -136,25 +136,25 @@ final class TrainingPass {
         let specification = description.tensors.head ?? description.tensors.tokenEmbedding
         let weight = store.weight(specification)
         let (vocabulary, products) = (description.vocabularySize, memory.products)
-        products.pack(weight, inputs: width, outputs: vocabulary, layout: .outputMajor, transpose: false, into: memory.headPanels)
-        if gradient {
-            products.pack(weight, inputs: width, outputs: vocabulary, layout: .outputMajor, transpose: true, into: memory.headTransposedPanels)
-        }
+        let matrix = Products.Factor(weight, stride: width)
         for row in stride(from: 0, to: rows, by: ActivationMemory.headRows) {
             let count = min(ActivationMemory.headRows, rows - row)
             let x = memory.finalNorm + row * width
             products.multiply(
-                x, rows: count, stride: width, panels: memory.headPanels, inputs: width, outputs: vocabulary, out: memory.logits,
+                Products.Factor(x, stride: width), matrix.transposed, rows: count, inputs: width, columns: vocabulary, out: memory.logits,
                 outStride: vocabulary)
             var arguments = ck_cross_entropy_args(
                 logits: memory.logits, rows: count, vocabulary: vocabulary, stride: vocabulary, labels: labels + row, scale: scale,
                 losses: memory.losses + row, gradient: gradient)
             ck_cross_entropy(pool, &arguments)
             guard gradient else { continue }
+            let dLogits = Products.Factor(memory.logits, stride: vocabulary)
             products.multiply(
-                memory.logits, rows: count, stride: vocabulary, panels: memory.headTransposedPanels, inputs: vocabulary, outputs: width,
-                out: memory.dBranch + row * width, outStride: width)
-            if let target = store.gradient(specification) { headGradient(x, rows: count, target: target, accumulate: !first || row > 0) }
+                dLogits, matrix, rows: count, inputs: vocabulary, columns: width, out: memory.dBranch + row * width, outStride: width)
+            guard let target = store.gradient(specification) else { continue }
+            products.multiply(
+                dLogits.transposed, Products.Factor(x, stride: width), rows: vocabulary, inputs: count, columns: width, out: target, outStride: width,
+                accumulate: !first || row > 0)
         }
         if gradient {
             normBackward(
@@ -164,20 +164,6 @@ final class TrainingPass {
         var sum = 0.0
         for row in 0..<rows { sum += Double(memory.losses[row]) }
         return sum
-    }
-
-    /// [V][C] += dlogitsᵀ · x, some thousand rows of the vocabulary at a time.
-    private func headGradient(_ x: UnsafePointer<Float>, rows: Int, target: UnsafeMutablePointer<Float>, accumulate: Bool) {
-        let (vocabulary, products) = (description.vocabularySize, memory.products)
-        var packing = ck_pack_args(source: x, k_stride: width, n_stride: 1, inputs: rows, outputs: width, panels: products.rowPanels)
-        ck_pack(pool, &packing)
-        for start in stride(from: 0, to: vocabulary, by: ActivationMemory.headSlice) {
-            let count = min(ActivationMemory.headSlice, vocabulary - start)
-            ck_transpose(pool, memory.logits + start, rows, count, vocabulary, products.transposed, rows)
-            products.multiply(
-                products.transposed, rows: count, stride: rows, panels: products.rowPanels, inputs: rows, outputs: width,
-                out: target + start * width, outStride: width, accumulate: accumulate)
-        }
     }
 
     /// The residual stream that enters layer `index`, or leaves the last one.

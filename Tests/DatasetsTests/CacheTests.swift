@@ -136,7 +136,8 @@ struct CacheTests {
     func otherFiles() throws {
         let fixture = try DatasetFixture()
         let samples: [[UInt8]] = [
-            [], Array("just text\n".utf8), Array("{\"format\": \"x\"}".utf8), [0x81, 0xA1, 0x61, 0x01], [0x8F], [0x80], [0xDF, 0xFF, 0xFF, 0xFF, 0xFF],
+            [], Array("just text\n".utf8), Array("{\"format\": \"x\"}".utf8), [0x81, 0xA1, 0x61, 0x01], [0x8F], [0x80],
+            [0xDF, 0xFF, 0xFF, 0xFF, 0xFF],
             [0x1F, 0x8B], [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3], [0x93] + Array("NUMPY".utf8), [0x93] + Array("NUMPX\u{1}\u{0}".utf8),
             [0x93] + Array("NUMPY".utf8) + [1, 0, 4, 0] + Array("{  }".utf8), [UInt8](repeating: 0x81, count: 5000),
         ]

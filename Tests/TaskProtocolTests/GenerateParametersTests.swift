@@ -149,10 +149,14 @@ struct GenerateParametersTests {
 
     @Test("a single number and a list of temperatures stay what they were")
     func temperatures() throws {
-        guard case .generate(let list) = try parameters(generate("temperature", "[0.5,1]")) else { return }
+        guard case .generate(let list) = try parameters(generate("temperature", "[0.5,1]")) else {
+            throw ContractError(.internalError, "another shape than expected")
+        }
         #expect(list.temperature == [0.5, 1] && list.hasTemperatureList)
         #expect(String(decoding: list.effectiveJSON, as: UTF8.self).contains(#""temperature":[0.5,1]"#))
-        guard case .generate(let one) = try parameters(generate("temperature", "[0.5]")) else { return }
+        guard case .generate(let one) = try parameters(generate("temperature", "[0.5]")) else {
+            throw ContractError(.internalError, "another shape than expected")
+        }
         #expect(String(decoding: one.effectiveJSON, as: UTF8.self).contains(#""temperature":[0.5]"#))
     }
 
@@ -160,7 +164,9 @@ struct GenerateParametersTests {
     func effective() throws {
         let params =
             #"{"model":"demo","prompts":["a","b"],"n":3,"min_length":4,"max_length":50,"temperature":[0.7,1],"top_k":5,"top_p":0.9,"min_p":0.1,"typical_p":0.5,"repetition_penalty":1.2,"no_repeat_ngram_size":2,"bad_words":["x"],"banned_tokens":[1,2],"stop":["\n"],"seed":7,"prepend_bos":true,"lstrip":false,"truncate":"T","logprobs":2,"stream":true,"deduplicate":true}"#
-        guard case .generate(let parameters) = try parameters(submit(generate: params)) else { return }
+        guard case .generate(let parameters) = try parameters(submit(generate: params)) else {
+            throw ContractError(.internalError, "another shape than expected")
+        }
         let json = parameters.effectiveJSON
         #expect(try JSONValue.parse(json).canonical == json)
         let again = try TaskParameters.decodeStored(kind: "generate", params: json)

@@ -184,7 +184,9 @@ struct SubmissionTests {
     func digests() throws {
         let base = try submission(submit(generate: #"{"model":"m","prompt":"é","top_p":1}"#)).paramsDigest
         #expect(try submission(submit(generate: #"{"top_p":1.0,"prompt":"\u00e9","model":"m","seed":null}"#)).paramsDigest == base)
-        guard case .submit(let packed) = try decodePacked(submit(generate: #"{"top_p":1,"model":"m","prompt":"é"}"#)).operation.get() else { return }
+        guard case .submit(let packed) = try decodePacked(submit(generate: #"{"top_p":1,"model":"m","prompt":"é"}"#)).operation.get() else {
+            throw ContractError(.internalError, "another shape than expected")
+        }
         #expect(packed.tasks[0].paramsDigest == base)
         #expect(try submission(submit(generate: #"{"model":"m","prompt":"é"}"#)).paramsDigest != base)
         #expect(try submission(submit(generate: #"{"model":"m","prompt":"e","top_p":1}"#)).paramsDigest != base)
@@ -199,7 +201,7 @@ struct SubmissionTests {
         for _ in 0..<50 {
             let json = String(decoding: randomSubmit(&generator).serialised, as: UTF8.self)
             guard case .submit(let fromJSON) = try decode(json).operation.get(), case .submit(let fromPack) = try decodePacked(json).operation.get()
-            else { return }
+            else { throw ContractError(.internalError, "another shape than expected") }
             #expect(fromJSON == fromPack, "seed \(seed): \(json)")
             for task in fromJSON.tasks {
                 var writer = JSONWriter()

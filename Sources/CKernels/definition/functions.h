@@ -79,8 +79,7 @@ CK_INLINE float ck_scalar_tanh(float x) {
     p = CK_FMA(p, s, CK_TANH_0);
     float small = CK_FMA(p * s, x, x);
     float large = 1.0f - 2.0f / (ck_scalar_exp(2.0f * a) + 1.0f);
-    large = __builtin_copysignf(large, x);
-    float y = a < CK_TANH_SPLIT ? small : large;
+    float y = __builtin_copysignf(a < CK_TANH_SPLIT ? small : large, x);
     return x != x ? x : y;
 }
 

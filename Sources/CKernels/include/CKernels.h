@@ -15,7 +15,9 @@
 #include "ck_sampling.h"
 #include "ck_table.h"
 #include "training_attention.h"
+#include "training_linear.h"
 #include "training_optimizer.h"
+#include "training_product.h"
 #include "training_rows.h"
 
 #endif

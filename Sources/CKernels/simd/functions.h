@@ -70,8 +70,7 @@ CK_INLINE vf v_tanh(vf x) {
     p = v_fma(p, s, (vf)CK_TANH_0);
     vf small = v_fma(p * s, x, x);
     vf large = 1.0f - 2.0f / (v_exp(2.0f * a) + 1.0f);
-    large = v_copysign(large, x);
-    vf y = v_select(a < CK_TANH_SPLIT, small, large);
+    vf y = v_copysign(v_select(a < CK_TANH_SPLIT, small, large), x);
     return v_select(x != x, x, y);
 }
 

@@ -1,0 +1,74 @@
+import Encodings
+import Generation
+import Kernels
+import LanguageModels
+import TestSupport
+import Testing
+import Tokenizers
+
+/// Bits of version `float32/1`. Where one of these fails, the arithmetic has changed: raise ``Numerics/float32`` and
+/// renew them together.
+@Suite("Golden bits of float32/1")
+struct GoldenBitsTests {
+    private static let logits = "2b08461bd206be5b033eaaf25d16a5e2627bf03abec5b6d5688133f6c73b1db4"
+    private static let texts = "2e15821cc326cf8b9a60bbe37513ce6ae893ecba3a3081b24bd6cd0e38cccf6f"
+
+    @Test("logits of a long text have the committed bits on every instruction set")
+    func logits() throws {
+        for set in InstructionSet.available {
+            let engine = try Self.engine(set)
+            let score = try Scorer(model: engine.model, pool: engine.pool).score((0..<300).map { Int32(($0 * 37 + 5) % 280) })
+            var digest = SHA256Digest()
+            for values in [score.firstLogits, score.lastLogits, score.logprobs] {
+                for value in values { withUnsafeBytes(of: value.bitPattern.littleEndian) { digest.update($0) } }
+            }
+            #expect(hexString(digest.finish()) == Self.logits, "\(set)")
+        }
+    }
+
+    @Test("texts under every kind of processor have the committed tokens on every instruction set")
+    func texts() throws {
+        for set in InstructionSet.available {
+            let engine = try Self.engine(set)
+            var digest = SHA256Digest()
+            for edit in Self.edits {
+                var request = GenerationRequest(prompts: ["the first", "x"], n: 3)
+                request.parameters.maxLength = 90
+                request.parameters.seed = 8_415_926_535
+                request.text.deduplicate = true
+                edit(&request.parameters)
+                for sample in try engine.generate(request) {
+                    for token in sample.tokenIDs { withUnsafeBytes(of: token.littleEndian) { digest.update($0) } }
+                    withUnsafeBytes(of: sample.meanLogprob.bitPattern.littleEndian) { digest.update($0) }
+                }
+            }
+            #expect(hexString(digest.finish()) == Self.texts, "\(set)")
+        }
+    }
+
+    private static let edits: [@Sendable (inout SamplingParameters) -> Void] = [
+        { _ in }, { $0.temperature = [1.3, 0.4, 1] }, { $0.topK = 12 }, { $0.topP = 0.8 }, { $0.minP = 0.03 }, { $0.typicalP = 0.7 },
+        {
+            $0.temperature = [1.1]
+            $0.topK = 60
+            $0.topP = 0.95
+            $0.minP = 0.01
+            $0.typicalP = 0.9
+            $0.repetitionPenalty = 1.15
+            $0.noRepeatNgramSize = 3
+        },
+    ]
+
+    /// A model and a tokenizer that no file holds, so that other fixtures change nothing here.
+    private static func engine(_ set: InstructionSet) throws -> Engine {
+        let pool = ThreadPool(threads: 2, instructionSet: set)
+        var trainer = TokenizerTrainer(vocabularySize: 280, minimumFrequency: 2)
+        trainer.feed(text: "the first and the last of the things that the first thing was and the last thing is\n")
+        let tokenizer = try trainer.train()
+        let description = try Architectures.describe(config: [
+            "vocab_size": 280, "n_positions": 320, "n_embd": 72, "n_layer": 3, "n_head": 3, "n_inner": 272, "layer_norm_epsilon": 1e-5,
+            "bos_token_id": 0, "eos_token_id": 0,
+        ])
+        return Engine(model: try LanguageModel.random(description, seed: 17, scale: 0.15, pool: pool), tokenizer: tokenizer, pool: pool)
+    }
+}
