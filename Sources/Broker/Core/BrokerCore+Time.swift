@@ -30,7 +30,9 @@ struct Timers: Sendable {
 extension BrokerCore {
     /// The latest time at which ``BrokerEvent/tick`` must come.
     package var nextTick: Int64 {
-        var next = now + 100
+        var next = now + 250
+        if let time = timers.beat { next = min(next, time + settings.beatInterval) }
+        if let time = timers.heartbeat { next = min(next, time + settings.heartbeatInterval) }
         if let time = lanes.nextRepeat { next = min(next, time) }
         if let time = watchers.nextDeadline { next = min(next, time) }
         if let time = timers.nextDue { next = min(next, time) }
@@ -45,7 +47,7 @@ extension BrokerCore {
         }
         tickStore()
         if Timers.isDue(&timers.heartbeat, every: settings.heartbeatInterval, now: now) { sendHeartbeats() }
-        if Timers.isDue(&timers.alarms, every: 100, now: now) { raiseAlarms() }
+        if Timers.isDue(&timers.alarms, every: 250, now: now) { raiseAlarms() }
         closeOverdueWaits()
         if Timers.isDue(&timers.outlines, every: settings.sweepInterval, now: now) { lookElsewhere() }
         observeIdleness()

@@ -9,7 +9,7 @@ struct Reactor: ~Copyable {
     private let workers: Socket
     /// Other brokers subscribe here; what is published on it comes with their links.
     private let peers: Socket
-    private var poller = Poller()
+    private var poller: Poller
     private let places: (tasks: Int, events: Int, workers: Int, peers: Int, wakeup: Int)
 
     private let inbox: ReactorInbox
@@ -33,21 +33,26 @@ struct Reactor: ~Copyable {
     init(
         _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ inbox: ReactorInbox, _ logger: Logger
     ) throws(MessagingError) {
+        var strangers = SocketOptions()
+        strangers.sendHighWater = 10_000
+        let tasks = try Socket(context, .router, strangers)
+        let events = try Socket(context, .extendedPublisher, strangers)
+        let workers = try Socket(context, .router, strangers)
+        let peers = try Socket(context, .extendedPublisher, strangers)
+        let endpoints = BrokerEndpoints(
+            tasks: try tasks.bind(options.tasksEndpoint), events: try events.bind(options.eventsEndpoint),
+            workers: try workers.bind(options.workersEndpoint), peers: try peers.bind(options.peersEndpoint))
+        var poller = Poller()
+        places = (poller.add(tasks), poller.add(events), poller.add(workers), poller.add(peers), poller.add(inbox.wakeup))
+        self.poller = poller
+        self.tasks = tasks
+        self.events = events
+        self.workers = workers
+        self.peers = peers
         self.core = core
         self.store = store
         self.inbox = inbox
         self.logger = logger
-        var strangers = SocketOptions()
-        strangers.sendHighWater = 10_000
-        strangers.receiveHighWater = 1_000
-        tasks = try Socket(context, .router, strangers)
-        events = try Socket(context, .extendedPublisher, strangers)
-        workers = try Socket(context, .router, strangers)
-        peers = try Socket(context, .extendedPublisher, strangers)
-        let endpoints = BrokerEndpoints(
-            tasks: try tasks.bind(options.tasksEndpoint), events: try events.bind(options.eventsEndpoint),
-            workers: try workers.bind(options.workersEndpoint), peers: try peers.bind(options.peersEndpoint))
-        places = (poller.add(tasks), poller.add(events), poller.add(workers), poller.add(peers), poller.add(inbox.wakeup))
         inbox.bound(endpoints)
     }
 
