@@ -1,4 +1,6 @@
-import Foundation
+import FoundationEssentials
+import QueueSimulation
+import TaskProtocol
 import Testing
 
 /// The broker's and the worker's own logic against each other, over a network that loses, delays, doubles and reorders, with machines and

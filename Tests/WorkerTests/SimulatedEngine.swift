@@ -49,7 +49,8 @@ struct SimulatedEngine {
     static func texts(of running: Running) -> [GenerationRecord] {
         (0..<running.sequences).map { sample in
             GenerationRecord(
-                sample: sample, promptIndex: 0, draw: 0, prompt: "", text: "text \(sample)", promptTokenIDs: [0], tokenIDs: [1], finishReason: .length,
+                sample: sample, promptIndex: 0, draw: 0, prompt: "", text: "text \(sample)", promptTokenIDs: [0], tokenIDs: [1],
+                finishReason: .length,
                 meanLogprob: -1, params: [], recordSHA256: String(repeating: "0", count: 64), numerics: "float32/1",
                 checkpointSHA256: String(repeating: "1", count: 64), tokenizerSHA256: String(repeating: "3", count: 64))
         }

@@ -163,7 +163,9 @@ struct SimulatedWorld {
         case .request(let index, let epoch, let payload):
             if brokers[index].epoch == epoch { tellBroker(index, .clientMessage([Array("client".utf8), payload])) }
         case .clientReply(let payload):
-            if let accepted = client.take(payload), store.tasks[accepted] == nil { faults.append("task \(accepted) was accepted and is not in the store") }
+            if let accepted = client.take(payload), store.tasks[accepted] == nil {
+                faults.append("task \(accepted) was accepted and is not in the store")
+            }
         case .clientTurn: clientTurn()
         case .crashBroker(let index): crashBroker(index)
         case .startBroker(let index): startBroker(index)
