@@ -2,7 +2,7 @@ import Testing
 
 @Suite struct SimulationTests {
     /// Histories a block; ten blocks run side by side.
-    private static let perBlock: UInt64 = 1_200
+    private static let perBlock: UInt64 = 1_000
 
     @Test("in no history is an accepted task lost, or one completed twice", arguments: 0..<10)
     func histories(block: Int) {

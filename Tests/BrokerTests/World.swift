@@ -83,6 +83,7 @@ final class World {
     private var random: SplitMix
     private var events = EventQueue<Event>()
     private(set) var time: Int64 = 0
+    private(set) var steps = 0
     private(set) var store = ModelStore()
     private var isAway = false
     private var brokers: [BrokerPlace]
@@ -135,6 +136,8 @@ final class World {
     func run(calm: Int64 = 400_000) -> Bool {
         while let (at, event) = events.next() {
             time = at
+            steps += 1
+            if steps > 200_000 { return false }
             if time > weather.stormEnds + calm { return false }
             handle(event)
             if !isStormy, isSettled { return true }

@@ -116,7 +116,7 @@ package struct ScriptedWorker: Sendable {
 
     /// When ``tick(now:)`` must come.
     package func nextTick(now: Int64) -> Int64 {
-        var next = max(lastBeat + 1_000, now + 1)
+        var next = isJoined ? lastBeat + 1_000 : now + 250
         for task in held.values {
             if let said = task.saidAt { next = min(next, said + 2_000) } else { next = min(next, task.isStarted && !task.isCancelled ? task.endsAt : now + 1) }
         }

@@ -31,11 +31,11 @@ extension BrokerCore {
     /// The latest time at which ``BrokerEvent/tick`` must come.
     package var nextTick: Int64 {
         var next = now + 250
-        if let time = timers.beat { next = min(next, time + settings.beatInterval) }
+        if let time = timers.beat, !lanes.isBusy(.beat) { next = min(next, time + settings.beatInterval) }
         if let time = timers.heartbeat { next = min(next, time + settings.heartbeatInterval) }
         if let time = lanes.nextRepeat { next = min(next, time) }
         if let time = watchers.nextDeadline { next = min(next, time) }
-        if let time = timers.nextDue { next = min(next, time) }
+        if let time = timers.nextDue, isReady, !lanes.isBusy(.due) { next = min(next, time) }
         return max(next, now + 1)
     }
 
@@ -58,7 +58,7 @@ extension BrokerCore {
         if !lanes.isBusy(.beat), Timers.isDue(&timers.beat, every: settings.beatInterval, now: now) { lanes.add(.beat, to: .beat) }
         guard isRegistered, !isStoreAway, !isDraining else { return }
         let interval = idle.state == .idle ? settings.idleSweepInterval : settings.sweepInterval
-        if let due = timers.nextDue, due <= now { (timers.sweep, timers.nextDue) = (nil, nil) }
+        if let due = timers.nextDue, due <= now, !lanes.isBusy(.due) { (timers.sweep, timers.nextDue) = (nil, nil) }
         if !lanes.isBusy(.due), Timers.isDue(&timers.sweep, every: interval, now: now) { lanes.add(.due, to: .due) }
         if !lanes.isBusy(.figures), Timers.isDue(&timers.figures, every: settings.figuresInterval, now: now) { lanes.add(.figures, to: .figures) }
         if !lanes.isBusy(.figures), Timers.isDue(&timers.durability, every: settings.durabilityInterval, now: now) { lanes.add(.durability, to: .figures) }
