@@ -1,5 +1,6 @@
 import ArtifactStore
 import FoundationEssentials
+import Glibc
 
 /// Artifacts laid out as files, by the digest of their manifest: what models and datasets are mapped from.
 ///
@@ -27,15 +28,31 @@ struct ArtifactCache {
     mutating func folder(manifest digest: String) throws(TaskFault) -> String {
         let path = directory + "/artifacts/" + digest
         if let index = entries.firstIndex(where: { $0.digest == digest }) {
-            entries.append(entries.remove(at: index))
-            return path
+            let entry = entries.remove(at: index)
+            if FileManager.default.fileExists(atPath: path) {
+                entries.append(entry)
+                return path
+            }
         }
-        do {
-            try store.materialise(digest, into: path)
-        } catch { throw .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(error)") }
+        try layOut(digest, at: path)
         entries.append((digest, Self.byteCount(path)))
         makeRoom()
         return path
+    }
+
+    /// Beside its place first, so that a folder with the digest's name is whole; where another worker was faster, its folder serves.
+    private func layOut(_ digest: String, at path: String) throws(TaskFault) {
+        let beside = "\(directory)/artifacts/.\(digest)-\(getpid())"
+        try? FileManager.default.removeItem(atPath: beside)
+        do throws(ArtifactError) {
+            try store.materialise(digest, into: beside)
+        } catch { throw .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(error)") }
+        guard rename(beside, path) != 0 else { return }
+        let problem = errno
+        try? FileManager.default.removeItem(atPath: beside)
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(String(cString: strerror(problem)))")
+        }
     }
 
     /// The newest is never dropped: it is about to be used.

@@ -1,0 +1,94 @@
+import ArtifactStore
+import LanguageModels
+import ModelFiles
+import TaskProtocol
+import TestSupport
+import Worker
+
+/// A ``LocalEngine`` over a temporary store with the reference model in it.
+struct EngineBench {
+    let folder: TemporaryDirectory
+    let store: ArtifactDirectory
+    let engine: LocalEngine
+    private var leases: UInt64 = 0
+
+    init(threads: Int = 1, slots: Int = 8, sharing other: EngineBench? = nil) throws {
+        folder = try TemporaryDirectory()
+        store = try other?.store ?? ArtifactDirectory(path: folder.path + "/artifacts")
+        engine = try LocalEngine(artifacts: store, cacheDirectory: folder.path + "/cache", threads: threads, slots: slots)
+    }
+
+    /// Puts a model's folder into the store.
+    func model(_ path: String = Fixtures.reference + "/gpt2") throws -> ResolvedModel {
+        let manifest = try store.putDirectory(path) { !$0.hasSuffix("golden.json") }
+        let files = try ModelDirectory.open(path)
+        let description = try Architectures.describe(config: files.config, generation: files.generationConfig)
+        return ResolvedModel(
+            name: "demo", checkpoint: UUIDValue(hi: 1, lo: 1), sha256: try description.checkpointDigest(files.tensors), manifest: manifest.sha256,
+            tokenizerSHA256: nil, contextLength: description.contextLength, lineByLine: false)
+    }
+
+    /// Starts a task.
+    mutating func start(_ parameters: TaskParameters, seed: Int64 = 12_345_678, model: ResolvedModel? = nil, resume: [UInt8]? = nil) -> LeaseID {
+        leases += 1
+        let task = ResolvedTask(parameters: parameters, seed: seed, seedAssigned: true, model: model)
+        let lease = LeaseID(hi: 2, lo: leases)
+        engine.start(WorkerGrant(task: TaskID(hi: 3, lo: leases), lease: lease, attempt: 1, resolved: task.json, resume: resume))
+        return lease
+    }
+
+    /// Works until nothing is left to do, or `enough` says so.
+    func run(until enough: ([EngineReport]) -> Bool = { _ in false }) -> [EngineReport] {
+        var reports = engine.takeReports()
+        while !enough(reports), engine.turn() { reports += engine.takeReports() }
+        return reports + engine.takeReports()
+    }
+
+    /// A generate of the reference model.
+    static func generate(_ change: (inout GenerateParameters) -> Void = { _ in }) -> TaskParameters {
+        var parameters = GenerateParameters(model: "demo")
+        parameters.prompts = ["Granite violet"]
+        parameters.maxLength = 40
+        change(&parameters)
+        return .generate(parameters)
+    }
+
+    /// A finetune from scratch on a piece of the reference corpus.
+    static func finetune(_ change: (inout FinetuneParameters) -> Void = { _ in }) throws -> TaskParameters {
+        let corpus = String(decoding: try Fixtures.bytes("corpus.txt").prefix(8000), as: UTF8.self)
+        var parameters = FinetuneParameters(base: .namedConfig("gpt2-cpu"), output: "out", dataset: .text(corpus))
+        parameters.tokenizer = .train(vocabularySize: 300, minimumFrequency: 2)
+        parameters.blockSize = 16
+        parameters.batchSize = 2
+        parameters.numSteps = 8
+        parameters.saveEvery = 4
+        parameters.generateEvery = 0
+        change(&parameters)
+        return .finetune(parameters)
+    }
+}
+
+extension [EngineReport] {
+    /// The texts of a task that finished.
+    func texts(of lease: LeaseID) -> [String]? {
+        for case .finished(lease, let generations, _) in self { return generations.sorted { $0.sample < $1.sample }.map(\.text) }
+        return nil
+    }
+
+    /// How a task failed.
+    func failure(of lease: LeaseID) -> (error: ContractError, isFinal: Bool)? {
+        for case .failed(lease, let error, let final) in self { return (error, final) }
+        return nil
+    }
+
+    /// The checkpoints that were filed, in order.
+    var checkpoints: [CheckpointRecord] {
+        compactMap { if case .checkpoint(_, _, let record?, _) = $0 { record } else { nil } }
+    }
+
+    /// Whether a task stopped, and what it can be resumed from.
+    func stopped(_ lease: LeaseID) -> (isStopped: Bool, resume: [UInt8]?) {
+        for case .stopped(lease, let resume) in self { return (true, resume) }
+        return (false, nil)
+    }
+}

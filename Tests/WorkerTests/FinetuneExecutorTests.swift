@@ -1,0 +1,130 @@
+import Encodings
+import TaskProtocol
+import TestSupport
+import Testing
+import Worker
+
+@Suite struct FinetuneExecutorTests {
+    @Test("a finetune trains a tokenizer and a model, files checkpoints and ends with its figures")
+    func trains() throws {
+        var bench = try EngineBench()
+        let lease = bench.start(try EngineBench.finetune())
+        let reports = bench.run()
+        #expect(reports.contains(.started(lease)))
+        let checkpoints = reports.checkpoints
+        #expect(checkpoints.map(\.step) == [4, 8])
+        for record in checkpoints {
+            #expect(record.architecture == "gpt2" && record.parameters > 0 && record.contextLength == 64)
+            #expect(record.loss.map { $0 > 0 } ?? false)
+            let names = try bench.store.manifest(record.manifest).files.map(\.path)
+            #expect(names.contains("model.safetensors") && names.contains("config.json") && names.contains("tokenizer.json"))
+            #expect(!names.contains { $0.hasPrefix("resume") })
+        }
+        guard case .finished(lease, [], let result?)? = reports.last else {
+            Issue.record("it did not finish: \(String(describing: reports.last))")
+            return
+        }
+        #expect(try JSONValue.parse(result)["steps"] == .integer(8))
+        let steps = reports.flatMap { if case .progress(_, _, let steps) = $0 { steps } else { [TrainingStepRecord]() } }
+        #expect(steps.first?.step == 1 && steps.last?.step == 8)
+    }
+
+    @Test("what was trained can be generated from")
+    func generates() throws {
+        var bench = try EngineBench()
+        _ = bench.start(try EngineBench.finetune())
+        let record = try #require(bench.run().checkpoints.last)
+        let model = ResolvedModel(
+            name: "out", checkpoint: UUIDValue(hi: 1, lo: 2), sha256: record.sha256, manifest: record.manifest,
+            tokenizerSHA256: record.tokenizerSHA256, contextLength: record.contextLength, lineByLine: record.lineByLine)
+        let lease = bench.start(EngineBench.generate { $0.prompts = ["The"] }, model: model)
+        #expect(bench.run().texts(of: lease)?.count == 1)
+    }
+
+    @Test("a drain saves a state, and the run that goes on from it makes the same checkpoint as one that was never stopped")
+    func resumes() throws {
+        var whole = try EngineBench()
+        _ = whole.start(try EngineBench.finetune { $0.saveEvery = 0 })
+        let expected = try #require(whole.run().checkpoints.last)
+        var first = try EngineBench()
+        let lease = first.start(try EngineBench.finetune { $0.saveEvery = 0 })
+        var turns = 0
+        _ = first.run { reports in
+            turns += reports.contains(.started(lease)) ? 1 : 0
+            return turns == 4
+        }
+        first.engine.stop(lease, .draining)
+        let resume = try #require(first.run().stopped(lease).resume)
+        let step = try #require(ResumeReference(json: resume)?.step)
+        #expect((1...7).contains(step))
+        var second = try EngineBench(sharing: first)
+        let again = second.start(try EngineBench.finetune { $0.saveEvery = 0 }, resume: resume)
+        let reports = second.run()
+        #expect(reports.checkpoints.map(\.sha256) == [expected.sha256])
+        let steps = reports.flatMap { if case .progress(again, _, let steps) = $0 { steps } else { [TrainingStepRecord]() } }
+        #expect(steps.allSatisfy { $0.step > step })
+    }
+
+    @Test("a resume state that is gone costs the work, not the task")
+    func resumesFromNothing() throws {
+        var bench = try EngineBench()
+        let lost = ResumeReference(manifest: String(repeating: "c", count: 64), step: 5).json
+        _ = bench.start(try EngineBench.finetune(), resume: lost)
+        #expect(bench.run().checkpoints.map(\.step) == [4, 8])
+    }
+
+    @Test("samples come while it trains, and name their step")
+    func samples() throws {
+        var bench = try EngineBench()
+        let lease = bench.start(
+            try EngineBench.finetune {
+                $0.generateEvery = 4
+                $0.nGenerate = 2
+            })
+        var steps: [Int?] = []
+        for case .events(lease, let events) in bench.run() {
+            for case .sample(_, _, _, _, _, let step) in events { steps.append(step) }
+        }
+        #expect(steps == [4, 4, 8, 8])
+    }
+
+    @Test("a base model is trained further with its own tokenizer")
+    func trainsFurther() throws {
+        var bench = try EngineBench()
+        let model = try bench.model()
+        _ = bench.start(
+            try EngineBench.finetune {
+                $0.base = .model("demo")
+                $0.tokenizer = nil
+            }, model: model)
+        let record = try #require(bench.run().checkpoints.last)
+        #expect(record.step == 8 && record.sha256 != model.sha256 && record.contextLength == 64)
+    }
+
+    @Test("a dataset of at most a block is invalid_argument and names params.dataset")
+    func datasetTooShort() throws {
+        var bench = try EngineBench()
+        let lease = bench.start(try EngineBench.finetune { $0.dataset = .text("a b") })
+        let failure = try #require(bench.run().failure(of: lease))
+        #expect(failure.error.code == .invalidArgument && failure.error.field == "params.dataset" && failure.isFinal)
+    }
+
+    @Test("a finetune without a tokenizer to be had says which parameter is missing")
+    func noTokenizer() throws {
+        var bench = try EngineBench()
+        let lease = bench.start(try EngineBench.finetune { $0.tokenizer = nil })
+        let failure = try #require(bench.run().failure(of: lease))
+        #expect(failure.error.field == "params.tokenizer" && failure.isFinal)
+    }
+
+    @Test("a cancelled finetune keeps its checkpoints and stops between two steps")
+    func cancels() throws {
+        var bench = try EngineBench()
+        let lease = bench.start(try EngineBench.finetune { $0.numSteps = 100_000 })
+        let early = bench.run { !$0.checkpoints.isEmpty }
+        bench.engine.stop(lease, .cancelled)
+        let reports = bench.run()
+        #expect(early.checkpoints.map(\.step) == [4])
+        #expect(reports.stopped(lease) == (true, nil))
+    }
+}

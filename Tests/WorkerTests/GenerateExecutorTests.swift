@@ -1,0 +1,149 @@
+import Encodings
+import FoundationEssentials
+import TaskProtocol
+import TestSupport
+import Testing
+import Worker
+
+@Suite struct GenerateExecutorTests {
+    @Test("a generate starts, reports each text, and ends with its records")
+    func generates() throws {
+        var bench = try EngineBench()
+        let model = try bench.model()
+        let lease = bench.start(EngineBench.generate { $0.n = 3 }, model: model)
+        let reports = bench.run()
+        #expect(reports.contains(.started(lease)))
+        #expect(reports.contains(.models([model.sha256])))
+        guard case .finished(lease, let generations, nil)? = reports.last else {
+            Issue.record("it did not finish: \(String(describing: reports.last))")
+            return
+        }
+        #expect(generations.map(\.sample).sorted() == [0, 1, 2])
+        for record in generations {
+            #expect(record.text.hasPrefix("Granite violet") && record.prompt == "Granite violet")
+            #expect(record.promptTokenIDs.count + record.tokenIDs.count <= 40 && !record.tokenIDs.isEmpty)
+            #expect(record.checkpointSHA256 == model.sha256 && record.numerics == "float32/1")
+            #expect(record.recordSHA256.utf8.count == 64 && record.tokenizerSHA256.utf8.count == 64)
+            #expect(record.meanLogprob.map { $0 < 0 } ?? false)
+            #expect(try JSONValue.parse(record.params)["max_length"] == .integer(40))
+        }
+        let samples = reports.reduce(0) { count, report in
+            guard case .events(_, let events) = report else { return count }
+            return count + events.count { if case .sample = $0 { true } else { false } }
+        }
+        #expect(samples == 3)
+    }
+
+    @Test("the texts are the same beside other tasks, in fewer slots and with more threads")
+    func reproduces() throws {
+        var alone = try EngineBench(slots: 8)
+        let first = alone.start(EngineBench.generate { $0.n = 3 }, model: try alone.model())
+        let texts = try #require(alone.run().texts(of: first))
+        var crowded = try EngineBench(threads: 2, slots: 2)
+        let model = try crowded.model()
+        let other = crowded.start(EngineBench.generate { $0.prompts = ["Old garden", "Light"] }, seed: 5, model: model)
+        let second = crowded.start(EngineBench.generate { $0.n = 3 }, model: model)
+        let reports = crowded.run()
+        #expect(reports.texts(of: second) == texts)
+        #expect(reports.texts(of: other)?.count == 2)
+    }
+
+    @Test("a streaming task reports each token, and together they are the text")
+    func streams() throws {
+        var bench = try EngineBench()
+        let lease = bench.start(
+            EngineBench.generate {
+                $0.stream = true
+                $0.lstrip = false
+                $0.nonemptyOutput = false
+            }, model: try bench.model())
+        let reports = bench.run()
+        var text = "Granite violet"
+        for case .events(lease, let events) in reports {
+            for case .token(0, 0, _, _, let piece) in events { text += piece }
+        }
+        #expect(reports.texts(of: lease) == [text])
+    }
+
+    @Test("a prompt as long as the context or max_length is invalid_argument and names both numbers")
+    func promptTooLong() throws {
+        var bench = try EngineBench()
+        let model = try bench.model()
+        let long = String(repeating: "garden violet ", count: 80)
+        let first = bench.start(EngineBench.generate { $0.prompts = [long] }, model: model)
+        let second = bench.start(
+            EngineBench.generate {
+                $0.prompts = ["a", "Granite violet compass counts"]
+                $0.hasPromptList = true
+                $0.maxLength = 3
+            }, model: model)
+        let third = bench.start(EngineBench.generate(), model: model)
+        let reports = bench.run()
+        let context = try #require(reports.failure(of: first))
+        #expect(context.error.code == .invalidArgument && context.error.field == "params.prompt" && context.isFinal)
+        #expect(context.error.message.contains("64"))
+        let length = try #require(reports.failure(of: second))
+        #expect(length.error.field == "params.prompts[1]" && length.error.message.contains("3") && length.isFinal)
+        #expect(reports.texts(of: third)?.count == 1)
+    }
+
+    @Test("a stop ends a task between two tokens, and its neighbours go on")
+    func stops() throws {
+        var bench = try EngineBench()
+        let model = try bench.model()
+        let first = bench.start(EngineBench.generate { $0.maxLength = 60 }, model: model)
+        let second = bench.start(EngineBench.generate { $0.maxLength = 60 }, model: model)
+        let early = bench.run { $0.contains(.started(first)) }
+        #expect(early.texts(of: first) == nil)
+        bench.engine.stop(first, .cancelled)
+        let reports = bench.run()
+        #expect(reports.stopped(first).isStopped && reports.texts(of: first) == nil)
+        #expect(reports.texts(of: second)?.count == 1)
+    }
+
+    @Test("a task is stopped while its model is still to be loaded")
+    func stopsEarly() throws {
+        var bench = try EngineBench()
+        let lease = bench.start(EngineBench.generate(), model: try bench.model())
+        bench.engine.stop(lease, .stale)
+        let reports = bench.run()
+        #expect(reports.stopped(lease).isStopped && reports.texts(of: lease) == nil)
+    }
+
+    @Test("a model that is not in the store fails the attempt, not the task")
+    func missingModel() throws {
+        var bench = try EngineBench()
+        var model = try bench.model()
+        model.manifest = String(repeating: "a", count: 64)
+        let lease = bench.start(EngineBench.generate(), model: model)
+        let failure = try #require(bench.run().failure(of: lease))
+        #expect(failure.error.code == .internalError && !failure.isFinal)
+    }
+
+    @Test("weights that are not those of the digest are a model_error")
+    func otherWeights() throws {
+        var bench = try EngineBench()
+        var model = try bench.model()
+        model.sha256 = String(repeating: "b", count: 64)
+        let lease = bench.start(EngineBench.generate(), model: model)
+        let failure = try #require(bench.run().failure(of: lease))
+        #expect(failure.error.code == .modelError && failure.isFinal)
+    }
+
+    @Test("a logit that is not a number fails its own task only")
+    func notANumber() throws {
+        var bench = try EngineBench()
+        let damaged = bench.folder.path + "/damaged"
+        try FileManager.default.copyItem(atPath: Fixtures.reference + "/gpt2", toPath: damaged)
+        var weights = try Data(contentsOf: URL(filePath: damaged + "/model.safetensors"))
+        let header = weights.prefix(8).enumerated().reduce(0) { $0 | Int($1.element) << (8 * $1.offset) }
+        for place in stride(from: 8 + header, to: weights.count - 3, by: 4) { weights.replaceSubrange(place..<place + 4, with: [0, 0, 0xC0, 0x7F]) }
+        try weights.write(to: URL(filePath: damaged + "/model.safetensors"))
+        let first = bench.start(EngineBench.generate(), model: try bench.model(damaged))
+        let second = bench.start(EngineBench.generate(), model: try bench.model())
+        let reports = bench.run()
+        let failure = try #require(reports.failure(of: first))
+        #expect(failure.error.code == .modelError && failure.isFinal)
+        #expect(reports.texts(of: second)?.count == 1)
+    }
+}

@@ -1,0 +1,58 @@
+import TaskProtocol
+import TestSupport
+import Worker
+
+/// An engine as the worker's core sees one: tasks take a while, report, end or fail, and stop when they are told to.
+struct SimulatedEngine {
+    /// What a running task will say next.
+    struct Running {
+        var grant: WorkerGrant
+        /// Rises with each change, so that what was planned before a stop is not said after it.
+        var plan: Int
+        var sequences: Int
+        var isFinetune: Bool
+        var steps = 0
+    }
+
+    private(set) var tasks: [LeaseID: Running] = [:]
+    private var plans = 0
+
+    /// - Returns: the number of the plan, which later events of the task must name.
+    mutating func start(_ grant: WorkerGrant) -> Int {
+        plans += 1
+        let demand = try? TaskDemand(resolved: grant.resolved)
+        var sequences = 0
+        if case .sequences(let count)? = demand { sequences = count }
+        tasks[grant.lease] = Running(grant: grant, plan: plans, sequences: sequences, isFinetune: demand == .everything)
+        return plans
+    }
+
+    /// The task will say nothing more but that it has stopped.
+    mutating func replan(_ lease: LeaseID) -> Int? {
+        guard tasks[lease] != nil else { return nil }
+        plans += 1
+        tasks[lease]?.plan = plans
+        return plans
+    }
+
+    /// The task that such a plan is about, where it still holds.
+    func task(_ lease: LeaseID, plan: Int) -> Running? {
+        guard let task = tasks[lease], task.plan == plan else { return nil }
+        return task
+    }
+
+    mutating func forget(_ lease: LeaseID) { tasks[lease] = nil }
+
+    mutating func step(_ lease: LeaseID) { tasks[lease]?.steps += 1 }
+
+    /// The texts that every attempt of a task makes.
+    static func texts(of running: Running) -> [GenerationRecord] {
+        (0..<running.sequences).map { sample in
+            GenerationRecord(
+                sample: sample, promptIndex: 0, draw: 0, prompt: "", text: "text \(sample)", promptTokenIDs: [0], tokenIDs: [1],
+                finishReason: .length,
+                meanLogprob: -1, params: [], recordSHA256: String(repeating: "0", count: 64), numerics: "float32/1",
+                checkpointSHA256: String(repeating: "1", count: 64), tokenizerSHA256: String(repeating: "3", count: 64))
+        }
+    }
+}
