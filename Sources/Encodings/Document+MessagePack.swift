@@ -1,4 +1,5 @@
 import CMsgPack
+import Glibc
 
 extension Document {
     /// Parses one MessagePack value that fills the bytes.
@@ -8,6 +9,7 @@ extension Document {
     package static func parse(messagePack bytes: UnsafeRawBufferPointer, maximumDepth: Int = 32, allowNUL: Bool = false) throws(DocumentError)
         -> Document
     {
+        try MessagePackShape.check(bytes, maximumDepth: maximumDepth)
         var unpacked = msgpack_unpacked()
         msgpack_unpacked_init(&unpacked)
         defer { msgpack_unpacked_destroy(&unpacked) }
@@ -59,14 +61,20 @@ extension DocumentBuilder {
             let member = map.ptr[index]
             guard member.key.type == MSGPACK_OBJECT_STR else { throw DocumentError(.unsupportedType, "a map's name is not a string") }
             try appendText(member.key, allowNUL: false)
-            // Names up to 15 bytes live inside the String, so the set costs no allocation for each of them.
-            let bytes = UnsafeRawBufferPointer(start: member.key.via.str.ptr, count: Int(member.key.via.str.size))
-            guard map.size == 1 || names.insert(String(decoding: bytes, as: UTF8.self)).inserted else {
-                throw DocumentError(.duplicateName, "a name stands twice in one map")
-            }
+            let name = UnsafeRawBufferPointer(start: member.key.via.str.ptr, count: Int(member.key.via.str.size))
+            // A few names are compared with one another sooner than hashed.
+            let isNew =
+                map.size <= 16
+                ? !(0..<index).contains { Self.isName(map.ptr[$0].key, name) } : names.insert(String(decoding: name, as: UTF8.self)).inserted
+            guard isNew else { throw DocumentError(.duplicateName, "a name stands twice in one map") }
             try append(member.val, depth: depth + 1, allowNUL: allowNUL)
         }
         close(place)
+    }
+
+    private static func isName(_ key: msgpack_object, _ name: UnsafeRawBufferPointer) -> Bool {
+        guard key.via.str.size == name.count, let left = key.via.str.ptr, let right = name.baseAddress else { return key.via.str.size == name.count }
+        return memcmp(left, right, name.count) == 0
     }
 
     private mutating func appendText(_ object: msgpack_object, allowNUL: Bool) throws(DocumentError) {

@@ -38,6 +38,13 @@ package struct JSONWriter: PayloadWriter {
         needsComma = false
     }
 
+    /// A member's name whose bytes are known to be UTF-8.
+    mutating func key(utf8 name: UnsafeRawBufferPointer) {
+        string(utf8: name)
+        bytes.append(UInt8(ascii: ":"))
+        needsComma = false
+    }
+
     package mutating func string(_ value: String) {
         separate()
         var value = value

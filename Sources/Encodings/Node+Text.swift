@@ -1,3 +1,5 @@
+import Glibc
+
 extension Node {
     /// Writes the value as it is, in the order of its text. Binary values, which JSON lacks, become null.
     package func write(to writer: inout some PayloadWriter) {
@@ -44,22 +46,32 @@ extension Node {
             writer.endArray()
         case .map:
             writer.beginMap(count)
-            for (name, value) in sortedMembers() {
-                writer.key(name)
-                value.writeCanonical(to: &writer)
+            for place in sortedMembers() {
+                Node(document: document, index: place).withUTF8 { writer.key(utf8: $0) }
+                Node(document: document, index: place + 1).writeCanonical(to: &writer)
             }
             writer.endMap()
         default: write(to: &writer)
         }
     }
 
-    private func sortedMembers() -> [(name: String, value: Node)] {
-        var members: [(name: String, value: Node)] = []
-        members.reserveCapacity(count)
+    /// Where the names of a map's members stand, in canonical order, without members that are null. Names are compared as bytes, which is
+    /// the order of code points.
+    private func sortedMembers() -> [Int] {
+        var places: [Int] = []
+        places.reserveCapacity(count)
         forEachMember { name, value in
-            if !value.isNull { members.append((name.stringValue ?? "", value)) }
+            if !value.isNull { places.append(name.index) }
         }
-        members.sort { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
-        return members
+        let slots = document.slots
+        document.text.withUnsafeBytes { text in
+            guard let start = text.baseAddress else { return }
+            places.sort { left, right in
+                let (left, right) = (slots[left], slots[right])
+                let order = memcmp(start + Int(left.bits), start + Int(right.bits), Int(min(left.count, right.count)))
+                return order == 0 ? left.count < right.count : order < 0
+            }
+        }
+        return places
     }
 }

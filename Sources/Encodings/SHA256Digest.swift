@@ -84,6 +84,11 @@ package struct FileReadError: Error, Sendable, Equatable, CustomStringConvertibl
     /// The system's error number.
     package let errno: Int32
 
+    package init(path: String, errno: Int32) {
+        self.path = path
+        self.errno = errno
+    }
+
     package var description: String { "cannot read \(path): \(String(cString: strerror(errno)))" }
 }
 

@@ -22,13 +22,11 @@ package enum TaskParameters: Sendable, Equatable {
         }
     }
 
-    /// The names of the parameters that this task sets: a worker that runs it must know all of them.
-    package static let knownNames: [String] = (GenerateParameters.names + FinetuneParameters.names + VerifyParameters.names).uniqued()
-}
-
-extension [String] {
-    fileprivate func uniqued() -> [String] {
-        var seen = Set<String>()
-        return filter { seen.insert($0).inserted }.sorted()
-    }
+    /// The parameters that workers of this version know, as they announce them: one that is only known to be refused is not among them, so
+    /// that a later broker keeps such tasks for workers that can run them.
+    package static let knownNames: [String] = {
+        let refused = Set(NotYetSupported.finetuneMembers.map(\.rawValue)).union(["schema_tokens", "schema_return"])
+        let verify = NotYetSupported.kinds.contains(.verify) ? [] : VerifyParameters.names
+        return Set(GenerateParameters.names + FinetuneParameters.names + verify).subtracting(refused).sorted()
+    }()
 }

@@ -1,0 +1,75 @@
+internal import TaskProtocol
+
+/// Who gets work: free room is offered to the queues' lines, and to tasks as they are inserted.
+extension BrokerCore {
+    /// Starts a scan where there is work, room and nothing under way.
+    mutating func dispatch() {
+        guard isReady, !lanes.isBusy(.claim), sessions.credit > 0, let queue = queues.next(generation: sessions.generation) else { return }
+        lanes.add(.claim(queue: queue, reserved: []), to: .claim)
+    }
+
+    /// The request for a scan; nil where the room went meanwhile.
+    mutating func claimRequest(_ queue: String) -> (StoreWork, StoreRequest)? {
+        let offers = sessions.offers
+        let room = offers.reduce(0) { $0 + $1.freeSlots }
+        guard room > 0 else { return nil }
+        for offer in offers { sessions.reserve(offer.session, offer.freeSlots) }
+        queues.scanning(queue)
+        let names = (0..<min(room, settings.claimGrants)).map { _ in random.lease() }
+        let request = ClaimRequest(
+            broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, limit: settings.claimWindow)
+        return (.claim(queue: queue, reserved: offers), .claim(request))
+    }
+
+    mutating func claimed(_ reply: ClaimReply, reserved: [PlacementOffer]) {
+        for offer in reserved { sessions.unreserve(offer.session, offer.freeSlots) }
+        queues.scanned(reply, generation: sessions.generation)
+        for grant in reply.grants { granted(grant) }
+    }
+
+    /// A scan failed: its offers are free again, and the next scan looks at everything.
+    mutating func claimFailed(reserved: [PlacementOffer]) {
+        for offer in reserved { sessions.unreserve(offer.session, offer.freeSlots) }
+        queues.forgetMarks()
+    }
+
+    // MARK: Claim at insert
+
+    /// Gives a batch of submits the leases that would start its tasks in their own transaction, where there is room and nothing in line before them.
+    mutating func offerSlots(_ submits: inout [PendingSubmit]) {
+        let offers = sessions.offers
+        guard !offers.isEmpty else { return }
+        var places: [(submit: Int, item: Int)] = []
+        var candidates: [PlacementCandidate] = []
+        for (index, submit) in submits.enumerated() {
+            for (place, item) in submit.group.items.enumerated() where takesOffer(item) {
+                places.append((index, place))
+                candidates.append(PlacementCandidate(task: item.id, kind: item.submission.kind, model: nil, isolated: false))
+            }
+        }
+        for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers).enumerated() {
+            guard let chosen else { continue }
+            let place = places[candidate]
+            let session = offers[chosen].session
+            sessions.reserve(session, Self.room(for: candidates[candidate].kind))
+            submits[place.submit].group.items[place.item].grant = GrantOffer(session: session, lease: random.lease(), broker: id)
+        }
+    }
+
+    private func takesOffer(_ item: SubmitItem) -> Bool {
+        guard item.submission.after.isEmpty, queues.takesClaimAtInsert(item.submission.queue) else { return false }
+        return item.submission.runAt.map { $0 <= wallClock() } ?? true
+    }
+
+    /// A finetune takes a whole worker, however many slots that has.
+    private static func room(for kind: TaskKind) -> Int { kind == .finetune ? 100_000 : 1 }
+
+    /// Takes back what ``offerSlots(_:)`` reserved for a submit.
+    mutating func withdrawOffers(_ submit: inout PendingSubmit) {
+        for index in submit.group.items.indices {
+            guard let offer = submit.group.items[index].grant else { continue }
+            sessions.unreserve(offer.session, Self.room(for: submit.group.items[index].submission.kind))
+            submit.group.items[index].grant = nil
+        }
+    }
+}

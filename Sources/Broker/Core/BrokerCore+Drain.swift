@@ -1,0 +1,25 @@
+internal import TaskProtocol
+
+/// Draining: nothing new is taken, what is under way is committed, then the broker's row goes. Its workers keep their leases: another broker, or the
+/// next start of this one, adopts their sessions.
+extension BrokerCore {
+    mutating func beginDrain() {
+        guard !isDraining else { return }
+        isDraining = true
+        let error = ContractError(.unavailable, "the broker is shutting down: ask another, or again")
+        for number in watchers.numbers {
+            guard let watcher = watchers.close(number) else { continue }
+            clients.end(watcher.request.address.client)
+            refuse(watcher.request, error)
+        }
+    }
+
+    /// Ends the drain when nothing is under way any more.
+    mutating func finishDrain() {
+        guard !isDrained else { return }
+        let busy = StoreLane.allCases.contains { $0 != .beat && lanes.isBusy($0) }
+        if busy { return }
+        isDrained = true
+        if isRegistered, !isStoreAway { lanes.add(.endBroker, to: .sessions) } else { actions.append(.drained) }
+    }
+}

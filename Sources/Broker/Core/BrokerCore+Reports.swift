@@ -1,0 +1,203 @@
+internal import TaskProtocol
+
+/// What workers report of their tasks: on its way to the store, and on to those who watch.
+extension BrokerCore {
+    // MARK: Signs of life
+
+    mutating func started(_ held: WorkerLease, from address: [UInt8]) {
+        guard heardOf(held, from: address) != nil, leases.start(held.lease, now: now) else { return }
+        emit(.started(worker: nil), under: held.lease)
+    }
+
+    mutating func taskEvents(_ held: WorkerLease, _ events: [WorkerEvent], from address: [UInt8]) {
+        guard let lease = heardOf(held, from: address) else { return }
+        runs(lease)
+        guard watchers.isWatched(held.task) || subscriptions.wants(topic(held.task)) else {
+            leases[held.lease]?.nextSequence += events.count
+            return
+        }
+        for event in events { emit(body(of: event), under: held.lease) }
+    }
+
+    private func body(of event: WorkerEvent) -> TaskEvent.Body {
+        switch event {
+        case .token(let sample, let draw, let index, let tokenID, let text):
+            .token(sample: sample, draw: draw, index: index, tokenID: tokenID, text: text)
+        case .sample(let sample, let promptIndex, let draw, let text, let reason, let step):
+            .sample(sample: sample, promptIndex: promptIndex, draw: draw, text: text, finishReason: reason, step: step)
+        }
+    }
+
+    /// Whatever a task shows, it runs, even if `started` was lost.
+    private mutating func runs(_ lease: Lease) {
+        if leases.start(lease.lease, now: now) { emit(.started(worker: nil), under: lease.lease) }
+    }
+
+    mutating func taskProgress(_ held: WorkerLease, _ progress: WorkerProgress, _ steps: [TrainingStepRecord], from address: [UInt8]) {
+        guard let lease = heardOf(held, from: address), !lease.isSettling else { return }
+        runs(lease)
+        let shown = TaskProgress(
+            phase: progress.phase.rawValue, step: progress.done, numSteps: progress.total, loss: progress.loss, averageLoss: progress.averageLoss,
+            tokensPerSecond: progress.tokensPerSecond)
+        emit(.progress(shown), under: held.lease)
+        dirtyProgress[held.lease] = ProgressUpdate(task: held.task, lease: held.lease, progress: shown.json)
+        if !steps.isEmpty { lanes.add(.steps(TrainingStepsUpdate(task: held.task, lease: held.lease, steps: steps)), to: .training) }
+    }
+
+    // MARK: Checkpoints
+
+    mutating func checkpoint(_ held: WorkerLease, _ step: Int, _ record: CheckpointRecord?, _ resume: [UInt8]?, from address: [UInt8]) {
+        let known = heardOf(held, from: address)
+        if let known { runs(known) }
+        let checkpointID = known?.checkpoints[step] ?? random.timed(wallClock())
+        leases[held.lease]?.checkpoints[step] = checkpointID
+        let isRepeated = lanes.contains(.training) {
+            if case .checkpoint(let commit, step, _) = $0 { commit.lease == held.lease } else { false }
+        }
+        if isRepeated { return }
+        let commit = CheckpointCommit(task: held.task, lease: held.lease, attempt: held.attempt, id: checkpointID, record: record, resume: resume)
+        lanes.add(.checkpoint(commit, step: step, from: address), to: .training)
+    }
+
+    mutating func checkpointed(_ commit: CheckpointCommit, _ step: Int, from address: [UInt8], _ reply: SettlementReply) {
+        switch reply.settlement {
+        case .recorded, .alreadyRecorded:
+            tell(address, .checkpointRecorded(lease: commit.lease, step: step, checkpoint: commit.record == nil ? nil : commit.id))
+            if let record = commit.record, case .recorded = reply.settlement {
+                let uri = "sha256:" + record.manifest
+                emit(.checkpoint(id: commit.id, step: record.step, uri: uri, sha256: record.sha256, bytes: record.bytes), under: commit.lease)
+            }
+        case .stale, .requeued: isStale(commit.task, commit.lease, tell: address)
+        }
+    }
+
+    // MARK: Ends
+
+    mutating func complete(
+        _ held: WorkerLease, _ generations: [GenerationRecord], _ result: [UInt8]?, _ checkpoint: UUIDValue?, from address: [UInt8]
+    ) {
+        guard beginEnd(held, from: address) else { return }
+        let ids = generations.map { _ in random.timed(wallClock()) }
+        let completion = Completion(
+            task: held.task, lease: held.lease, attempt: held.attempt, result: result, generations: generations, generationIDs: ids,
+            modelCheckpoint: checkpoint)
+        let isTraining = checkpoint != nil || leases[held.lease]?.kind == .finetune
+        lanes.add(.complete(completion, from: address), to: isTraining ? .training : .complete)
+    }
+
+    mutating func failed(_ held: WorkerLease, _ error: ContractError, final: Bool, from address: [UInt8]) {
+        guard beginEnd(held, from: address) else { return }
+        let cause: Failure.Cause = error.code == .timedOut ? .timedOut : .failed
+        fail(held, leases[held.lease], error, cause: cause, final: final, from: address)
+    }
+
+    mutating func fail(_ held: WorkerLease, _ lease: Lease?, _ error: ContractError, cause: Failure.Cause, final: Bool, from address: [UInt8]?) {
+        leases[held.lease]?.isSettling = true
+        let delay = Backoff.milliseconds(task: held.task, failures: (lease?.failures ?? 0) + 1, settings: settings)
+        let failure = Failure(
+            task: held.task, lease: held.lease, attempt: held.attempt, error: error, cause: cause, final: final, delayMilliseconds: delay)
+        note(.attemptFailed(task: held.task, attempt: held.attempt, code: error.code.rawValue, final: final))
+        lanes.add(.fail(failure, from: address), to: lease?.kind == .finetune ? .training : .settle)
+    }
+
+    mutating func released(_ held: WorkerLease, _ reason: ReleaseReason, _ resume: [UInt8]?, from address: [UInt8]) {
+        if reason != .draining, let session = leases[held.lease]?.session { sessions.isFull(session) }
+        guard beginEnd(held, from: address) else { return }
+        counters.released += 1
+        note(.leaseReleased(task: held.task, lease: held.lease, why: reason.rawValue))
+        let delay = reason == .draining ? 0 : settings.snooze
+        let release = Release(
+            task: held.task, lease: held.lease, attempt: held.attempt, reason: reason.rawValue, resume: resume, delayMilliseconds: delay)
+        lanes.add(.release(release, from: address), to: leases[held.lease]?.kind == .finetune ? .training : .settle)
+    }
+
+    mutating func cancelled(_ held: WorkerLease, from address: [UInt8]) {
+        guard beginEnd(held, from: address) else { return }
+        let reference = LeaseReference(task: held.task, lease: held.lease, session: leases[held.lease]?.session, attempt: held.attempt)
+        lanes.add(.confirmCancel(reference, from: address), to: leases[held.lease]?.kind == .finetune ? .training : .settle)
+    }
+
+    /// Whether an end is to go to the store: a repetition of one that is on its way is not.
+    private mutating func beginEnd(_ held: WorkerLease, from address: [UInt8]) -> Bool {
+        if let lease = heardOf(held, from: address) {
+            if lease.isSettling { return false }
+            leases[held.lease]?.isSettling = true
+            return true
+        }
+        return ![StoreLane.complete, .settle, .training].contains { lane in lanes.contains(lane) { $0.endsLease == held.lease } }
+    }
+
+    // MARK: What the store made of it
+
+    /// An end under a lease was settled.
+    /// - Parameters:
+    ///   - reported: why the attempt failed, where it did.
+    ///   - address: who reported it; nil where this broker ended it itself.
+    mutating func settled(
+        _ task: TaskID, _ lease: LeaseID, _ attempt: Int, error reported: ContractError? = nil, from address: [UInt8]?, _ reply: SettlementReply
+    ) {
+        dependents(reply)
+        switch reply.settlement {
+        case .recorded(let state, let error): ended(task, lease, attempt, state, error, from: address)
+        case .alreadyRecorded(let state, let error):
+            if state.isTerminal {
+                ended(task, lease, attempt, state, error, from: address)
+            } else {
+                forget(lease, tell: address)
+            }
+        case .requeued(let ready, let runAt): requeued(ready, runAt, lease, attempt, error: reported, from: address)
+        case .stale: isStale(task, lease, tell: address)
+        }
+    }
+
+    private mutating func ended(_ task: TaskID, _ lease: LeaseID, _ attempt: Int, _ state: TaskState, _ error: ContractError?, from address: [UInt8]?) {
+        emitEnd(task, attempt, state, error, sequence: leases[lease]?.nextSequence)
+        forget(lease, tell: address)
+    }
+
+    mutating func requeued(_ ready: ReadyTask, _ runAt: Int64, _ lease: LeaseID, _ attempt: Int, error: ContractError?, from address: [UInt8]?) {
+        if error != nil { counters.retries += 1 }
+        emit(
+            .retrying(error: error, runAt: runAt), task: ready.task, attempt: attempt,
+            sequence: leases[lease]?.nextSequence ?? foreignSequence(ready.task))
+        forget(lease, tell: address)
+        inLine(ready, runAt: runAt)
+    }
+
+    /// The lease ended: its worker, and this table, forget it.
+    private mutating func forget(_ lease: LeaseID, tell address: [UInt8]?) {
+        let known = endLease(lease)
+        if let address {
+            tell(address, .recorded(lease: lease))
+        } else if let known {
+            tell(session: known.session, .stale(lease: lease))
+        }
+    }
+
+    mutating func isStale(_ task: TaskID, _ lease: LeaseID, tell address: [UInt8]?) {
+        let known = endLease(lease)
+        if let address {
+            counters.staleWrites += 1
+            note(.staleWrite(task: task, lease: lease))
+            tell(address, .stale(lease: lease))
+        } else if let known {
+            tell(session: known.session, .stale(lease: lease))
+        }
+    }
+
+    /// What an end brought about elsewhere.
+    mutating func dependents(_ reply: SettlementReply) {
+        if reply.unblocked > 0 { lookForUnchecked() }
+        for other in reply.ended { emitEnd(other.task, other.attempt, other.state, other.error, sequence: nil) }
+    }
+
+    /// A task waits again, now or from a time on.
+    mutating func inLine(_ ready: ReadyTask, runAt: Int64) {
+        let due = now + runAt - wallClock()
+        if due <= now {
+            queues.ready(ready.queue, rank: ready.rank)
+        } else {
+            timers.nextDue = min(timers.nextDue ?? due, due)
+        }
+    }
+}

@@ -1,0 +1,188 @@
+internal import Encodings
+internal import TaskProtocol
+
+/// What clients ask. Whatever they send, they get an answer that says what was wrong; nothing that they send waits for anybody else.
+extension BrokerCore {
+    mutating func clientMessage(_ frames: [[UInt8]]) {
+        guard frames.count > 1, let client = frames.first else { return }
+        let rest = frames.dropFirst()
+        do throws(ContractError) {
+            let envelope = try Envelope.split(rest)
+            let address = ClientAddress(envelope: [client] + rest.prefix(envelope.frameCount), isDelimited: envelope.isDelimited)
+            payload(frames[frames.count - 1], from: address)
+        } catch {
+            counters.malformedRequests += 1
+            let kept = Envelope.salvaged(frameSizes: rest.map(\.count)).frameCount
+            let address = ClientAddress(envelope: [client] + rest.prefix(kept), isDelimited: kept > 0)
+            let encoding = rest.last.map { $0.withUnsafeBytes { PayloadEncoding(of: $0) } } ?? .json
+            refuse(RequestReference(address: address, id: .none, encoding: encoding), error)
+        }
+    }
+
+    private mutating func payload(_ payload: [UInt8], from address: ClientAddress) {
+        let request = Request.decode(payload, isDelimited: address.isDelimited, maximumBytes: settings.maximumRequestBytes)
+        let reference = RequestReference(address: address, id: request.id, encoding: request.encoding)
+        switch request.operation {
+        case .failure(let error):
+            counters.malformedRequests += 1
+            refuse(reference, error)
+        case .success(let operation):
+            counters.requests[operation.name, default: 0] += 1
+            perform(operation, reference, byteCount: payload.count)
+        }
+    }
+
+    private mutating func perform(_ operation: Operation, _ request: RequestReference, byteCount: Int) {
+        switch operation {
+        case .ping: answer(request, .pong(pong))
+        case .unwatch(let id): unwatch(id, request)
+        default:
+            if let refusal = refusal(of: operation, request) { return refuse(request, refusal) }
+            clients.begin(request.address.client)
+            switch operation {
+            case .submit(let submit): self.submit(submit, request, byteCount)
+            case .get(let ids, let results):
+                lanes.add(.read(StatusRead(ids: ids, results: results, purpose: .get(request))), to: results ? .results : .read)
+            case .wait(let task, let milliseconds): openWatcher(.wait(deadline: now + Int64(milliseconds)), task, request)
+            case .watch(let task): openWatcher(.watch, task, request)
+            case .cancel(let ids): lanes.add(.cancel(request, ids), to: .cancel)
+            case .retry(let ids): lanes.add(.retry(request, ids), to: .retry)
+            case .models: lanes.add(.catalogue(request, .models), to: .catalogue)
+            case .registerModel(var registration):
+                registration.checkpointID = random.timed(wallClock())
+                lanes.add(.catalogue(request, .registerModel(registration)), to: .catalogue)
+            case .registerDataset(let registration): lanes.add(.catalogue(request, .registerDataset(registration)), to: .catalogue)
+            case .ping, .unwatch: break
+            }
+        }
+    }
+
+    private var pong: Reply.Pong {
+        Reply.Pong(
+            version: version, broker: id, synchronousCommit: isStoreAway ? nil : durability?.synchronousCommit,
+            synchronousStandbys: isStoreAway ? [] : durability?.synchronousStandbys ?? [])
+    }
+
+    /// Why an operation cannot be taken now, if it cannot.
+    private func refusal(of operation: Operation, _ request: RequestReference) -> ContractError? {
+        if isDraining { return ContractError(.unavailable, "the broker is shutting down: ask another, or again") }
+        guard isRegistered, clock.isSet, !isStoreAway else {
+            return ContractError(.unavailable, "the database is away: nothing was accepted, try again")
+        }
+        let isFull: Bool
+        switch operation {
+        case .submit: isFull = clients.total >= settings.requestsInFlight || submitBytes >= settings.submitBytes
+        case .wait, .watch: isFull = watchers.count >= settings.watchers
+        default: isFull = clients.total >= 2 * settings.requestsInFlight + settings.watchers
+        }
+        let isOver = clients.count(of: request.address.client) >= settings.requestsPerClient
+        return isFull || isOver ? ContractError(.busy, "too much is in flight: nothing was accepted, try again") : nil
+    }
+
+    // MARK: Submit
+
+    private mutating func submit(_ submit: SubmitRequest, _ request: RequestReference, _ byteCount: Int) {
+        let time = wallClock()
+        let items = submit.tasks.map { task in
+            let seed = task.parameters.seed
+            return SubmitItem(id: random.timed(time), submission: task, seed: seed ?? Seed.assigned(using: &random), seedAssigned: seed == nil)
+        }
+        submitBytes += byteCount
+        let pending = PendingSubmit(
+            request: request, group: SubmitGroup(items: items), isSingle: submit.isSingle, watches: submit.watch, byteCount: byteCount)
+        lanes.add(.submit(pending), to: items.contains { $0.submission.key != nil } ? .keyedSubmit : .submit)
+    }
+
+    mutating func submitted(_ works: [StoreWork], _ outcomes: [SubmitOutcome]) {
+        for (work, outcome) in zip(works, outcomes) {
+            guard case .submit(var pending) = work else { continue }
+            withdrawOffers(&pending)
+            submitBytes -= pending.byteCount
+            switch outcome {
+            case .accepted(let tasks): accepted(pending, tasks)
+            case .refused(let item, var error):
+                let path = SubmitRequest(tasks: [], isSingle: pending.isSingle, watch: false).path(item)
+                error.field = error.field.map(path.member) ?? path.text
+                finish(pending.request, error)
+            case .busy: finish(pending.request, ContractError(.busy, "a key is held by a transaction still open: try again"))
+            }
+        }
+    }
+
+    private mutating func accepted(_ pending: PendingSubmit, _ tasks: [SubmittedTask]) {
+        counters.submitted += tasks.count { !$0.duplicate }
+        answer(pending.request, .submitted(tasks.map { Reply.Submitted(id: $0.id, state: $0.state, duplicate: $0.duplicate) }))
+        if pending.watches, let task = tasks.first {
+            watchSubmitted(task, pending.request)
+        } else {
+            clients.end(pending.request.address.client)
+        }
+        for (task, item) in zip(tasks, pending.group.items) where !task.duplicate { begin(task, item) }
+    }
+
+    private mutating func begin(_ task: SubmittedTask, _ item: SubmitItem) {
+        emit(.queued, task: task.id, attempt: 0, sequence: 0)
+        if let grant = task.grant { return granted(grant) }
+        guard task.state == .queued, item.submission.after.isEmpty else { return }
+        inLine(ReadyTask(task: task.id, queue: task.queue, rank: task.rank), runAt: item.submission.runAt ?? wallClock())
+    }
+
+    // MARK: Cancel, retry, models, register
+
+    mutating func cancelAnswered(_ works: [StoreWork], _ replies: [CancelReply]) {
+        guard case .cancel(let request, _)? = works.first else { return }
+        finish(request, .stands(replies.map { Reply.Stand(id: $0.task, state: $0.state) }))
+        for reply in replies {
+            if reply.changed {
+                counters.cancelled += 1
+                emitEnd(reply.task, reply.attempt, .cancelled, nil, sequence: nil)
+            }
+            guard let running = reply.running else { continue }
+            if leases[running.lease] != nil {
+                cancelRunning(running.lease)
+            } else if let session = running.session {
+                tell(session: session, .cancel(lease: running.lease))
+            }
+        }
+    }
+
+    mutating func retryAnswered(_ works: [StoreWork], _ outlines: [TaskOutline]) {
+        guard case .retry(let request, _)? = works.first else { return }
+        finish(request, .stands(outlines.map { Reply.Stand(id: $0.id, state: $0.state) }))
+        for outline in outlines { emit(.queued, task: outline.id, attempt: outline.attempt, sequence: foreignSequence(outline.id)) }
+        timers.sweep = nil
+    }
+
+    mutating func modelsAnswered(_ request: RequestReference, _ asked: StoreRequest, _ rows: [ModelRow]) {
+        if case .registerModel = asked, let row = rows.first { return finish(request, .model(row)) }
+        finish(request, .models(rows))
+    }
+
+    mutating func datasetsAnswered(_ request: RequestReference, _ rows: [DatasetRow]) {
+        if let row = rows.first { finish(request, .dataset(row)) } else { finish(request, ContractError(.internalError, "no row came back")) }
+    }
+
+    // MARK: Answers
+
+    /// Answers a request that is not counted among those in flight, or goes on.
+    mutating func answer(_ request: RequestReference, _ reply: Reply, isDroppable: Bool = false) {
+        let payload = reply.encode(re: request.id, as: request.encoding, maximumBytes: settings.maximumReplyBytes)
+        actions.append(.reply(request.address, payload: payload, isDroppable: isDroppable))
+    }
+
+    mutating func refuse(_ request: RequestReference, _ error: ContractError) {
+        counters.refusals[error.code.rawValue, default: 0] += 1
+        answer(request, .error(error))
+    }
+
+    /// Answers a request in flight: it is no longer.
+    mutating func finish(_ request: RequestReference, _ reply: Reply) {
+        clients.end(request.address.client)
+        answer(request, reply)
+    }
+
+    mutating func finish(_ request: RequestReference, _ error: ContractError) {
+        clients.end(request.address.client)
+        refuse(request, error)
+    }
+}

@@ -1,0 +1,330 @@
+internal import TaskProtocol
+
+/// The way to the store and back: each lane's next batch becomes a request, each answer goes where its works wanted it.
+extension BrokerCore {
+    /// Sends what is ready.
+    mutating func pump() {
+        gatherProgress()
+        dispatch()
+        for lane in StoreLane.allCases {
+            if isStoreAway && lane != .beat { continue }
+            guard let works = lanes.take(lane, settings: settings) else { continue }
+            send(works, lane)
+        }
+    }
+
+    private mutating func send(_ works: [StoreWork], _ lane: StoreLane) {
+        guard let (works, request) = request(for: works) else { return }
+        let ticket = lanes.start(lane, works, request)
+        actions.append(.store(ticket: ticket, lane: lane, request))
+    }
+
+    /// Of each running task only the newest progress is written, one transaction at a time.
+    private mutating func gatherProgress() {
+        guard !dirtyProgress.isEmpty, !isStoreAway, !lanes.isBusy(.progress) else { return }
+        for update in dirtyProgress.sorted(by: { $0.key < $1.key }) { lanes.add(.progress(update.value), to: .progress) }
+        dirtyProgress.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Requests
+
+    private mutating func request(for works: [StoreWork]) -> ([StoreWork], StoreRequest)? {
+        guard let first = works.first else { return nil }
+        switch first {
+        case .submit: return submitRequest(works)
+        case .claim(let queue, _): return claimRequest(queue).map { ([$0.0], $0.1) }
+        case .beat: return (works, .beat(BeatRequest(broker: id, sessions: sessions.takeBeats())))
+        case .due: return (works, .dueSweep)
+        case .figures: return (works, .figures)
+        case .durability: return (works, .durability)
+        case .unchecked:
+            uncheckedTasks = false
+            return (works, .unchecked(limit: settings.batchTasks))
+        case .sweep(let dead): return (works, .sweep(dead))
+        case .registerBroker(let registration): return (works, .registerBroker(registration))
+        case .endBroker: return (works, .endBroker(id))
+        case .mark(let isIdle): return (works, .markIdle(broker: id, idle: isIdle))
+        case .registerSession(let registration): return (works, .registerSession(registration))
+        case .endSession(let session): return (works, .endSession(session))
+        case .leases(let ids, _): return ([.leases(ids, asked: now)], .leases(ids))
+        case .complete: return (works, .complete(works.compactMap { if case .complete(let completion, _) = $0 { completion } else { nil } }))
+        case .fail: return (works, .fail(works.compactMap { if case .fail(let failure, _) = $0 { failure } else { nil } }))
+        case .release: return (works, .release(works.compactMap { if case .release(let release, _) = $0 { release } else { nil } }))
+        case .confirmCancel:
+            return (works, .confirmCancel(works.compactMap { if case .confirmCancel(let reference, _) = $0 { reference } else { nil } }))
+        case .checkpoint:
+            return (works, .checkpoint(works.compactMap { if case .checkpoint(let commit, _, _) = $0 { commit } else { nil } }))
+        case .cancel(_, let ids): return (works, .cancel(ids))
+        case .retry(_, let ids): return (works, .retry(ids))
+        case .read(let read):
+            return (works, .get(works.flatMap { work -> [TaskID] in if case .read(let read) = work { read.ids } else { [] } }, results: read.results))
+        case .outlines(let ids): return (works, .states(ids))
+        case .progress: return (works, .progress(works.compactMap { if case .progress(let update) = $0 { update } else { nil } }))
+        case .steps: return (works, .trainingSteps(works.compactMap { if case .steps(let update) = $0 { update } else { nil } }))
+        case .catalogue(_, let request): return (works, request)
+        case .adopt(let adoptions): return (works, .adopt(adoptions))
+        }
+    }
+
+    private mutating func submitRequest(_ works: [StoreWork]) -> ([StoreWork], StoreRequest) {
+        var submits = works.compactMap { if case .submit(let submit) = $0 { submit } else { nil } }
+        offerSlots(&submits)
+        return (submits.map { .submit($0) }, .submit(submits.map(\.group)))
+    }
+
+    // MARK: Answers
+
+    mutating func storeReply(_ ticket: Int, _ reply: StoreReply) {
+        guard let (lane, running) = lanes.running(ticket), running.repeatsAt == nil else { return }
+        if case .failed(.unavailable(let why)) = reply {
+            storeIsAway(why)
+            return unknown(running, lane)
+        }
+        storeIsBack()
+        if case .failed(let failure) = reply { return failed(running, lane, failure) }
+        lanes.finish(ticket)
+        if case .refused(let error) = reply { return refused(running.works, lane, error) }
+        answer(running.works, running.request, reply)
+    }
+
+    private mutating func storeIsAway(_ why: String) {
+        guard !isStoreAway else { return }
+        isStoreAway = true
+        note(.storeAway(why))
+        refuseWhatWaits()
+    }
+
+    private mutating func storeIsBack() {
+        guard isStoreAway else { return }
+        isStoreAway = false
+        note(.storeBack)
+        queues.forgetMarks()
+        timers.sweep = nil
+        timers.reconcile = 0
+        timers.outlines = 0
+    }
+
+    /// What was never sent, and comes from clients, is refused: nothing of it was accepted.
+    private mutating func refuseWhatWaits() {
+        let error = ContractError(.unavailable, "the database is away: nothing was accepted, try again")
+        for lane in [StoreLane.submit, .keyedSubmit, .cancel, .retry, .read, .results, .catalogue] {
+            for work in lanes.takeWaiting(lane) { refuse(work, error) }
+        }
+        for lane in [StoreLane.due, .figures, .unchecked, .outlines, .reconcile, .claim] { _ = lanes.takeWaiting(lane) }
+    }
+
+    /// The outcome of a request is unknown: it goes again, the very same; one that only reads is given up.
+    private mutating func unknown(_ running: StoreLanes.Running, _ lane: StoreLane) {
+        if running.works.allSatisfy(\.isRepeatedWhenAway) {
+            lanes.postpone(running.ticket, until: now + settings.storeRetry)
+            return
+        }
+        lanes.finish(running.ticket)
+        let error = ContractError(.unavailable, "the database is away: try again")
+        for work in running.works {
+            if case .mark = work { lanes.add(work, to: lane) } else { refuse(work, error) }
+        }
+    }
+
+    /// The store says that it changed nothing.
+    private mutating func failed(_ running: StoreLanes.Running, _ lane: StoreLane, _ failure: StoreFailure) {
+        if failure != .busy { note(.storeRefused(failure.description)) }
+        if running.works.count > 1 {
+            lanes.split(running.ticket)
+            return
+        }
+        if failure == .busy, running.works.allSatisfy(\.waitsForLocks) {
+            lanes.postpone(running.ticket, until: now + settings.storeRetry / 4)
+            return
+        }
+        lanes.finish(running.ticket)
+        let error =
+            failure == .busy
+            ? ContractError(.busy, "a lock in the database was not free in time: nothing was accepted, try again")
+            : ContractError(.internalError, "the database refused the request; the broker's log says why")
+        for work in running.works { refuse(work, error) }
+    }
+
+    /// The store says that a request as a whole cannot be.
+    private mutating func refused(_ works: [StoreWork], _ lane: StoreLane, _ error: ContractError) {
+        if works.count > 1 {
+            for work in works.reversed() { lanes.addFirst(work, to: lane) }
+            return
+        }
+        for work in works { refuse(work, error) }
+    }
+
+    /// Ends one work with an error.
+    mutating func refuse(_ work: StoreWork, _ error: ContractError) {
+        switch work {
+        case .submit(var submit):
+            withdrawOffers(&submit)
+            submitBytes -= submit.byteCount
+            finish(submit.request, error)
+        case .claim(_, let reserved): claimFailed(reserved: reserved)
+        case .cancel(let request, _), .retry(let request, _), .catalogue(let request, _): finish(request, error)
+        case .read(let read): readRefused(read, error)
+        case .complete(let completion, let address): completionRefused(completion, from: address, error)
+        case .fail(let failure, _): leases.unsettle(failure.lease, until: now + 5_000)
+        case .release(let release, _): leases.unsettle(release.lease, until: now + 5_000)
+        case .confirmCancel(let reference, _): leases.unsettle(reference.lease, until: now + 5_000)
+        case .unchecked: uncheckedTasks = false
+        default: break
+        }
+    }
+
+    /// A result that the database does not take fails its task for good, and nobody else's.
+    private mutating func completionRefused(_ completion: Completion, from address: [UInt8], _ error: ContractError) {
+        leases[completion.lease]?.isSettling = false
+        guard error.code == .internalError else { return }
+        let held = WorkerLease(task: completion.task, lease: completion.lease, attempt: completion.attempt)
+        let error = ContractError(.internalError, "the database does not take the result; the broker's log says why")
+        fail(held, leases[completion.lease], error, cause: .failed, final: true, from: address)
+    }
+
+    private mutating func answer(_ works: [StoreWork], _ request: StoreRequest, _ reply: StoreReply) {
+        switch reply {
+        case .done: done(works)
+        case .submitted(let outcomes): submitted(works, outcomes)
+        case .claimed(let claim):
+            if case .claim(_, let reserved)? = works.first { claimed(claim, reserved: reserved) }
+        case .beaten(let beat): beaten(beat)
+        case .swept(let sweep): swept(sweep)
+        case .leases(let held):
+            if case .leases(let ids, let asked)? = works.first {
+                reconcile(held, of: ids, asked: asked)
+                for id in ids { if sessions[id]?.state == .joining || ids.count == 1 { joined(id) } }
+            }
+        case .completed(let replies), .settled(let replies):
+            for (work, reply) in zip(works, replies) { settle(work, reply) }
+        case .cancelled(let replies): cancelAnswered(works, replies)
+        case .retried(let outlines): retryAnswered(works, outlines)
+        case .statuses(let statuses): statusesRead(works, statuses)
+        case .outlines(let outlines): outlinesRead(outlines)
+        case .models(let rows): if case .catalogue(let request, let asked)? = works.first { modelsAnswered(request, asked, rows) }
+        case .datasets(let rows): if case .catalogue(let request, _)? = works.first { datasetsAnswered(request, rows) }
+        case .unchecked(let tasks): check(tasks)
+        case .adopted(let reply): adopted(reply)
+        case .due(let due): swept(due)
+        case .figures(let figures): self.figures = figures
+        case .durability(let durability): self.durability = durability
+        case .refused, .failed: break
+        }
+    }
+
+    private mutating func done(_ works: [StoreWork]) {
+        for work in works {
+            switch work {
+            case .registerBroker: isRegistered = true
+            case .mark: marked()
+            case .endBroker: actions.append(.drained)
+            default: break
+            }
+        }
+    }
+
+    /// Idle stands in the store: what was published in between notified nobody, so it is looked for once more.
+    private mutating func marked() {
+        idle.written()
+        timers.sweep = nil
+        lookForUnchecked()
+    }
+
+    private mutating func settle(_ work: StoreWork, _ reply: SettlementReply) {
+        switch work {
+        case .complete(let completion, let address):
+            if case .recorded = reply.settlement {
+                counters.recorded += 1
+                counters.tokens += completion.generations.reduce(0) { $0 + $1.tokenIDs.count }
+            }
+            settled(completion.task, completion.lease, completion.attempt, from: address, reply)
+        case .fail(let failure, let address):
+            if case .recorded(.failed, _) = reply.settlement { counters.failed += 1 }
+            settled(failure.task, failure.lease, failure.attempt, error: failure.error, from: address, reply)
+        case .release(let release, let address): settled(release.task, release.lease, release.attempt, from: address, reply)
+        case .confirmCancel(let reference, let address):
+            if case .recorded = reply.settlement { counters.cancelled += 1 }
+            settled(reference.task, reference.lease, reference.attempt, from: address, reply)
+        case .checkpoint(let commit, let step, let address): checkpointed(commit, step, from: address, reply)
+        default: break
+        }
+    }
+
+    // MARK: Beats and sweeps
+
+    private mutating func beaten(_ reply: BeatReply) {
+        clock.read(reply.databaseMilliseconds, at: now)
+        lastBeatCommitted = now
+        for session in reply.unknown where sessions[session]?.state == .joined {
+            let address = sessions[session]?.address
+            forgetSession(session, why: "unknown to the database")
+            if let address { tell(address, .registerPlease) }
+        }
+        for counter in reply.counters where counter.broker != id {
+            if let session = sessions[counter.session], session.state == .joined, now - session.lastHeard > 2 * settings.heartbeatInterval {
+                forgetSession(counter.session, why: "joined another broker")
+            }
+        }
+        for reference in reply.cancels { cancelRunning(reference.lease) }
+        let dead = life.observe(reply.counters, beatsUntilDead: settings.beatsUntilDead)
+        if !dead.isEmpty, !lanes.isBusy(.sweep), !isDraining { lanes.add(.sweep(dead), to: .sweep) }
+    }
+
+    private mutating func swept(_ reply: SweepReply) {
+        for session in reply.ended {
+            note(.sessionDead(session))
+            forgetSession(session, why: "dead")
+        }
+        for entry in reply.settled {
+            counters.lapsed += 1
+            let reference = entry.reference
+            switch entry.settlement {
+            case .recorded(let state, let error), .alreadyRecorded(let state, let error):
+                emitEnd(reference.task, reference.attempt, state, error, sequence: leases[reference.lease]?.nextSequence)
+                endLease(reference.lease)
+            case .requeued(let ready, let runAt):
+                let error = ContractError(.lost, "its worker was lost")
+                requeued(ready, runAt, reference.lease, reference.attempt, error: error, from: nil)
+            case .stale: endLease(reference.lease)
+            }
+        }
+    }
+
+    private mutating func swept(_ due: DueReply) {
+        for ready in due.ready { queues.ready(ready.queue, rank: ready.rank) }
+        for ended in due.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
+        queues.observe(due.queues)
+        if let next = due.nextDueMilliseconds { timers.nextDue = max(now + 1, now + next - due.databaseMilliseconds) }
+        for reference in due.cancels where leases[reference.lease] != nil { cancelRunning(reference.lease) }
+        if due.unchecked > 0 { lookForUnchecked() }
+    }
+
+    // MARK: Tasks published in SQL
+
+    /// Checks tasks that came by SQL or were unblocked, as a client's would have been.
+    private mutating func check(_ tasks: [UncheckedTask]) {
+        uncheckedTasks = false
+        guard !tasks.isEmpty else { return }
+        lanes.add(.adopt(tasks.map { verdict($0) }), to: .adopt)
+        if tasks.count >= settings.batchTasks { lookForUnchecked() }
+    }
+
+    private mutating func verdict(_ task: UncheckedTask) -> Adoption {
+        do throws(ContractError) {
+            let parameters = try TaskParameters.decodeStored(kind: task.kind, params: task.params)
+            let seed = task.seed ?? parameters.seed
+            let isAssigned = task.seed != nil ? task.seedAssigned : seed == nil
+            return .accept(task: task.id, parameters: parameters, seed: seed ?? Seed.assigned(using: &random), seedAssigned: isAssigned)
+        } catch {
+            return .reject(task: task.id, error: error)
+        }
+    }
+
+    private mutating func adopted(_ reply: AdoptReply) {
+        for ready in reply.ready {
+            queues.ready(ready.queue, rank: ready.rank)
+            emit(.queued, task: ready.task, attempt: 0, sequence: 0)
+        }
+        for ended in reply.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
+    }
+}

@@ -1,0 +1,96 @@
+internal import TaskProtocol
+
+/// When each periodic duty was done last, in monotonic milliseconds.
+struct Timers: Sendable {
+    var beat: Int64?
+    var heartbeat: Int64?
+    var sweep: Int64?
+    var figures: Int64?
+    var durability: Int64?
+    var reconcile: Int64 = 0
+    var outlines: Int64 = 0
+    var alarms: Int64 = 0
+    /// When the next task comes due, as far as is known.
+    var nextDue: Int64?
+
+    /// Whether a duty is due; it counts as done from now on.
+    static func isDue(_ last: inout Int64?, every interval: Int64, now: Int64) -> Bool {
+        if let time = last, now - time < interval { return false }
+        last = now
+        return true
+    }
+
+    static func isDue(_ last: inout Int64, every interval: Int64, now: Int64) -> Bool {
+        if now - last < interval { return false }
+        last = now
+        return true
+    }
+}
+
+extension BrokerCore {
+    /// The latest time at which ``BrokerEvent/tick`` must come.
+    package var nextTick: Int64 {
+        var next = now + 100
+        if let time = lanes.nextRepeat { next = min(next, time) }
+        if let time = watchers.nextDeadline { next = min(next, time) }
+        if let time = timers.nextDue { next = min(next, time) }
+        return max(next, now + 1)
+    }
+
+    /// Does what has come due.
+    mutating func tick() {
+        for (ticket, request) in lanes.takeRepeats(now: now) {
+            guard let lane = lanes.running(ticket)?.lane else { continue }
+            actions.append(.store(ticket: ticket, lane: lane, request))
+        }
+        tickStore()
+        if Timers.isDue(&timers.heartbeat, every: settings.heartbeatInterval, now: now) { sendHeartbeats() }
+        if Timers.isDue(&timers.alarms, every: 100, now: now) { raiseAlarms() }
+        closeOverdueWaits()
+        if Timers.isDue(&timers.outlines, every: settings.sweepInterval, now: now) { lookElsewhere() }
+        observeIdleness()
+        if isDraining { finishDrain() }
+    }
+
+    private mutating func tickStore() {
+        if !lanes.isBusy(.beat), Timers.isDue(&timers.beat, every: settings.beatInterval, now: now) { lanes.add(.beat, to: .beat) }
+        guard isRegistered, !isStoreAway, !isDraining else { return }
+        let interval = idle.state == .idle ? settings.idleSweepInterval : settings.sweepInterval
+        if let due = timers.nextDue, due <= now { (timers.sweep, timers.nextDue) = (nil, nil) }
+        if !lanes.isBusy(.due), Timers.isDue(&timers.sweep, every: interval, now: now) { lanes.add(.due, to: .due) }
+        if !lanes.isBusy(.figures), Timers.isDue(&timers.figures, every: settings.figuresInterval, now: now) { lanes.add(.figures, to: .figures) }
+        if !lanes.isBusy(.figures), Timers.isDue(&timers.durability, every: settings.durabilityInterval, now: now) { lanes.add(.durability, to: .figures) }
+        if !lanes.isBusy(.reconcile), Timers.isDue(&timers.reconcile, every: settings.reconcileInterval, now: now) { reconcileAll() }
+        leases.forgetEnds(before: now - 60_000)
+    }
+
+    /// Says to each worker that we are here, and leaves those to themselves that have not spoken for long.
+    private mutating func sendHeartbeats() {
+        for id in sessions.silent(now: now, after: settings.workerSilence) { forgetSession(id, why: "silent") }
+        let beatsOK = beatsAreAcknowledged
+        for session in sessions.all.values.sorted(by: { $0.id < $1.id }) where session.state == .joined {
+            tell(session.address, .heartbeat(beatsOK: beatsOK))
+        }
+    }
+
+    private mutating func observeIdleness() {
+        guard isReady else { return }
+        let isQuiet = !queues.hasWork && !uncheckedTasks && !lanes.isBusy(.submit) && !lanes.isBusy(.keyedSubmit) && (sessions.count == 0 || sessions.credit > 0)
+        if let mark = idle.observe(isQuiet: isQuiet, now: now, after: settings.idleAfter) { lanes.add(.mark(idle: mark), to: .sessions) }
+    }
+
+    /// Something was published in SQL: it is looked at at once.
+    mutating func notified() {
+        guard isRegistered, !isStoreAway else { return }
+        if let mark = idle.notified(now: now) { lanes.add(.mark(idle: mark), to: .sessions) }
+        timers.sweep = now
+        if lanes.waitingCount(.due) == 0 { lanes.add(.due, to: .due) }
+        lookForUnchecked()
+    }
+
+    /// Reads tasks that nobody has checked yet.
+    mutating func lookForUnchecked() {
+        uncheckedTasks = true
+        if lanes.waitingCount(.unchecked) == 0 { lanes.add(.unchecked, to: .unchecked) }
+    }
+}

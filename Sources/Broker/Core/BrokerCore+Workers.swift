@@ -1,0 +1,237 @@
+internal import TaskProtocol
+
+/// What workers say, and who they are.
+extension BrokerCore {
+    mutating func workerMessage(_ message: WorkerMessage, from address: [UInt8]) {
+        switch message {
+        case .register(let registration): register(registration, from: address)
+        case .heartbeat(let beat): heartbeat(beat, from: address)
+        case .goodbye(let session): goodbye(session, from: address)
+        case .confirm(let session, let lease):
+            heard(session, from: address)
+            leases.confirm(lease, now: now)
+        case .started(let held): started(held, from: address)
+        case .event(let held, let events): taskEvents(held, events, from: address)
+        case .progress(let held, let progress, let steps): taskProgress(held, progress, steps, from: address)
+        case .checkpoint(let held, let step, let record, let resume): checkpoint(held, step, record, resume, from: address)
+        case .complete(let held, let generations, let result, let checkpoint):
+            complete(held, generations, result, checkpoint, from: address)
+        case .failed(let held, let error, let final): failed(held, error, final: final, from: address)
+        case .release(let held, let reason, _, let resume): released(held, reason, resume, from: address)
+        case .cancelled(let held): cancelled(held, from: address)
+        }
+    }
+
+    /// Any message of a session that joined here counts as its life.
+    mutating func heard(_ session: SessionID, from address: [UInt8]) { sessions.heard(session, from: address, now: now) }
+
+    /// The lease that a message names, where it is known here; its session lives.
+    mutating func heardOf(_ held: WorkerLease, from address: [UInt8]) -> Lease? {
+        guard let lease = leases[held.lease] else { return nil }
+        heard(lease.session, from: address)
+        return lease
+    }
+
+    // MARK: Joining and leaving
+
+    private mutating func register(_ registration: WorkerRegistration, from address: [UInt8]) {
+        guard registration.protocolVersion == WorkerProtocol.version, registration.slots > 0, registration.slots <= 4_096 else {
+            note(.unknownAnswer("a worker registers with protocol \(registration.protocolVersion) and \(registration.slots) slots: ignored"))
+            return
+        }
+        let session = registration.session
+        sessions.register(registration, from: address, now: now)
+        guard isRegistered else { return }
+        lanes.add(
+            .registerSession(
+                SessionRegistration(
+                    session: session, broker: id, host: registration.host, pid: registration.pid, version: registration.version,
+                    numerics: registration.numerics, instructionSet: registration.instructionSet, threads: registration.threads,
+                    slots: registration.slots)), to: .sessions)
+        lanes.add(.leases([session], asked: now), to: .sessions)
+    }
+
+    private mutating func heartbeat(_ beat: WorkerHeartbeat, from address: [UInt8]) {
+        guard let session = sessions[beat.session] else {
+            tell(address, .registerPlease)
+            return
+        }
+        heard(beat.session, from: address)
+        guard session.state == .joined else {
+            if !lanes.isBusy(.sessions), isRegistered { tell(address, .registerPlease) }
+            return
+        }
+        let known = session.leases
+        let unconfirmed = known.reduce(0) { count, lease in
+            if case .granted = leases[lease]?.phase { count + 1 } else { count }
+        }
+        sessions.report(beat, unconfirmed: unconfirmed)
+        compare(beat, with: known)
+    }
+
+    /// Where both sides hold the same leases nothing is lost; where they differ for long, they are listed anew.
+    private mutating func compare(_ beat: WorkerHeartbeat, with known: Set<LeaseID>) {
+        if beat.leasesCount == known.count && beat.leasesHash == WorkerLeases.hash(known) {
+            sessions.setDiffers(beat.session, since: nil)
+            for lease in known { leases.confirm(lease, now: now) }
+            return
+        }
+        let since = sessions[beat.session]?.differsSince ?? now
+        sessions.setDiffers(beat.session, since: since)
+        guard now - since >= settings.leasesDiffer else { return }
+        sessions.setDiffers(beat.session, since: now)
+        tell(session: beat.session, .registerPlease)
+    }
+
+    private mutating func goodbye(_ session: SessionID, from address: [UInt8]) {
+        forgetSession(session, why: "goodbye")
+        if isRegistered { lanes.add(.endSession(session), to: .sessions) }
+    }
+
+    /// A worker is no longer ours; what its leases are worth is the store's to say.
+    mutating func forgetSession(_ id: SessionID, why: String) {
+        guard let session = sessions.remove(id) else { return }
+        for lease in session.leases.sorted() where leases[lease]?.isSettling != true { leases.remove(lease, now: now) }
+        note(.workerLeft(id, why: why))
+    }
+
+    /// The store made or adopted the session's row, and its leases are known.
+    mutating func joined(_ id: SessionID) {
+        guard let session = sessions[id] else { return }
+        if session.state == .joining {
+            let registration = session.registration
+            note(.workerJoined(id, host: registration.host, pid: registration.pid, slots: registration.slots))
+        }
+        sessions.join(id)
+        tell(session.address, .welcome(broker: self.id, heartbeatMilliseconds: Int(settings.heartbeatInterval)))
+    }
+
+    // MARK: Leases, compared with the store's
+
+    /// Compares all leases of our workers with the store's: what a lost answer hid comes to light here.
+    mutating func reconcileAll() {
+        let joined = sessions.all.values.filter { $0.state == .joined }.map(\.id).sorted()
+        if !joined.isEmpty { lanes.add(.leases(joined, asked: now), to: .reconcile) }
+    }
+
+    /// Takes the store's picture of some sessions' leases.
+    /// - Parameters:
+    ///   - listed: what a worker that is joining says it holds; nil where nobody was asked.
+    ///   - asked: when the picture was asked for. What was granted later it cannot show.
+    mutating func reconcile(_ held: [HeldLease], of ids: [SessionID], asked: Int64) {
+        let standing = Set(held.map(\.grant.lease))
+        for id in ids {
+            guard let session = sessions[id] else { continue }
+            let listed = session.state == .joining ? session.registration.leases : []
+            let listedIDs = Set(listed.map(\.lease))
+            for entry in held where entry.grant.session == id { adopt(entry, isListed: listedIDs.contains(entry.grant.lease)) }
+            for lease in session.leases.sorted() where !standing.contains(lease) { dropUnlessNewer(lease, asked: asked) }
+            for entry in listed where !standing.contains(entry.lease) && leases[entry.lease] == nil { tell(session.address, .stale(lease: entry.lease)) }
+        }
+    }
+
+    private mutating func adopt(_ entry: HeldLease, isListed: Bool) {
+        let grant = entry.grant
+        if leases[grant.lease] == nil && !leases.endedLately(grant.lease) {
+            let phase: Lease.Phase = isListed ? .confirmed : .granted(since: now, sent: 0, last: now - settings.grantRepeat)
+            insert(grant, phase: phase, firstSequence: foreignSequence(grant.task))
+        } else if isListed {
+            leases.confirm(grant.lease, now: now)
+        }
+        if entry.cancelRequested { cancelRunning(grant.lease) }
+    }
+
+    private mutating func dropUnlessNewer(_ id: LeaseID, asked: Int64) {
+        guard let lease = leases[id], !lease.isSettling else { return }
+        if case .granted(let since, _, _) = lease.phase, since >= asked { return }
+        tell(session: lease.session, .stale(lease: id))
+        endLease(id)
+    }
+
+    /// A number for the events of an attempt that began under another broker, or under one that forgot: higher than any that it can have reached.
+    func foreignSequence(_ task: TaskID) -> Int { Int(max(0, wallClock() - task.milliseconds)) * 10 }
+
+    // MARK: The life of a lease here
+
+    /// Remembers a committed lease of a worker joined here.
+    mutating func insert(_ grant: Grant, phase: Lease.Phase, firstSequence: Int = 0) {
+        let isFinetune = grant.kind == .finetune
+        let stall = isFinetune ? settings.finetuneStallSeconds : settings.stallSeconds
+        let message = WorkerGrant(
+            task: grant.task, lease: grant.lease, attempt: grant.attempt, resolved: grant.resolved, timeoutSeconds: grant.timeoutSeconds,
+            stallSeconds: stall, alone: grant.isolated, resume: grant.resume)
+        let isConfirmed = if case .granted = phase { false } else { true }
+        leases.insert(
+            Lease(
+                task: grant.task, lease: grant.lease, session: grant.session, attempt: grant.attempt, failures: grant.failures, kind: grant.kind,
+                queue: grant.queue, isExclusive: isFinetune || grant.isolated, timeoutSeconds: grant.timeoutSeconds, stallSeconds: stall,
+                grant: isConfirmed ? nil : message, phase: phase, lastSign: now, nextSequence: firstSequence))
+        sessions.granted(grant.lease, to: grant.session, isExclusive: isFinetune || grant.isolated)
+    }
+
+    /// Forgets a lease that ended in the store.
+    @discardableResult
+    mutating func endLease(_ id: LeaseID) -> Lease? {
+        dirtyProgress[id] = nil
+        guard let lease = leases.remove(id, now: now) else { return nil }
+        sessions.settled(id, of: lease.session)
+        return lease
+    }
+
+    /// The store leased a task to a worker: it is told, if it is still ours.
+    mutating func granted(_ grant: Grant) {
+        counters.grants += 1
+        guard sessions[grant.session] != nil else {
+            giveBack(grant.task, grant.lease, grant.attempt, kind: grant.kind, why: "undelivered")
+            return
+        }
+        guard leases[grant.lease] == nil, !leases.endedLately(grant.lease) else { return }
+        insert(grant, phase: .granted(since: now, sent: 1, last: now))
+        if let message = leases[grant.lease]?.grant { tell(session: grant.session, .grant(message)) }
+    }
+
+    mutating func giveBack(_ task: TaskID, _ lease: LeaseID, _ attempt: Int, kind: TaskKind, why: String) {
+        leases[lease]?.isSettling = true
+        counters.released += 1
+        note(.leaseReleased(task: task, lease: lease, why: why))
+        lanes.add(.release(Release(task: task, lease: lease, attempt: attempt, reason: why), from: nil), to: kind == .finetune ? .training : .settle)
+    }
+
+    /// Stops a running task; said again with each beat until it has stopped.
+    mutating func cancelRunning(_ id: LeaseID) {
+        guard let lease = leases[id] else { return }
+        leases[id]?.isCancelled = true
+        tell(session: lease.session, .cancel(lease: id))
+    }
+
+    // MARK: Alarms
+
+    /// Repeats lost grants, gives back what nobody knows, ends what stands still.
+    mutating func raiseAlarms() {
+        for alarm in leases.alarms(now: now, settings: settings) {
+            switch alarm {
+            case .sendAgain(let id): sendAgain(id)
+            case .unknownToWorker(let id): releaseUnknown(id)
+            case .stalled(let id): lapse(id, "no sign of progress for \(Int(leases[id]?.stallSeconds ?? 0)) s")
+            case .timedOut(let id): lapse(id, "the attempt took longer than timeout_s")
+            }
+        }
+    }
+
+    private mutating func sendAgain(_ id: LeaseID) {
+        guard let lease = leases[id], let grant = lease.grant, case .granted(let since, let sent, _) = lease.phase else { return }
+        leases[id]?.phase = .granted(since: since, sent: sent + 1, last: now)
+        tell(session: lease.session, .grant(grant))
+    }
+
+    private mutating func releaseUnknown(_ id: LeaseID) {
+        guard let lease = leases[id], sessions[lease.session].map({ now - $0.lastHeard < settings.grantUnknown }) ?? true else { return }
+        giveBack(lease.task, id, lease.attempt, kind: lease.kind, why: "undelivered")
+    }
+
+    private mutating func lapse(_ id: LeaseID, _ why: String) {
+        guard let lease = leases[id] else { return }
+        counters.lapsed += 1
+        fail(lease.held, lease, ContractError(.timedOut, why), cause: .timedOut, final: false, from: nil)
+    }
+}

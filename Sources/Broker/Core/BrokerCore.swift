@@ -1,0 +1,99 @@
+internal import Encodings
+package import TaskProtocol
+
+/// A broker's logic: a state machine without I/O. Events go in, actions come out, time is a parameter.
+///
+/// The protocol, in prose. PostgreSQL decides everything; a broker only asks and remembers. **A task** is accepted when the transaction with its row is
+/// committed, and not before is its client answered. **A lease** is a random id that a start of a task gets in the store; it names its worker's session.
+/// Whoever writes about the task names the lease, and a write under an old one changes nothing (`stale`). **A session** is a worker's process start:
+/// the worker shows life each second, the broker counts it in one statement each 1.5 s, and only a session whose counter stood still for four whole
+/// intervals of committed beats is swept: no clock ever expires anybody. **Granted is not delivered**: the worker confirms each grant; one that its
+/// live worker does not know after 3 s goes back, uncounted. **A result** is repeated by its worker until it is answered `recorded` or `stale`, by whatever
+/// broker it has joined then, so a broker may die at any moment: another one reads the leases of the workers that come to it, and goes on.
+/// A request whose commit has an unknown outcome is sent to the store again, with the same ids, until it is known; only then is its client answered.
+///
+/// The sub-machines: ``ClientTable`` (who asks how much), ``StoreLanes`` (group commit and repetition), ``SessionTable`` and ``LifeCount`` (who lives),
+/// ``LeaseTable`` (who runs what), ``QueueTable`` (where work waits), ``WatcherTable`` (who waits for what), ``IdleMark`` (who must be notified).
+package struct BrokerCore: Sendable {
+    package let id: BrokerID
+    let settings: BrokerSettings
+    let version: String
+    var random: IdentitySource
+
+    var now: Int64 = 0
+    var actions: [BrokerAction] = []
+
+    var clock = DatabaseClock()
+    var clients = ClientTable()
+    var lanes = StoreLanes()
+    var sessions = SessionTable()
+    var life = LifeCount()
+    var leases = LeaseTable()
+    var queues = QueueTable()
+    var watchers = WatcherTable()
+    var subscriptions = SubscriptionTable()
+    var idle = IdleMark()
+    var timers = Timers()
+    package internal(set) var counters = BrokerCounters()
+
+    /// Whether the broker's row stands in the store.
+    var isRegistered = false
+    /// Whether the store answered last time.
+    var isStoreAway = false
+    var isDraining = false
+    var isDrained = false
+    var submitBytes = 0
+    var uncheckedTasks = false
+    var lastBeatCommitted: Int64?
+    var durability: Durability?
+    var figures: [QueueFigures] = []
+    /// Progress and training steps that wait for the store, by lease: only the newest progress is kept.
+    var dirtyProgress: [LeaseID: ProgressUpdate] = [:]
+
+    package init(id: BrokerID, version: String = "0.1.0", settings: BrokerSettings = BrokerSettings(), random: IdentitySource = IdentitySource()) {
+        self.id = id
+        self.version = version
+        self.settings = settings
+        self.random = random
+    }
+
+    /// Takes one event.
+    /// - Parameters:
+    ///   - now: monotonic milliseconds; never smaller than before.
+    ///   - actions: what is to be done, in order, is appended.
+    package mutating func handle(_ event: BrokerEvent, now: Int64, into actions: inout [BrokerAction]) {
+        self.now = max(self.now, now)
+        switch event {
+        case .start(let registration): lanes.add(.registerBroker(registration), to: .sessions)
+        case .clientMessage(let frames): clientMessage(frames)
+        case .clientLost(let client): clientLost(client)
+        case .workerMessage(let address, let message): workerMessage(message, from: address)
+        case .subscription(let prefix, let isAdded): if isAdded { subscriptions.add(prefix) } else { subscriptions.remove(prefix) }
+        case .storeReply(let ticket, let reply): storeReply(ticket, reply)
+        case .notified: notified()
+        case .tick: tick()
+        case .drain: beginDrain()
+        }
+        pump()
+        actions.append(contentsOf: self.actions)
+        self.actions.removeAll(keepingCapacity: true)
+    }
+
+    /// Whether it serves: its row stands, the database's time is known, and the database answered last time.
+    package var isReady: Bool { isRegistered && clock.isSet && !isStoreAway && !isDraining }
+
+    /// Whether the database acknowledged the last beats.
+    var beatsAreAcknowledged: Bool { lastBeatCommitted.map { now - $0 < settings.beatsOverdue } ?? false }
+
+    // MARK: Small words used everywhere
+
+    func wallClock() -> Int64 { clock.milliseconds(at: now) }
+
+    mutating func note(_ note: BrokerNote) { actions.append(.note(note)) }
+
+    mutating func tell(_ address: [UInt8], _ message: BrokerMessage) { actions.append(.tell(address, message)) }
+
+    mutating func tell(session: SessionID, _ message: BrokerMessage) {
+        if let address = sessions[session]?.address { tell(address, message) }
+    }
+}

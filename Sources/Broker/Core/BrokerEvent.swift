@@ -1,0 +1,72 @@
+package import TaskProtocol
+
+/// What can happen to a broker: the only ways into its logic.
+package enum BrokerEvent: Sendable {
+    /// The process is ready to work; its row is to be made. Comes first, once.
+    case start(BrokerRegistration)
+    /// All frames of a message on the tasks endpoint, routing id first.
+    case clientMessage([[UInt8]])
+    /// A client took nothing for so long, or has so much waiting, that its watches end.
+    case clientLost([UInt8])
+    /// A well-formed message on the workers endpoint.
+    case workerMessage(from: [UInt8], WorkerMessage)
+    /// Somebody subscribed on the events endpoint, or ceased to.
+    case subscription(prefix: [UInt8], isAdded: Bool)
+    /// The store's answer to ``BrokerAction/store(ticket:_:)``.
+    case storeReply(ticket: Int, StoreReply)
+    /// Something was published or unblocked in SQL.
+    case notified
+    /// Time has passed: at ``BrokerCore/nextTick`` at the latest.
+    case tick
+    /// Nothing new is to be taken; what is under way is finished.
+    case drain
+}
+
+/// What a broker's logic asks of the world.
+package enum BrokerAction: Sendable {
+    /// Send a payload to a client. One that is droppable (a token event) goes first where there is no room.
+    case reply(ClientAddress, payload: [UInt8], isDroppable: Bool)
+    /// Send a message to a worker by its routing id.
+    case tell([UInt8], BrokerMessage)
+    /// Publish on the events endpoint.
+    case publish(topic: [UInt8], payload: [UInt8])
+    /// Ask the store; its answer comes back as ``BrokerEvent/storeReply(ticket:_:)``.
+    case store(ticket: Int, lane: StoreLane, StoreRequest)
+    /// Something for the log.
+    case note(BrokerNote)
+    /// A drain is complete: the process may end.
+    case drained
+}
+
+/// What is worth a line in the log.
+package enum BrokerNote: Sendable, Equatable {
+    case storeAway(String)
+    case storeBack
+    case workerJoined(SessionID, host: String, pid: Int, slots: Int)
+    case workerLeft(SessionID, why: String)
+    case sessionDead(SessionID)
+    case leaseReleased(task: TaskID, lease: LeaseID, why: String)
+    case attemptFailed(task: TaskID, attempt: Int, code: String, final: Bool)
+    case staleWrite(task: TaskID, lease: LeaseID)
+    case storeRefused(String)
+    case unknownAnswer(String)
+}
+
+/// Counts since the process started, for metrics.
+package struct BrokerCounters: Sendable, Equatable {
+    package var requests: [String: Int] = [:]
+    package var refusals: [String: Int] = [:]
+    package var submitted = 0
+    package var recorded = 0
+    package var failed = 0
+    package var cancelled = 0
+    package var retries = 0
+    package var lapsed = 0
+    package var staleWrites = 0
+    package var tokens = 0
+    package var grants = 0
+    package var released = 0
+    package var malformedRequests = 0
+
+    package init() {}
+}

@@ -1,0 +1,68 @@
+/// The times and bounds of a broker's logic, in milliseconds of its monotonic clock. The defaults are the product's; tests shorten none of them.
+package struct BrokerSettings: Sendable {
+    /// Between the starts of two beats.
+    package var beatInterval: Int64 = 1_500
+    /// Committed beats during which a session's counter must stand still before it is swept: four whole intervals have five ends.
+    package var beatsUntilDead = 5
+    /// Between two heartbeats to a worker.
+    package var heartbeatInterval: Int64 = 1_000
+    /// After so long without a word a worker is no longer counted among ours: it joined another broker, or died.
+    package var workerSilence: Int64 = 10_000
+    /// Beats are acknowledged no longer when the last one is older.
+    package var beatsOverdue: Int64 = 3_000
+    /// A committed lease that its live worker has not confirmed is sent again after so long …
+    package var grantRepeat: Int64 = 1_000
+    /// … and given back, uncounted, after so long.
+    package var grantUnknown: Int64 = 3_000
+    /// Leases that differ between worker and broker for so long are listed anew.
+    package var leasesDiffer: Int64 = 3_000
+    /// Between two comparisons of our leases with the store's.
+    package var reconcileInterval: Int64 = 10_000
+    /// Between two sweeps of what has come due, and two looks at tasks that run elsewhere.
+    package var sweepInterval: Int64 = 1_000
+    /// The same while the broker is idle.
+    package var idleSweepInterval: Int64 = 250
+    /// How long there must be nothing to do before the broker calls itself idle.
+    package var idleAfter: Int64 = 500
+    /// Between two readings of the queues' figures.
+    package var figuresInterval: Int64 = 2_000
+    /// Between two readings of what the database promises.
+    package var durabilityInterval: Int64 = 10_000
+    /// Before the same request goes to a store that was away.
+    package var storeRetry: Int64 = 250
+    /// Without a sign of life a started task lapses: generate and verify.
+    package var stallSeconds: Double = 60
+    /// The same for a finetune.
+    package var finetuneStallSeconds: Double = 600
+    /// A worker ends a timed out attempt itself; the broker does it so much later.
+    package var timeoutGrace: Int64 = 3_000
+    /// First pause before a failed task runs again; it doubles with each failure.
+    package var retryBase: Int64 = 1_000
+    /// The longest such pause.
+    package var retryLongest: Int64 = 60_000
+    /// How long a snoozed task stays out of line.
+    package var snooze: Int64 = 1_000
+
+    /// Requests one client may have in flight.
+    package var requestsPerClient = 1_000
+    /// Requests of all clients in flight, waits and watches aside.
+    package var requestsInFlight = 20_000
+    /// Waits and watches of all clients.
+    package var watchers = 100_000
+    /// Bytes of submits gathered and not yet stored.
+    package var submitBytes = 256 << 20
+    /// A larger request is `too_large` (`--max-request`).
+    package var maximumRequestBytes = 16 << 20
+    /// A larger reply is `too_large`.
+    package var maximumReplyBytes = 64 << 20
+    /// Tasks of one transaction, where no single request has more.
+    package var batchTasks = 1_000
+    /// Bytes of one transaction, likewise.
+    package var batchBytes = 8 << 20
+    /// Candidates that a claim looks at.
+    package var claimWindow = 1_000
+    /// Grants of one claim.
+    package var claimGrants = 500
+
+    package init() {}
+}

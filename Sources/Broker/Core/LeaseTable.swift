@@ -1,0 +1,137 @@
+internal import TaskProtocol
+
+/// A committed lease of a worker joined here. The store's row decides what it is worth; this is what the broker remembers of it.
+struct Lease: Sendable {
+    /// How far the task is, as far as its worker has said.
+    enum Phase: Sendable, Equatable {
+        /// Committed, and sent to the worker `sent` times (0: it was found in the store). What follows is `confirmed`, or its release.
+        case granted(since: Int64, sent: Int, last: Int64)
+        /// The worker has it; it may wait there.
+        case confirmed
+        /// It runs: from here on stalls and the timeout count.
+        case running(since: Int64)
+    }
+
+    let task: TaskID
+    let lease: LeaseID
+    let session: SessionID
+    let attempt: Int
+    let failures: Int
+    let kind: TaskKind
+    let queue: String
+    let isExclusive: Bool
+    let timeoutSeconds: Double?
+    let stallSeconds: Double
+    /// What to send until the worker confirms.
+    var grant: WorkerGrant?
+    var phase: Phase
+    var lastSign: Int64
+    var isCancelled = false
+    /// Its end is on the way to the store: nothing else may end it from here.
+    var isSettling = false
+    /// No alarm is raised before this time: the store refused what the last one brought about.
+    var quietUntil: Int64 = 0
+    /// The number of the next event of this attempt.
+    var nextSequence: Int
+    /// Ids given to its checkpoints, by step, so that a repetition names the same.
+    var checkpoints: [Int: UUIDValue] = [:]
+
+    var reference: LeaseReference { LeaseReference(task: task, lease: lease, session: session, attempt: attempt) }
+    var held: WorkerLease { WorkerLease(task: task, lease: lease, attempt: attempt) }
+}
+
+/// Something about a lease whose time has come.
+enum LeaseAlarm: Sendable, Equatable {
+    /// Not confirmed yet: the grant may be lost.
+    case sendAgain(LeaseID)
+    /// The live worker does not know it: give it back.
+    case unknownToWorker(LeaseID)
+    /// No sign of life from a task that runs.
+    case stalled(LeaseID)
+    /// The attempt has used up its time.
+    case timedOut(LeaseID)
+}
+
+/// The leases of the workers joined here, by id, task and age.
+struct LeaseTable: Sendable {
+    private(set) var all: [LeaseID: Lease] = [:]
+    private var byTask: [TaskID: LeaseID] = [:]
+    /// Ends that a slower answer of the store may not know of yet.
+    private var recentEnds: [LeaseID: Int64] = [:]
+
+    subscript(lease: LeaseID) -> Lease? {
+        get { all[lease] }
+        set { all[lease] = newValue }
+    }
+
+    var count: Int { all.count }
+
+    func lease(of task: TaskID) -> Lease? { byTask[task].flatMap { all[$0] } }
+
+    mutating func insert(_ lease: Lease) {
+        all[lease.lease] = lease
+        byTask[lease.task] = lease.lease
+    }
+
+    /// Forgets a lease that ended.
+    @discardableResult
+    mutating func remove(_ id: LeaseID, now: Int64) -> Lease? {
+        recentEnds[id] = now
+        guard let lease = all.removeValue(forKey: id) else { return nil }
+        if byTask[lease.task] == id { byTask[lease.task] = nil }
+        return lease
+    }
+
+    /// Whether a lease ended here not long ago: an older picture of the store may still show it.
+    func endedLately(_ id: LeaseID) -> Bool { recentEnds[id] != nil }
+
+    mutating func forgetEnds(before time: Int64) { recentEnds = recentEnds.filter { $0.value >= time } }
+
+    /// The worker has the grant.
+    mutating func confirm(_ id: LeaseID, now: Int64) {
+        guard var lease = all[id], case .granted = lease.phase else { return }
+        lease.phase = .confirmed
+        lease.grant = nil
+        lease.lastSign = now
+        all[id] = lease
+    }
+
+    /// The task runs.
+    /// - Returns: true where this is news.
+    mutating func start(_ id: LeaseID, now: Int64) -> Bool {
+        guard var lease = all[id] else { return false }
+        lease.lastSign = now
+        lease.grant = nil
+        defer { all[id] = lease }
+        if case .running = lease.phase { return false }
+        lease.phase = .running(since: now)
+        return true
+    }
+
+    /// The store did not take an end: the lease stands, and alarms wait a while.
+    mutating func unsettle(_ id: LeaseID, until time: Int64) {
+        all[id]?.isSettling = false
+        all[id]?.quietUntil = time
+    }
+
+    /// What is due, in an order that does not depend on hashing. Leases whose end is under way raise no alarm.
+    func alarms(now: Int64, settings: BrokerSettings) -> [LeaseAlarm] {
+        var alarms: [(LeaseID, LeaseAlarm)] = []
+        for lease in all.values where !lease.isSettling && lease.quietUntil <= now {
+            if let alarm = alarm(lease, now, settings) { alarms.append((lease.lease, alarm)) }
+        }
+        return alarms.sorted { $0.0 < $1.0 }.map(\.1)
+    }
+
+    private func alarm(_ lease: Lease, _ now: Int64, _ settings: BrokerSettings) -> LeaseAlarm? {
+        switch lease.phase {
+        case .granted(let since, _, let last):
+            if now - since >= settings.grantUnknown { return .unknownToWorker(lease.lease) }
+            return now - last >= settings.grantRepeat && lease.grant != nil ? .sendAgain(lease.lease) : nil
+        case .confirmed: return nil
+        case .running(let since):
+            if let seconds = lease.timeoutSeconds, Double(now - since) >= seconds * 1_000 + Double(settings.timeoutGrace) { return .timedOut(lease.lease) }
+            return Double(now - lease.lastSign) >= lease.stallSeconds * 1_000 ? .stalled(lease.lease) : nil
+        }
+    }
+}

@@ -1,0 +1,101 @@
+internal import TaskProtocol
+
+/// What the broker knows of one queue's line.
+struct QueueLine: Sendable {
+    /// Something may wait in line.
+    var hasWork = false
+    /// Nothing that waits has a smaller rank, as far as this broker knows; nil scans all. Never the only way to find a task: each sweep lowers it to
+    /// the oldest rank that stands in the store.
+    var lowWater: Int64?
+    /// The last scan ended before its limit and placed all that it saw: what is published now is the next in line.
+    var wasShort = true
+    /// Paused, or at its limit: no claim at insert.
+    var isHeldBack = false
+    /// The generation of room that the last scan saw; a scan in vain is repeated only under a newer one.
+    var scannedGeneration: UInt64 = 0
+    /// The smallest rank that came while a scan was under way, which need not have seen it.
+    var cameMeanwhile: Int64?
+}
+
+/// The queues that have, or had, work.
+struct QueueTable: Sendable {
+    private(set) var lines: [String: QueueLine] = [:]
+    private var lastScanned = ""
+
+    subscript(name: String) -> QueueLine {
+        get { lines[name] ?? QueueLine() }
+        set { lines[name] = newValue }
+    }
+
+    /// Whether a task published to this queue now is the next to run, so that it can be leased as it is inserted.
+    func takesClaimAtInsert(_ name: String) -> Bool {
+        let line = self[name]
+        return !line.hasWork && line.wasShort && !line.isHeldBack
+    }
+
+    /// A task stands in line.
+    mutating func ready(_ name: String, rank: Int64) {
+        var line = self[name]
+        line.hasWork = true
+        line.scannedGeneration = 0
+        if let mark = line.lowWater, rank < mark { line.lowWater = rank }
+        line.cameMeanwhile = min(line.cameMeanwhile ?? rank, rank)
+        lines[name] = line
+    }
+
+    /// A scan begins: what comes from now on may escape it.
+    mutating func scanning(_ name: String) { lines[name]?.cameMeanwhile = nil }
+
+    /// The sweep's picture of all queues with work in line.
+    mutating func observe(_ waiting: [WaitingQueue]) {
+        let names = Set(waiting.map(\.name))
+        for name in lines.keys where !names.contains(name) {
+            lines[name]?.isHeldBack = false
+        }
+        for queue in waiting {
+            var line = self[queue.name]
+            line.hasWork = line.hasWork || !queue.paused
+            line.isHeldBack = queue.paused || queue.maxRunning != nil
+            line.scannedGeneration = 0
+            line.lowWater = line.lowWater.map { min($0, queue.oldestRank) }
+            if queue.paused { line.hasWork = false }
+            lines[queue.name] = line
+        }
+        if lines.count > 10_000 { lines = lines.filter { $0.value.hasWork || names.contains($0.key) } }
+    }
+
+    /// Any error means a full scan.
+    mutating func forgetMarks() {
+        for name in lines.keys {
+            lines[name]?.lowWater = nil
+            lines[name]?.hasWork = true
+            lines[name]?.scannedGeneration = 0
+        }
+    }
+
+    /// The next queue to scan, each in its turn; nil where none promises anything under this generation of room.
+    mutating func next(generation: UInt64) -> String? {
+        let promising = lines.filter { $0.value.hasWork && $0.value.scannedGeneration != generation }.keys.sorted()
+        guard let name = promising.first(where: { $0 > lastScanned }) ?? promising.first else { return nil }
+        lastScanned = name
+        return name
+    }
+
+    /// Takes what a scan found.
+    mutating func scanned(_ reply: ClaimReply, generation: UInt64) {
+        var line = self[reply.queue]
+        if let mark = reply.lowWater { line.lowWater = mark }
+        line.wasShort = reply.exhausted && reply.unplaced == 0
+        line.isHeldBack = line.isHeldBack || reply.heldBack
+        if line.wasShort || reply.heldBack { line.hasWork = false }
+        if reply.grants.isEmpty { line.scannedGeneration = generation }
+        if let rank = line.cameMeanwhile {
+            line.hasWork = true
+            line.scannedGeneration = 0
+            line.lowWater = line.lowWater.map { min($0, rank) }
+        }
+        lines[reply.queue] = line
+    }
+
+    var hasWork: Bool { lines.values.contains { $0.hasWork } }
+}

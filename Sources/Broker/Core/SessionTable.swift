@@ -1,0 +1,151 @@
+internal import TaskProtocol
+
+/// A worker process as its broker sees it.
+struct Session: Sendable {
+    /// How far its joining is.
+    enum State: Sendable, Equatable {
+        /// It said `register`; its row and its leases are being read. Nothing is granted yet. What follows is `joined`.
+        case joining
+        /// It is welcome: it beats and gets work.
+        case joined
+    }
+
+    let id: SessionID
+    /// The routing id that spoke for it last; never trusted as an identity.
+    var address: [UInt8]
+    var registration: WorkerRegistration
+    var state: State = .joining
+    var lastHeard: Int64
+    /// Whether it gave a sign of life that no beat has counted yet.
+    var isUncounted = true
+    var isDraining = false
+    /// What its last heartbeat said, and how many grants and ends it could not know of.
+    var reportedFree: Int
+    var grantedSince = 0
+    var settledSince = 0
+    var models: Set<String>
+    /// Leases that are in the table under this session.
+    var leases: Set<LeaseID> = []
+    /// Leases offered to it by a request under way.
+    var reserved = 0
+    /// It runs a finetune or an isolated task: nothing else is granted.
+    var exclusive: LeaseID?
+    var differsSince: Int64?
+
+    /// How many more tasks it may be granted: one a free slot, and at most `slots` that wait in the worker.
+    var credit: Int {
+        guard state == .joined, !isDraining, exclusive == nil else { return 0 }
+        let slots = registration.slots
+        return max(0, min(2 * slots - leases.count - reserved, slots + reportedFree - grantedSince + settledSince - reserved))
+    }
+
+    /// Whether it holds nothing at all, so that a finetune may come.
+    var isIdle: Bool { state == .joined && leases.isEmpty && reserved == 0 }
+
+    var offer: PlacementOffer { PlacementOffer(session: id, freeSlots: credit, idle: isIdle, models: models) }
+}
+
+/// The workers joined to this broker.
+struct SessionTable: Sendable {
+    private(set) var all: [SessionID: Session] = [:]
+    /// Rises whenever somebody may have more room than before: a queue scanned in vain is scanned again only then.
+    private(set) var generation: UInt64 = 1
+
+    subscript(id: SessionID) -> Session? { all[id] }
+
+    var count: Int { all.count }
+    var credit: Int { all.values.reduce(0) { $0 + $1.credit } }
+
+    /// Room to offer, in an order that does not depend on hashing.
+    var offers: [PlacementOffer] { all.values.filter { $0.credit > 0 }.sorted { $0.id < $1.id }.map(\.offer) }
+
+    /// A worker says who it is.
+    mutating func register(_ registration: WorkerRegistration, from address: [UInt8], now: Int64) {
+        let id = registration.session
+        if var known = all[id] {
+            known.address = address
+            known.registration = registration
+            known.models = Set(registration.models)
+            known.lastHeard = now
+            known.isUncounted = true
+            known.differsSince = nil
+            all[id] = known
+            return
+        }
+        all[id] = Session(
+            id: id, address: address, registration: registration, lastHeard: now, reportedFree: max(0, registration.slots - registration.leases.count),
+            models: Set(registration.models))
+    }
+
+    /// Its row and its leases are known: it may work.
+    mutating func join(_ id: SessionID) {
+        all[id]?.state = .joined
+        generation += 1
+    }
+
+    /// Any message counts as life.
+    mutating func heard(_ id: SessionID, from address: [UInt8], now: Int64) {
+        all[id]?.address = address
+        all[id]?.lastHeard = now
+        all[id]?.isUncounted = true
+    }
+
+    /// Takes a heartbeat. Grants that were not confirmed before it are not in its figures.
+    mutating func report(_ beat: WorkerHeartbeat, unconfirmed: Int) {
+        guard var session = all[beat.session] else { return }
+        let before = session.credit
+        session.reportedFree = min(beat.freeSlots, session.registration.slots)
+        session.grantedSince = unconfirmed
+        session.settledSince = 0
+        session.models = Set(beat.models)
+        session.isDraining = beat.draining
+        if session.credit > before { generation += 1 }
+        all[beat.session] = session
+    }
+
+    /// The sessions that lived since the last beat; each sign of life is counted in one beat only.
+    mutating func takeBeats() -> [SessionBeat] {
+        var beats: [SessionBeat] = []
+        for session in all.values.sorted(by: { $0.id < $1.id }) where session.isUncounted && session.state == .joined {
+            beats.append(SessionBeat(session: session.id, draining: session.isDraining))
+            all[session.id]?.isUncounted = false
+        }
+        return beats
+    }
+
+    mutating func reserve(_ id: SessionID, _ count: Int) { all[id]?.reserved += count }
+
+    mutating func unreserve(_ id: SessionID, _ count: Int) {
+        guard let session = all[id] else { return }
+        all[id]?.reserved = max(0, session.reserved - count)
+        generation += 1
+    }
+
+    mutating func granted(_ lease: LeaseID, to id: SessionID, isExclusive: Bool) {
+        guard all[id]?.leases.insert(lease).inserted == true else { return }
+        all[id]?.grantedSince += 1
+        if isExclusive { all[id]?.exclusive = lease }
+    }
+
+    mutating func settled(_ lease: LeaseID, of id: SessionID) {
+        guard all[id]?.leases.remove(lease) != nil else { return }
+        all[id]?.settledSince += 1
+        if all[id]?.exclusive == lease { all[id]?.exclusive = nil }
+        generation += 1
+    }
+
+    /// A snoozing worker has no room until it says otherwise.
+    mutating func isFull(_ id: SessionID) {
+        guard let session = all[id] else { return }
+        all[id]?.reportedFree = -session.registration.slots
+        all[id]?.settledSince = 0
+    }
+
+    mutating func setDiffers(_ id: SessionID, since: Int64?) { all[id]?.differsSince = since }
+
+    @discardableResult
+    mutating func remove(_ id: SessionID) -> Session? { all.removeValue(forKey: id) }
+
+    /// Sessions that have not been heard for so long that they are somebody else's, or dead.
+    func silent(now: Int64, after: Int64) -> [SessionID] { all.values.filter { now - $0.lastHeard > after }.map(\.id).sorted() }
+}

@@ -1,0 +1,144 @@
+internal import DequeModule
+internal import TaskProtocol
+
+/// Kinds of work for the store; each lane has one transaction under way at a time, and works of one lane keep their order.
+package enum StoreLane: Int, Sendable, CaseIterable {
+    /// Beats have a lane, and a connection, of their own: nothing may make them late.
+    case beat
+    case sessions, reconcile, sweep, submit, keyedSubmit, claim, complete, settle
+    /// Steps, checkpoints and the ends of finetunes, in their order.
+    case training
+    case progress, cancel, retry, read, results, outlines, catalogue, unchecked, adopt, due, figures
+}
+
+/// Group commit: while one transaction of a lane is under way, its next batch gathers; an idle lane adds no waiting.
+///
+/// A request whose outcome is unknown is sent again, the very same, until it is known. A batch that failed for its data is repeated work by work.
+struct StoreLanes: Sendable {
+    /// One transaction under way.
+    struct Running: Sendable {
+        var works: [StoreWork]
+        var request: StoreRequest
+        var ticket: Int
+        /// Set where its outcome is unknown: it goes again at this time.
+        var repeatsAt: Int64?
+        /// It went more than once: an earlier time may have been committed.
+        var wasRepeated = false
+    }
+
+    private struct LaneState: Sendable {
+        var waiting: Deque<StoreWork> = []
+        var running: Running?
+        /// How many works at the front go alone, after a batch with one of them failed.
+        var singles = 0
+    }
+
+    private var states: [LaneState] = StoreLane.allCases.map { _ in LaneState() }
+    private var lanesByTicket: [Int: StoreLane] = [:]
+    private var lastTicket = 0
+
+    /// Requests under way.
+    var inFlight: Int { lanesByTicket.count }
+    /// Whether nothing waits and nothing is under way, but for what comes by itself.
+    var isEmpty: Bool { states.allSatisfy { $0.running == nil && $0.waiting.isEmpty } }
+
+    func isBusy(_ lane: StoreLane) -> Bool { states[lane.rawValue].running != nil || !states[lane.rawValue].waiting.isEmpty }
+    func waitingCount(_ lane: StoreLane) -> Int { states[lane.rawValue].waiting.count }
+
+    /// Whether a lane holds such a work, waiting or under way.
+    func contains(_ lane: StoreLane, where matches: (StoreWork) -> Bool) -> Bool {
+        let state = states[lane.rawValue]
+        return state.running?.works.contains(where: matches) ?? false || state.waiting.contains(where: matches)
+    }
+
+    mutating func add(_ work: StoreWork, to lane: StoreLane) { states[lane.rawValue].waiting.append(work) }
+
+    /// Puts a work before all others, to go alone.
+    mutating func addFirst(_ work: StoreWork, to lane: StoreLane) {
+        states[lane.rawValue].waiting.prepend(work)
+        states[lane.rawValue].singles += 1
+    }
+
+    /// Takes back what waits in a lane and was never sent.
+    mutating func takeWaiting(_ lane: StoreLane) -> [StoreWork] {
+        let works = Array(states[lane.rawValue].waiting)
+        states[lane.rawValue].waiting = []
+        states[lane.rawValue].singles = 0
+        return works
+    }
+
+    /// The next batch of a lane that is free; nil where it is not or nothing waits. The caller makes a request of it and calls ``start(_:_:_:)``.
+    mutating func take(_ lane: StoreLane, settings: BrokerSettings) -> [StoreWork]? {
+        guard states[lane.rawValue].running == nil, let first = states[lane.rawValue].waiting.popFirst() else { return nil }
+        var batch = [first]
+        if states[lane.rawValue].singles > 0 {
+            states[lane.rawValue].singles -= 1
+            return batch
+        }
+        guard let kind = first.batchKind else { return batch }
+        var weight = first.weight
+        while let next = states[lane.rawValue].waiting.first, next.batchKind == kind {
+            let more = next.weight
+            guard weight.tasks + more.tasks <= settings.batchTasks, weight.bytes + more.bytes <= settings.batchBytes else { break }
+            weight = (weight.tasks + more.tasks, weight.bytes + more.bytes)
+            batch.append(next)
+            states[lane.rawValue].waiting.removeFirst()
+        }
+        return batch
+    }
+
+    /// A request of a lane goes to the store.
+    /// - Returns: the ticket that its answer carries.
+    mutating func start(_ lane: StoreLane, _ works: [StoreWork], _ request: StoreRequest) -> Int {
+        lastTicket += 1
+        states[lane.rawValue].running = Running(works: works, request: request, ticket: lastTicket)
+        lanesByTicket[lastTicket] = lane
+        return lastTicket
+    }
+
+    /// The request that an answer belongs to; nil where nobody waits for it any more.
+    func running(_ ticket: Int) -> (lane: StoreLane, running: Running)? {
+        guard let lane = lanesByTicket[ticket], let running = states[lane.rawValue].running, running.ticket == ticket else { return nil }
+        return (lane, running)
+    }
+
+    /// Its outcome is known: the lane is free.
+    mutating func finish(_ ticket: Int) {
+        guard let lane = lanesByTicket.removeValue(forKey: ticket) else { return }
+        states[lane.rawValue].running = nil
+    }
+
+    /// Its outcome is unknown: the same goes again at a time.
+    mutating func postpone(_ ticket: Int, until time: Int64) {
+        guard let lane = lanesByTicket[ticket] else { return }
+        states[lane.rawValue].running?.repeatsAt = time
+        states[lane.rawValue].running?.wasRepeated = true
+    }
+
+    /// Its batch failed for the data of one of its works, and nothing of it was stored: each goes alone, before all others.
+    mutating func split(_ ticket: Int) {
+        guard let (lane, running) = running(ticket) else { return }
+        finish(ticket)
+        states[lane.rawValue].waiting.prepend(contentsOf: running.works)
+        states[lane.rawValue].singles += running.works.count
+    }
+
+    /// Requests that go again now, under new tickets (an old answer that comes late means nothing).
+    mutating func takeRepeats(now: Int64) -> [(ticket: Int, request: StoreRequest)] {
+        var repeats: [(Int, StoreRequest)] = []
+        for lane in StoreLane.allCases {
+            guard var running = states[lane.rawValue].running, let time = running.repeatsAt, time <= now else { continue }
+            lanesByTicket[running.ticket] = nil
+            lastTicket += 1
+            running.ticket = lastTicket
+            running.repeatsAt = nil
+            lanesByTicket[lastTicket] = lane
+            states[lane.rawValue].running = running
+            repeats.append((lastTicket, running.request))
+        }
+        return repeats
+    }
+
+    /// When the next repetition is due.
+    var nextRepeat: Int64? { states.compactMap { $0.running?.repeatsAt }.min() }
+}

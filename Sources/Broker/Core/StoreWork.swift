@@ -1,0 +1,116 @@
+internal import Encodings
+internal import TaskProtocol
+
+/// A request as its answer needs it: where it goes, under which id, in which encoding.
+struct RequestReference: Sendable {
+    var address: ClientAddress
+    var id: RequestID
+    var encoding: PayloadEncoding
+}
+
+/// One client's submit on its way into the store.
+struct PendingSubmit: Sendable {
+    var request: RequestReference
+    var group: SubmitGroup
+    /// `task` was given, not `tasks`: error fields begin so.
+    var isSingle: Bool
+    var watches: Bool
+    var byteCount: Int
+}
+
+/// What a status is read for.
+enum StatusPurpose: Sendable {
+    case get(RequestReference)
+    /// For a wait or watch, by its number.
+    case watcher(Int)
+}
+
+struct StatusRead: Sendable {
+    var ids: [TaskID]
+    var results: Bool
+    var purpose: StatusPurpose
+}
+
+/// One thing that the store is to do, with what its answer is for.
+enum StoreWork: Sendable {
+    case submit(PendingSubmit)
+    case claim(queue: String, reserved: [PlacementOffer])
+    case beat
+    case due
+    case figures
+    case durability
+    case unchecked
+    case sweep([DeadSession])
+    case registerBroker(BrokerRegistration)
+    case endBroker
+    case mark(idle: Bool)
+    case registerSession(SessionRegistration)
+    case endSession(SessionID)
+    case leases([SessionID], asked: Int64)
+    case complete(Completion, from: [UInt8])
+    case fail(Failure, from: [UInt8]?)
+    case release(Release, from: [UInt8]?)
+    case confirmCancel(LeaseReference, from: [UInt8])
+    case checkpoint(CheckpointCommit, step: Int, from: [UInt8])
+    case cancel(RequestReference, [TaskID])
+    case retry(RequestReference, [TaskID])
+    case read(StatusRead)
+    case outlines([TaskID])
+    case progress(ProgressUpdate)
+    case steps(TrainingStepsUpdate)
+    case catalogue(RequestReference, StoreRequest)
+    case adopt([Adoption])
+
+    /// Works of equal kind can share a transaction; nil: each goes alone.
+    var batchKind: Int? {
+        switch self {
+        case .submit: 1
+        case .complete: 2
+        case .fail: 3
+        case .release: 4
+        case .confirmCancel: 5
+        case .checkpoint: 6
+        case .read(let read): read.results ? 7 : 8
+        case .progress: 9
+        case .steps: 10
+        default: nil
+        }
+    }
+
+    /// How much of a batch it is: tasks and bytes.
+    var weight: (tasks: Int, bytes: Int) {
+        switch self {
+        case .submit(let submit): (submit.group.items.count, submit.byteCount)
+        case .complete(let completion, _): (1, completion.generations.reduce(256) { $0 + $1.text.utf8.count + 8 * $1.tokenIDs.count + 1_024 })
+        case .read(let read): (read.ids.count, 0)
+        default: (1, 256)
+        }
+    }
+
+    /// What a request that only reads, or that comes again by itself, does when the store is away: nothing is repeated.
+    var isRepeatedWhenAway: Bool {
+        switch self {
+        case .beat, .due, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark: false
+        default: true
+        }
+    }
+
+    /// Whether it waits for a lock that was not free, rather than being refused as `busy`.
+    var waitsForLocks: Bool {
+        switch self {
+        case .submit, .cancel, .retry, .read, .catalogue, .claim, .beat, .due, .figures, .durability, .unchecked, .leases, .outlines: false
+        default: true
+        }
+    }
+
+    /// The lease that it ends, if it ends one.
+    var endsLease: LeaseID? {
+        switch self {
+        case .complete(let completion, _): completion.lease
+        case .fail(let failure, _): failure.lease
+        case .release(let release, _): release.lease
+        case .confirmCancel(let reference, _): reference.lease
+        default: nil
+        }
+    }
+}

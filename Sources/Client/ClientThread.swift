@@ -1,0 +1,196 @@
+internal import Encodings
+internal import Glibc
+internal import Messaging
+internal import Synchronization
+internal import TaskProtocol
+
+/// The thread that owns a client's socket: one DEALER to one broker at a time.
+///
+/// A DEALER connected to a dead and a live endpoint loses half of its requests, so there is one socket a broker, and a silent broker's socket
+/// is closed before the next is made (the Lazy Pirate pattern; zguide chapter 4). A broker is pinged when it has been silent for a second
+/// while something is asked.
+final class ClientThread: Sendable {
+    enum Command {
+        case call(Int64, CallTable.Call)
+        case forget(Int64)
+        case close
+    }
+
+    private let inbox = Mutex<(commands: [Command], isClosed: Bool)>(([], false))
+    private let wakeup: Wakeup
+    private let context: ZMQContext
+    private let thread = Mutex<ServiceThread?>(nil)
+
+    init(brokers: [String], options: ClientOptions) throws(MessagingError) {
+        wakeup = try Wakeup()
+        context = try ZMQContext()
+        // A malformed endpoint is found here, not by silence later.
+        for broker in brokers {
+            let probe = try Socket(context, .dealer)
+            try probe.connect(broker)
+        }
+        let made = try ServiceThread(name: "client") { [self] in
+            var loop = ClientLoop(brokers: brokers, options: options)
+            loop.run(context: context, wakeup: wakeup) { self.takeCommands() }
+            let late = inbox.withLock { inbox in
+                inbox.isClosed = true
+                defer { inbox.commands = [] }
+                return inbox.commands
+            }
+            for case .call(_, let call) in late { call.answer(.failure(.cancelled)) }
+        }
+        thread.withLock { $0 = made }
+    }
+
+    private func takeCommands() -> [Command] {
+        wakeup.drain()
+        return inbox.withLock { inbox in
+            defer { inbox.commands = [] }
+            return inbox.commands
+        }
+    }
+
+    /// Hands something to the thread; a call to a closed client is answered at once.
+    func post(_ command: Command) {
+        let accepted = inbox.withLock { inbox in
+            if !inbox.isClosed { inbox.commands.append(command) }
+            return !inbox.isClosed
+        }
+        if accepted { wakeup.signal() } else if case .call(_, let call) = command { call.answer(.failure(.cancelled)) }
+    }
+}
+
+/// What the thread does; it lives and dies with it.
+private struct ClientLoop {
+    private enum End { case closed, nextBroker }
+
+    let brokers: [String]
+    let options: ClientOptions
+    private var calls = CallTable()
+    private var current = 0
+    /// Since when nothing was heard from anybody while something was asked; nil: nothing is asked, or the broker answers.
+    private var silentSince: Double?
+
+    private static let pingID: Int64 = 0
+    private static let ping = JSONValue.object(["op": "ping", "id": .integer(pingID)]).serialised
+
+    init(brokers: [String], options: ClientOptions) {
+        self.brokers = brokers
+        self.options = options
+    }
+
+    mutating func run(context: ZMQContext, wakeup: Wakeup, take: () -> [ClientThread.Command]) {
+        while true {
+            do throws(MessagingError) {
+                if try serve(brokers[current], context, wakeup, take) == .closed { break }
+            } catch {
+                for call in calls.removeAll() { call.answer(.failure(.broken(error.description))) }
+                break
+            }
+            let endpoint = brokers[current]
+            for call in calls.connectionLost() {
+                let message =
+                    "\(endpoint) fell silent; whether it accepted the request is unknown (give tasks a key, then submits are repeated safely)"
+                call.answer(.failure(.unavailable(message)))
+            }
+            current = (current + 1) % brokers.count
+        }
+        for call in calls.removeAll() { call.answer(.failure(.cancelled)) }
+    }
+
+    private mutating func serve(
+        _ endpoint: String, _ context: ZMQContext, _ wakeup: Wakeup, _ take: () -> [ClientThread.Command]
+    ) throws(MessagingError) -> End {
+        var settings = SocketOptions()
+        settings.sendsOnlyWhenConnected = true
+        settings.maximumMessageBytes = -1
+        let socket = try Socket(context, .dealer, settings)
+        try socket.connect(endpoint)
+        var poller = Poller()
+        poller.add(wakeup)
+        let place = poller.add(socket)
+        var quietSince: Double?
+        var pinged = false
+        while true {
+            var now = monotonicSeconds()
+            poller.watchWritable(place, calls.nextUnsent(now: now) != nil)
+            try poller.wait(milliseconds: pause(now, quietSince))
+            for command in take() {
+                guard apply(command) else { return .closed }
+            }
+            now = monotonicSeconds()
+            try sendAll(socket, now)
+            while let message = try socket.receive(maximumFrames: 2, maximumBytes: .max) {
+                (silentSince, quietSince, pinged) = (nil, nil, false)
+                handle(message.frames, now)
+            }
+            for call in calls.expired(now: now) { call.answer(.failure(.unavailable("\(endpoint) has not answered in time"))) }
+            guard !calls.isEmpty else {
+                (silentSince, quietSince, pinged) = (nil, nil, false)
+                continue
+            }
+            let silent = silentSince ?? now
+            let quiet = quietSince ?? now
+            (silentSince, quietSince) = (silent, quiet)
+            if now - silent > options.silence.seconds { failAll() }
+            if calls.isWaiting && now - quiet > 1 && !pinged { pinged = try socket.send([Self.ping]) == .sent }
+            if now - quiet > options.patience.seconds && (brokers.count > 1 || calls.isWaiting) { return .nextBroker }
+        }
+    }
+
+    private func pause(_ now: Double, _ quietSince: Double?) -> Int {
+        if calls.isEmpty { return -1 }
+        var until = min(calls.nextTime(after: now), now + options.patience.seconds / 4, now + 1)
+        if let quietSince { until = min(until, quietSince + options.patience.seconds) }
+        return max(1, Int(((until - now) * 1000).rounded(.up)))
+    }
+
+    /// - Returns: false where the client is closed.
+    private mutating func apply(_ command: ClientThread.Command) -> Bool {
+        switch command {
+        case .call(let id, let call): calls.add(id, call)
+        case .forget(let id): calls.remove(id)?.answer(.failure(.cancelled))
+        case .close: return false
+        }
+        return true
+    }
+
+    private mutating func sendAll(_ socket: borrowing Socket, _ now: Double) throws(MessagingError) {
+        while let (id, payload) = calls.nextUnsent(now: now) {
+            guard try socket.send([payload]) == .sent else { return }
+            calls.markSent(id)
+        }
+    }
+
+    private mutating func failAll() {
+        let named = brokers.joined(separator: ", ")
+        for call in calls.removeAll() {
+            call.answer(.failure(.unavailable("no broker answers at \(named): is the service running there?")))
+        }
+    }
+
+    private mutating func handle(_ frames: [[UInt8]], _ now: Double) {
+        guard let payload = frames.last, let root = try? Document.parse(payload: payload).root, let id = root["re"]?.integerValue,
+            let call = calls.calls[id]
+        else { return }
+        if root["ok"]?.boolValue == true {
+            if !call.isStream || root["event"].flatMap(TaskUpdate.init(_:))?.isTerminal == true { calls.remove(id) }
+            return call.answer(.success(root))
+        }
+        let error = root["error"].map(ServiceError.init(_:)) ?? ServiceError(code: "internal", message: "an answer without a reason", field: nil)
+        if (error.code == "busy" || error.code == "unavailable") && calls.postpone(id, now: now) { return }
+        calls.remove(id)
+        call.answer(.failure(.refused(error)))
+    }
+}
+
+/// Seconds on a clock that nobody steps.
+func monotonicSeconds() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+extension Duration {
+    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

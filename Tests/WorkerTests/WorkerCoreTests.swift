@@ -1,0 +1,297 @@
+import TaskProtocol
+import Testing
+import Worker
+
+@Suite struct JoiningTests {
+    @Test("a worker connects, registers, and beats each second once it is welcome")
+    func joins() throws {
+        var bench = CoreBench(brokers: ["tcp://a"])
+        bench.handle(.tick)
+        #expect(bench.actions.first == .connect(bench.link, endpoint: "tcp://a"))
+        #expect(bench.sent().map(\.isRegister) == [true])
+        bench.say(.welcome(broker: CoreBench.broker, heartbeatMilliseconds: 1000))
+        #expect(bench.core.snapshot.joined)
+        bench.pass(5000)
+        let beats = bench.sent().filter(\.isHeartbeat).count
+        #expect((5...6).contains(beats))
+    }
+
+    @Test("a silent broker is left after two seconds, and the next one gets the same session and leases")
+    func leavesSilence() throws {
+        var bench = CoreBench.joined()
+        let first = bench.link
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.actions = []
+        bench.pass(1900, beating: false)
+        #expect(!bench.actions.contains(.disconnect(first)))
+        bench.pass(200, beating: false)
+        #expect(bench.actions.contains(.disconnect(first)))
+        #expect(bench.link != first)
+        guard case .register(let registration)? = bench.sent().last(where: \.isRegister) else {
+            Issue.record("no registration")
+            return
+        }
+        #expect(registration.session == CoreBench.session)
+        #expect(registration.leases == [CoreBench.grant(1).held])
+    }
+
+    @Test("what a left broker still grants is ignored")
+    func ignoresLeft() {
+        var bench = CoreBench.joined()
+        let first = bench.link
+        bench.pass(2500, beating: false)
+        bench.actions = []
+        bench.handle(.message(.grant(CoreBench.grant(1)), link: first))
+        #expect(bench.started.isEmpty && bench.core.leases.isEmpty)
+    }
+
+    @Test("brokers that never answer are tried in turn, with pauses that grow")
+    func backsOff() {
+        var bench = CoreBench(brokers: ["tcp://a", "tcp://b"])
+        bench.handle(.tick)
+        bench.pass(60_000, beating: false)
+        let tried = bench.actions.compactMap { if case .connect(_, let endpoint) = $0 { endpoint } else { nil } }
+        #expect(Set(tried) == ["tcp://a", "tcp://b"])
+        #expect(zip(tried, tried.dropFirst()).allSatisfy { $0 != $1 })
+        #expect((14...28).contains(tried.count))
+    }
+
+    @Test("a broker that says leave is left for its peer, known or not")
+    func movesOn() {
+        var bench = CoreBench.joined()
+        let first = bench.link
+        bench.say(.leave(peers: ["tcp://c"]))
+        #expect(bench.actions.prefix(2) == [.disconnect(first), .connect(bench.link, endpoint: "tcp://c")])
+    }
+
+    @Test("register_please is answered with every lease, the reported ones too")
+    func registersAgain() {
+        var bench = CoreBench.joined()
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.say(.grant(CoreBench.grant(2)))
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        _ = bench.sent()
+        bench.say(.registerPlease)
+        guard case .register(let registration)? = bench.sent().first else {
+            Issue.record("no registration")
+            return
+        }
+        #expect(registration.leases == [CoreBench.grant(1).held, CoreBench.grant(2).held])
+    }
+}
+
+@Suite struct LeaseTests {
+    @Test("a grant is confirmed each time it comes and started once")
+    func confirms() {
+        var bench = CoreBench.joined()
+        for _ in 0..<3 { bench.say(.grant(CoreBench.grant(1))) }
+        #expect(bench.started == [CoreBench.grant(1).lease])
+        #expect(bench.sent().filter { $0 == .confirm(session: CoreBench.session, lease: CoreBench.grant(1).lease) }.count == 3)
+    }
+
+    @Test("an end is reported again until it is recorded, and then a late grant starts nothing")
+    func reportsUntilRecorded() {
+        var bench = CoreBench.joined()
+        let lease = CoreBench.grant(1).lease
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.handle(.engine(.finished(lease, generations: [], result: nil)))
+        #expect(bench.sent().filter(\.isComplete).count == 1)
+        bench.pass(7000)
+        #expect(bench.sent().filter(\.isComplete).count == 2)
+        bench.say(.recorded(lease: lease))
+        #expect(bench.core.leases.isEmpty)
+        bench.pass(40_000)
+        #expect(bench.sent().filter(\.isComplete).isEmpty)
+        bench.say(.grant(CoreBench.grant(1)))
+        #expect(bench.started.isEmpty && bench.core.leases.isEmpty)
+    }
+
+    @Test("an end goes to another broker at once")
+    func reportsElsewhere() {
+        var bench = CoreBench.joined()
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        bench.pass(2200, beating: false)
+        _ = bench.sent()
+        bench.say(.welcome(broker: BrokerID(hi: 3, lo: 3), heartbeatMilliseconds: 1000))
+        #expect(bench.sent().filter(\.isComplete).count == 1)
+    }
+
+    @Test("a stale lease is stopped and forgotten, and its slots stay taken until the engine has stopped")
+    func forgetsStale() {
+        var bench = CoreBench.joined(slots: 1)
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.say(.grant(CoreBench.grant(2)))
+        bench.say(.stale(lease: CoreBench.grant(1).lease))
+        #expect(bench.stopped == [.stale])
+        #expect(bench.started == [CoreBench.grant(1).lease])
+        bench.handle(.engine(.stopped(CoreBench.grant(1).lease, resume: nil)))
+        #expect(bench.started == [CoreBench.grant(1).lease, CoreBench.grant(2).lease])
+        #expect(bench.core.leases == [CoreBench.grant(2).held])
+    }
+
+    @Test("slots are shared: tasks run while one is free, as many wait, the rest goes back")
+    func sharesSlots() {
+        var bench = CoreBench.joined(slots: 2)
+        for number in 1...6 { bench.say(.grant(CoreBench.grant(UInt64(number)))) }
+        #expect(bench.started.count == 2)
+        let snoozed = bench.sent().filter { if case .release(_, .snooze, false, _) = $0 { true } else { false } }
+        #expect(snoozed.count == 2)
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        #expect(bench.started == [CoreBench.grant(3).lease])
+    }
+
+    @Test("a task of many sequences frees slots as they end")
+    func shrinks() {
+        var bench = CoreBench.joined(slots: 4)
+        bench.say(.grant(CoreBench.grant(1, sequences: 9)))
+        bench.say(.grant(CoreBench.grant(2)))
+        #expect(bench.started == [CoreBench.grant(1).lease])
+        bench.handle(.engine(.remaining(CoreBench.grant(1).lease, sequences: 3)))
+        #expect(bench.started == [CoreBench.grant(1).lease, CoreBench.grant(2).lease])
+    }
+
+    @Test("a finetune waits for an empty worker, and what would wait behind it goes back")
+    func finetuneAlone() {
+        var bench = CoreBench.joined()
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.say(.grant(CoreBench.grant(2, sequences: 0)))
+        bench.say(.grant(CoreBench.grant(3)))
+        #expect(bench.started == [CoreBench.grant(1).lease])
+        #expect(bench.sent().contains(.release(CoreBench.grant(3).held, reason: .snooze, ran: false, resume: nil)))
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        #expect(bench.started == [CoreBench.grant(2).lease])
+        _ = bench.sent()
+        bench.pass(1500)
+        guard case .heartbeat(let heartbeat)? = bench.sent().last(where: \.isHeartbeat) else {
+            Issue.record("no heartbeat")
+            return
+        }
+        #expect(heartbeat.freeSlots == -4 && !heartbeat.idle)
+    }
+
+    @Test("a grant that cannot be read goes back as unsupported")
+    func unreadable() {
+        var bench = CoreBench.joined()
+        bench.say(.grant(CoreBench.grant(1, sequences: nil)))
+        #expect(bench.sent().contains(.release(CoreBench.grant(1).held, reason: .unsupported, ran: false, resume: nil)))
+    }
+
+    @Test("the end of a finetune waits for its checkpoints and names the last one's id")
+    func checkpointsFirst() {
+        var bench = CoreBench.joined()
+        let lease = CoreBench.grant(1).lease
+        let id = UUIDValue(hi: 7, lo: 7)
+        bench.say(.grant(CoreBench.grant(1, sequences: 0)))
+        bench.handle(.engine(.checkpoint(lease, step: 10, record: nil, resume: [1])))
+        bench.handle(.engine(.finished(lease, generations: [], result: [2])))
+        #expect(bench.sent().filter(\.isComplete).isEmpty)
+        bench.pass(2500)
+        #expect(bench.sent().contains(.checkpoint(CoreBench.grant(1).held, step: 10, record: nil, resume: [1])))
+        bench.say(.checkpointRecorded(lease: lease, step: 10, checkpoint: id))
+        #expect(bench.sent().contains(.complete(CoreBench.grant(1).held, generations: [], result: [2], checkpoint: id)))
+    }
+
+    @Test("training steps that nobody heard come with the next progress message")
+    func keepsSteps() {
+        var bench = CoreBench.joined()
+        let lease = CoreBench.grant(1).lease
+        bench.say(.grant(CoreBench.grant(1, sequences: 0)))
+        bench.pass(2200, beating: false)
+        let step = TrainingStepRecord(step: 1, loss: 2, averageLoss: 2, learningRate: 1, gradientNorm: 1, tokensPerSecond: 1)
+        bench.handle(.engine(.progress(lease, WorkerProgress(phase: .training, done: 1), steps: [step])))
+        _ = bench.sent()
+        bench.say(.welcome(broker: CoreBench.broker, heartbeatMilliseconds: 1000))
+        bench.handle(.engine(.progress(lease, WorkerProgress(phase: .training, done: 2), steps: [])))
+        #expect(bench.sent().contains(.progress(CoreBench.grant(1).held, WorkerProgress(phase: .training, done: 2), steps: [step])))
+    }
+}
+
+@Suite struct StoppingTests {
+    @Test("cancel ends a waiting task at once and a running one when the engine has stopped")
+    func cancels() {
+        var bench = CoreBench.joined(slots: 1)
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.say(.grant(CoreBench.grant(2)))
+        bench.actions = []
+        bench.say(.cancel(lease: CoreBench.grant(2).lease))
+        #expect(bench.sent().contains(.cancelled(CoreBench.grant(2).held)))
+        for _ in 0..<2 { bench.say(.cancel(lease: CoreBench.grant(1).lease)) }
+        #expect(bench.stopped == [.cancelled])
+        bench.handle(.engine(.stopped(CoreBench.grant(1).lease, resume: nil)))
+        #expect(bench.sent().contains(.cancelled(CoreBench.grant(1).held)))
+    }
+
+    @Test("an end that came before the stop stands")
+    func endStands() {
+        var bench = CoreBench.joined()
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.say(.cancel(lease: CoreBench.grant(1).lease))
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        #expect(bench.sent().filter(\.isComplete).count == 1)
+    }
+
+    @Test("timeout_s counts from the start in the worker and ends timed_out, not final")
+    func timesOut() {
+        var bench = CoreBench.joined(slots: 1)
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.say(.grant(CoreBench.grant(2, timeout: 3)))
+        bench.pass(5000)
+        #expect(bench.stopped.isEmpty)
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        bench.pass(2900)
+        #expect(bench.stopped.isEmpty)
+        bench.pass(200)
+        #expect(bench.stopped == [.timedOut])
+        bench.handle(.engine(.stopped(CoreBench.grant(2).lease, resume: nil)))
+        let failure = bench.sent().compactMap { if case .failed(_, let error, let final) = $0 { (error.code, final) } else { nil } }
+        #expect(failure.count == 1 && failure[0] == (.timedOut, false))
+    }
+
+    @Test("a drain gives back what waits, lets generates end in time, and says goodbye when nothing is held")
+    func drains() {
+        var bench = CoreBench.joined(slots: 1)
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.say(.grant(CoreBench.grant(2)))
+        bench.actions = []
+        bench.handle(.drain)
+        #expect(bench.sent() == [.release(CoreBench.grant(2).held, reason: .draining, ran: false, resume: nil)])
+        bench.say(.grant(CoreBench.grant(3)))
+        #expect(bench.started.isEmpty)
+        #expect(bench.sent().contains(.release(CoreBench.grant(3).held, reason: .draining, ran: false, resume: nil)))
+        bench.pass(3000)
+        #expect(bench.stopped.isEmpty)
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        for number in 1...3 { bench.say(.recorded(lease: CoreBench.grant(UInt64(number)).lease)) }
+        #expect(bench.actions.contains(.exit))
+        #expect(bench.sent().contains(.goodbye(session: CoreBench.session)))
+    }
+
+    @Test("a drain stops what is not done in time, and a finetune at once, which names its state")
+    func drainStops() {
+        var bench = CoreBench.joined(drain: 1000)
+        bench.say(.grant(CoreBench.grant(1, sequences: 0)))
+        bench.handle(.drain)
+        #expect(bench.stopped == [.draining])
+        bench.handle(.engine(.stopped(CoreBench.grant(1).lease, resume: [9])))
+        #expect(bench.sent().contains(.release(CoreBench.grant(1).held, reason: .draining, ran: true, resume: [9])))
+        var other = CoreBench.joined(drain: 1000)
+        other.say(.grant(CoreBench.grant(1)))
+        other.handle(.drain)
+        other.pass(900)
+        #expect(other.stopped.isEmpty)
+        other.pass(200)
+        #expect(other.stopped == [.draining])
+    }
+
+    @Test("a drain without a broker ends all the same")
+    func drainAlone() {
+        var bench = CoreBench.joined(drain: 1000)
+        bench.say(.grant(CoreBench.grant(1)))
+        bench.handle(.drain)
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        bench.pass(20_000, beating: false)
+        #expect(bench.actions.contains(.exit))
+        #expect(bench.core.isGone)
+    }
+}

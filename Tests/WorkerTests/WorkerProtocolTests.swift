@@ -1,0 +1,162 @@
+import Encodings
+import TaskProtocol
+import TestSupport
+import Testing
+
+@Suite struct WorkerProtocolTests {
+    @Test("every message of a worker reads back as it was written", arguments: 0..<40 as Range<UInt64>)
+    func workerRoundTrip(seed: UInt64) throws {
+        var random = MessageMaker(seed: seed)
+        for message in random.workerMessages() { #expect(try WorkerMessage.decode(message.encoded) == message, "seed \(seed)") }
+    }
+
+    @Test("every message of a broker reads back as it was written", arguments: 0..<40 as Range<UInt64>)
+    func brokerRoundTrip(seed: UInt64) throws {
+        var random = MessageMaker(seed: seed)
+        for message in random.brokerMessages() { #expect(try BrokerMessage.decode(message.encoded) == message, "seed \(seed)") }
+    }
+
+    @Test("bytes cut off, changed or made up are an error or another message, never a crash", arguments: 0..<20 as Range<UInt64>)
+    func fuzz(seed: UInt64) {
+        var random = MessageMaker(seed: seed)
+        let messages = random.workerMessages().map(\.encoded) + random.brokerMessages().map(\.encoded)
+        var refused = 0
+        for bytes in messages {
+            for _ in 0..<60 {
+                var bytes = bytes
+                switch random.number(3) {
+                case 0: bytes.removeLast(1 + random.number(bytes.count))
+                case 1: bytes[random.number(bytes.count)] ^= UInt8(1 << random.number(8))
+                default: for _ in 0..<4 { bytes[random.number(bytes.count)] = UInt8(random.number(256)) }
+                }
+                refused += read(bytes)
+            }
+        }
+        for length in 0..<200 { refused += read((0..<length).map { _ in UInt8(random.number(256)) }) }
+        #expect(refused > 500, "seed \(seed)")
+    }
+
+    private func read(_ bytes: [UInt8]) -> Int {
+        let first = (try? WorkerMessage.decode(bytes)) == nil
+        let second = (try? BrokerMessage.decode(bytes)) == nil
+        return first && second ? 1 : 0
+    }
+
+    @Test("fields of a later version are passed over")
+    func unknownField() throws {
+        var writer = MessagePackWriter()
+        writer.beginMap(3)
+        writer.member("m", "heartbeat")
+        writer.member("later", ["a", "b"])
+        writer.member("beats_ok", true)
+        writer.endMap()
+        #expect(try BrokerMessage.decode(writer.bytes) == .heartbeat(beatsOK: true))
+    }
+
+    @Test("a malformed message names what is wrong with it")
+    func namesFault() {
+        var writer = MessagePackWriter()
+        writer.beginMap(2)
+        writer.member("m", "cancel")
+        writer.member("lease", "not sixteen bytes")
+        writer.endMap()
+        #expect(throws: WorkerProtocolError.badField(message: "cancel", field: "lease")) { try BrokerMessage.decode(writer.bytes) }
+        #expect(throws: WorkerProtocolError.notAMessage) { try BrokerMessage.decode([0x80]) }
+        #expect(throws: WorkerProtocolError.unknownMessage("cancel")) { try WorkerMessage.decode(writer.bytes) }
+    }
+
+    @Test("the hash of leases does not depend on their order and notices each")
+    func leasesHash() {
+        var random = MessageMaker(seed: 5)
+        let leases = (0..<50).map { _ in random.id() }
+        let hash = WorkerLeases.hash(leases)
+        #expect(hash == WorkerLeases.hash(leases.reversed()))
+        for index in leases.indices {
+            var fewer = leases
+            fewer.remove(at: index)
+            #expect(WorkerLeases.hash(fewer) != hash)
+        }
+        #expect(WorkerLeases.hash([UUIDValue]()) == 0)
+    }
+}
+
+/// Messages with fields of every size, from a seed.
+private struct MessageMaker {
+    private var generator: SeededGenerator
+
+    init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
+
+    mutating func number(_ bound: Int) -> Int { Int(generator.next() % UInt64(bound)) }
+    mutating func id() -> UUIDValue { UUIDValue(hi: generator.next(), lo: generator.next()) }
+    mutating func bytes() -> [UInt8] { (0..<number(400)).map { _ in UInt8(number(256)) } }
+    mutating func text() -> String { String((0..<number(60)).map { _ in Character(["a", "é", "→", "😀", " ", "\n"][number(6)]) }) }
+    mutating func digest() -> String { (0..<64).map { _ in String(number(16), radix: 16) }.joined() }
+    mutating func digests() -> [String] { (0..<number(4)).map { _ in digest() } }
+    mutating func tokens() -> [Int32] { (0..<number(300)).map { _ in Int32(number(50_257)) } }
+    mutating func real() -> Double { Double(number(1 << 40)) / 1024 - 100_000 }
+    mutating func flag() -> Bool { number(2) == 0 }
+    mutating func maybe<Value>(_ value: Value) -> Value? { number(2) == 0 ? nil : value }
+    mutating func lease() -> WorkerLease { WorkerLease(task: id(), lease: id(), attempt: number(100)) }
+
+    mutating func generation() -> GenerationRecord {
+        GenerationRecord(
+            sample: number(64), promptIndex: number(8), draw: number(17), prompt: text(), text: text(), schema: maybe(bytes()),
+            promptTokenIDs: tokens(),
+            tokenIDs: tokens(), finishReason: FinishReason.allCases[number(3)], meanLogprob: maybe(real()), logprobs: maybe(bytes()),
+            redrawn: maybe(number(17)), params: bytes(), recordSHA256: digest(), numerics: "float32/1", checkpointSHA256: digest(),
+            tokenizerSHA256: digest())
+    }
+
+    mutating func checkpoint() -> CheckpointRecord {
+        CheckpointRecord(
+            step: number(5000), manifest: digest(), sha256: digest(), tokenizerSHA256: digest(), architecture: "gpt2",
+            parameters: Int64(number(1 << 40)),
+            contextLength: number(2048), bytes: Int64(number(1 << 40)), lineByLine: flag(), config: bytes(), loss: maybe(real()),
+            averageLoss: maybe(real()))
+    }
+
+    mutating func step() -> TrainingStepRecord {
+        TrainingStepRecord(
+            step: number(5000), loss: real(), averageLoss: real(), learningRate: real(), gradientNorm: real(), tokensPerSecond: real())
+    }
+
+    mutating func event() -> WorkerEvent {
+        flag()
+            ? .token(sample: number(9), draw: number(3), index: number(256), tokenID: number(50_257), text: text())
+            : .sample(sample: number(9), promptIndex: number(3), draw: number(17), text: text(), finishReason: "eos", step: maybe(number(100)))
+    }
+
+    mutating func workerMessages() -> [WorkerMessage] {
+        let registration = WorkerRegistration(
+            session: id(), host: text(), pid: number(99_999), version: text(), numerics: ["float32/1"], instructionSet: "avx2", threads: number(64),
+            slots: number(256), parameters: [text(), text()], models: digests(), leases: (0..<number(9)).map { _ in lease() })
+        let heartbeat = WorkerHeartbeat(
+            session: id(), sequence: UInt64(number(1 << 40)), leasesCount: number(9), leasesHash: generator.next(), freeSlots: number(9) - 5,
+            idle: flag(),
+            models: digests(), draining: flag())
+        let progress = WorkerProgress(
+            phase: WorkerProgress.Phase.allCases[number(5)], done: number(1 << 30), total: maybe(number(1 << 30)), loss: maybe(real()),
+            averageLoss: maybe(real()), tokensPerSecond: maybe(real()))
+        let error = ContractError(ErrorCode.allCases[number(ErrorCode.allCases.count)], text(), field: maybe("params.prompt"))
+        return [
+            .register(registration), .heartbeat(heartbeat), .goodbye(session: id()), .confirm(session: id(), lease: id()), .started(lease()),
+            .event(lease(), events: (0..<number(20)).map { _ in event() }), .progress(lease(), progress, steps: (0..<number(5)).map { _ in step() }),
+            .checkpoint(lease(), step: number(5000), record: maybe(checkpoint()), resume: maybe(bytes())),
+            .complete(lease(), generations: (0..<number(4)).map { _ in generation() }, result: maybe(bytes()), checkpoint: maybe(id())),
+            .failed(lease(), error: error, final: flag()),
+            .release(lease(), reason: ReleaseReason.allCases[number(3)], ran: flag(), resume: maybe(bytes())), .cancelled(lease()),
+        ]
+    }
+
+    mutating func brokerMessages() -> [BrokerMessage] {
+        let grant = WorkerGrant(
+            task: id(), lease: id(), attempt: number(9), resolved: bytes(), timeoutSeconds: maybe(real()), stallSeconds: real(), alone: flag(),
+            resume: maybe(bytes()))
+        return [
+            .welcome(broker: id(), heartbeatMilliseconds: number(5000)), .registerPlease, .heartbeat(beatsOK: flag()), .grant(grant),
+            .cancel(lease: id()),
+            .recorded(lease: id()), .checkpointRecorded(lease: id(), step: number(5000), checkpoint: maybe(id())), .stale(lease: id()),
+            .leave(peers: [text(), text()]),
+        ]
+    }
+}
