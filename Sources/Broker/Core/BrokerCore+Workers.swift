@@ -126,7 +126,9 @@ extension BrokerCore {
             let listedIDs = Set(listed.map(\.lease))
             for entry in held where entry.grant.session == id { adopt(entry, isListed: listedIDs.contains(entry.grant.lease)) }
             for lease in session.leases.sorted() where !standing.contains(lease) { dropUnlessNewer(lease, asked: asked) }
-            for entry in listed where !standing.contains(entry.lease) && leases[entry.lease] == nil { tell(session.address, .stale(lease: entry.lease)) }
+            for entry in listed where !standing.contains(entry.lease) && leases[entry.lease] == nil {
+                tell(session.address, .stale(lease: entry.lease))
+            }
         }
     }
 

@@ -130,7 +130,9 @@ struct LeaseTable: Sendable {
             return now - last >= settings.grantRepeat && lease.grant != nil ? .sendAgain(lease.lease) : nil
         case .confirmed: return nil
         case .running(let since):
-            if let seconds = lease.timeoutSeconds, Double(now - since) >= seconds * 1_000 + Double(settings.timeoutGrace) { return .timedOut(lease.lease) }
+            if let seconds = lease.timeoutSeconds, Double(now - since) >= seconds * 1_000 + Double(settings.timeoutGrace) {
+                return .timedOut(lease.lease)
+            }
             return Double(now - lease.lastSign) >= lease.stallSeconds * 1_000 ? .stalled(lease.lease) : nil
         }
     }
