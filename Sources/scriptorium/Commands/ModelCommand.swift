@@ -3,7 +3,10 @@ import ArtifactStore
 import Client
 import Encodings
 import FoundationEssentials
+import LanguageModels
+import ModelFiles
 import Supervision
+import Tokenizers
 
 /// `scriptorium model`: the models that tasks can name.
 struct ModelCommand: AsyncParsableCommand {

@@ -49,7 +49,7 @@ struct TrainCommand: ParsableCommand {
     func run() throws {
         let pool = ThreadPool(threads: threads ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
         let resumes = resume && Trainer.canResume(directory: output)
-        let base = try resumes ? output : model
+        let base = resumes ? output : model
         let directory = try base.map { path in try input { try ModelDirectory.open(path) } }
         let vocabulary = try chosenTokenizer(directory)
         let dataset = try encode(vocabulary)
@@ -115,7 +115,7 @@ struct TrainCommand: ParsableCommand {
         defer { bar.finish() }
         if !json { print("seed \(trainer.options.seed), \(trainer.description.parameterCount) parameters, blocks of \(trainer.blockSize)") }
         var saved: SavedCheckpoint?
-        do throws(TrainingError) {
+        do {
             while trainer.stepsDone < trainer.options.numSteps {
                 let step = try trainer.step()
                 bar.update(step.step, note: "loss \(rounded(step.loss))  average \(rounded(step.averageLoss))  \(Int(step.tokensPerSecond)) tok/s")
@@ -124,7 +124,7 @@ struct TrainCommand: ParsableCommand {
                 if saveEvery > 0, step.step % saveEvery == 0 { saved = try trainer.saveCheckpoint(directory: output, tokenizer: tokenizer) }
             }
             return try saved ?? trainer.saveCheckpoint(directory: output, tokenizer: tokenizer)
-        } catch { throw CommandFailure.failed(error.description) }
+        } catch { throw CommandFailure.failed("\(error)") }
     }
 
     private func printLine(_ step: TrainingStep) {

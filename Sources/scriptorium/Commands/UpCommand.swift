@@ -86,7 +86,7 @@ struct UpCommand: AsyncParsableCommand {
     private func hooks(_ directory: DataDirectory) -> ServiceStack.Hooks {
         let migrations = migrations
         let isJSON = json
-        let started = Timestamps.now()
+        let started = Clock.now()
         var isAnnounced = false
         return ServiceStack.Hooks(
             prepareDatabase: { try DatabasePreparation.run($0, migrations: migrations) },
@@ -102,7 +102,7 @@ struct UpCommand: AsyncParsableCommand {
                 guard !isAnnounced else { return }
                 isAnnounced = true
                 print(isJSON ? String(decoding: JSONValue.object(file.endpoints).serialised, as: UTF8.self) : file.table)
-                fflush(stdout)
+                fflush(nil)
             },
             say: { line in
                 let bytes = Array((line + "\n").utf8)

@@ -68,7 +68,7 @@ struct NoOpWorker {
     private var registration: WorkerRegistration {
         WorkerRegistration(
             session: session, host: "bench", pid: 0, version: Version.number, numerics: ["float32/1"], instructionSet: "none", threads: 1,
-            slots: slots, parameters: GenerateParameters.names, leases: Array(held.values))
+            slots: slots, parameters: TaskParameters.knownNames, leases: Array(held.values))
     }
 
     private var heartbeat: WorkerHeartbeat {

@@ -38,8 +38,7 @@ struct QueueBenchmark {
         var options = BrokerOptions()
         (options.tasksEndpoint, options.eventsEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
         (options.workersEndpoint, options.peersEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
-        var logger = Logger(label: "bench")
-        logger.logLevel = .error
+        let logger = Self.quietLogger()
         let broker = try BrokerService(options: options, store: PostgreSQLGateway(url: databaseURL), logger: logger)
         let endpoints = try broker.start()
         defer {
@@ -69,6 +68,12 @@ struct QueueBenchmark {
         var latencies: [Double] = []
         for _ in 0..<rounds { latencies.append(try load.roundTrip() * 1000) }
         return Result(tasks: tasks, seconds: seconds, latencies: latencies.sorted())
+    }
+
+    private static func quietLogger() -> Logger {
+        var logger = Logger(label: "bench")
+        logger.logLevel = .error
+        return logger
     }
 
     private static func wait(_ what: String, _ condition: () -> Bool) throws {

@@ -5,15 +5,18 @@ import Supervision
 /// The publishing side of `bench queue`: one DEALER socket of a client.
 struct QueueLoad: ~Copyable {
     private let socket: Socket
-    private var poller = Poller()
+    private var poller: Poller
     private var number: Int64 = 0
 
     init(context: ZMQContext, endpoint: String) throws(MessagingError) {
         var options = SocketOptions()
         options.sendHighWater = 10_000
-        socket = try Socket(context, .dealer, options)
+        let socket = try Socket(context, .dealer, options)
         try socket.connect(endpoint)
+        var poller = Poller()
         _ = poller.add(socket)
+        self.poller = poller
+        self.socket = socket
     }
 
     /// Publishes tasks in requests of `batch`, keeping at most `window` requests unanswered.
