@@ -10,6 +10,7 @@ struct Timers: Sendable {
     var reconcile: Int64 = 0
     var outlines: Int64 = 0
     var alarms: Int64 = 0
+    var ends: Int64 = 0
     /// When the next task comes due, as far as is known.
     var nextDue: Int64?
 
@@ -65,7 +66,7 @@ extension BrokerCore {
             lanes.add(.durability, to: .figures)
         }
         if !lanes.isBusy(.reconcile), Timers.isDue(&timers.reconcile, every: settings.reconcileInterval, now: now) { reconcileAll() }
-        leases.forgetEnds(before: now - 60_000)
+        if Timers.isDue(&timers.ends, every: 30_000, now: now) { leases.forgetEarlierEnds() }
     }
 
     /// Says to each worker that we are here, and leaves those to themselves that have not spoken for long.

@@ -91,7 +91,7 @@ extension BrokerCore {
     /// A worker is no longer ours; what its leases are worth is the store's to say.
     mutating func forgetSession(_ id: SessionID, why: String) {
         guard let session = sessions.remove(id) else { return }
-        for lease in session.leases.sorted() where leases[lease]?.isSettling != true { leases.remove(lease, now: now) }
+        for lease in session.leases.sorted() where leases[lease]?.isSettling != true { leases.remove(lease) }
         note(.workerLeft(id, why: why))
     }
 
@@ -175,7 +175,7 @@ extension BrokerCore {
     @discardableResult
     mutating func endLease(_ id: LeaseID) -> Lease? {
         dirtyProgress[id] = nil
-        guard let lease = leases.remove(id, now: now) else { return nil }
+        guard let lease = leases.remove(id) else { return nil }
         sessions.settled(id, of: lease.session)
         return lease
     }
