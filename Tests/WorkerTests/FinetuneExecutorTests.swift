@@ -1,3 +1,4 @@
+import ArtifactStore
 import Encodings
 import TaskProtocol
 import TestSupport
@@ -109,12 +110,12 @@ import Worker
         #expect(failure.error.code == .invalidArgument && failure.error.field == "params.dataset" && failure.isFinal)
     }
 
-    @Test("a finetune without a tokenizer to be had says which parameter is missing")
+    @Test("a finetune from scratch that names no tokenizer trains one")
     func noTokenizer() throws {
         var bench = try EngineBench()
-        let lease = bench.start(try EngineBench.finetune { $0.tokenizer = nil })
-        let failure = try #require(bench.run().failure(of: lease))
-        #expect(failure.error.field == "params.tokenizer" && failure.isFinal)
+        _ = bench.start(try EngineBench.finetune { $0.tokenizer = nil })
+        let record = try #require(bench.run().checkpoints.last)
+        #expect(try bench.store.manifest(record.manifest).files.contains { $0.path == "tokenizer.json" })
     }
 
     @Test("a cancelled finetune keeps its checkpoints and stops between two steps")

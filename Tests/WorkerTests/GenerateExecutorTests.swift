@@ -41,7 +41,7 @@ import Worker
         let texts = try #require(alone.run().texts(of: first))
         var crowded = try EngineBench(threads: 2, slots: 2)
         let model = try crowded.model()
-        let other = crowded.start(EngineBench.generate { $0.prompts = ["Old garden", "Light"] }, seed: 5, model: model)
+        let other = crowded.start(EngineBench.generate { ($0.prompts, $0.hasPromptList) = (["Old garden", "Light"], true) }, seed: 5, model: model)
         let second = crowded.start(EngineBench.generate { $0.n = 3 }, model: model)
         let reports = crowded.run()
         #expect(reports.texts(of: second) == texts)

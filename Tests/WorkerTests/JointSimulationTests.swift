@@ -18,20 +18,40 @@ import Testing
             return
         }
         let count = environment["SIMULATION_HISTORIES"].flatMap(Int.init) ?? 10_000
-        var crashes = 0
-        var succeeded = 0
-        var failures = 0
+        var seen = Tally()
         for history in stride(from: part, to: count, by: Self.partCount) {
             let seed = UInt64(history) &* 0x9E37_79B9 &+ 1
             var world = SimulatedWorld(seed: seed)
             let faults = world.run()
             #expect(faults == [], "SIMULATION_SEED=\(seed)")
-            crashes += world.crashes
-            succeeded += world.store.tasks.values.count { $0.state == .succeeded }
-            if !faults.isEmpty { failures += 1 }
-            if failures >= 5 { break }
+            seen.add(world, faults: faults.count)
+            if seen.broken >= 5 { break }
         }
-        #expect(crashes > 0 && succeeded > 0)
+        // The trouble was real: machines fell, attempts were repeated, stale writes refused, some tasks cancelled.
+        #expect(seen.crashes > 0 && seen.succeeded > 0 && seen.repeated > 0, "\(seen)")
+        if count >= 5000 { #expect(seen.stale > 0 && seen.cancelled > 0 && seen.lost > 0, "\(seen)") }
+    }
+
+    private struct Tally {
+        var crashes = 0
+        var succeeded = 0
+        var cancelled = 0
+        var repeated = 0
+        var lost = 0
+        var stale = 0
+        var broken = 0
+
+        mutating func add(_ world: SimulatedWorld, faults: Int) {
+            crashes += world.crashes
+            stale += world.store.staleWrites
+            broken += faults > 0 ? 1 : 0
+            for task in world.store.tasks.values {
+                succeeded += task.state == .succeeded ? 1 : 0
+                cancelled += task.state == .cancelled ? 1 : 0
+                repeated += task.attempt > 1 ? 1 : 0
+                lost += task.losses > 0 ? 1 : 0
+            }
+        }
     }
 
     @Test("a seed replays its history")

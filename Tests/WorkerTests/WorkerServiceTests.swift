@@ -1,0 +1,98 @@
+import ArtifactStore
+import Logging
+import Messaging
+import TaskProtocol
+import TestSupport
+import Testing
+import Worker
+
+/// The whole worker, with its threads and sockets, against a broker that the test plays.
+@Suite(.serialized) struct WorkerServiceTests {
+    @Test("a worker joins the broker that answers, runs a task, and leaves in order")
+    func joinsAndRuns() async throws {
+        let bench = try EngineBench()
+        let model = try bench.model()
+        let (resolved, folder) = (Self.task(model), bench.folder)
+        let story = try await onThreadOfItsOwn { try Self.play(resolved: resolved, folder: folder) }
+        #expect(story.session != nil)
+        #expect(story.confirmed && story.started && story.saidGoodbye)
+        #expect(story.heartbeats >= 1)
+        #expect(story.texts.count == 2 && story.texts.allSatisfy { $0.hasPrefix("Granite violet") })
+        #expect(story.problem == nil)
+        #expect(story.snapshot.tokensTotal > 0 && story.snapshot.modelsLoaded == [model.sha256])
+    }
+
+    private static func task(_ model: ResolvedModel) -> [UInt8] {
+        ResolvedTask(parameters: EngineBench.generate { $0.n = 2 }, seed: 1, seedAssigned: false, model: model).json
+    }
+
+    private struct Story: Sendable {
+        var session: SessionID?
+        var confirmed = false
+        var started = false
+        var saidGoodbye = false
+        var heartbeats = 0
+        var texts: [String] = []
+        var problem: String?
+        var snapshot = WorkerSnapshot()
+    }
+
+    /// Plays two brokers, of which one never answers, until the worker has said goodbye; 30 seconds at most.
+    private static func play(resolved: [UInt8], folder: TemporaryDirectory) throws -> Story {
+        let context = try ZMQContext()
+        let silent = try Socket(context, .router)
+        let socket = try Socket(context, .router)
+        let endpoints = [try silent.bind("tcp://127.0.0.1:*"), try socket.bind("tcp://127.0.0.1:*")]
+        let options = WorkerOptions(
+            brokers: endpoints, threads: 1, slots: 4, artifacts: folder.path + "/artifacts", cacheDirectory: folder.path + "/cache",
+            drainTimeoutSeconds: 2)
+        let worker = try WorkerService(options, log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        try worker.start()
+        var story = Story()
+        var poller = Poller()
+        poller.add(socket)
+        var rounds = 0
+        while !story.saidGoodbye, rounds < 300 {
+            rounds += try poller.wait(milliseconds: 100) == 0 ? 1 : 0
+            while let frames = try socket.receive()?.frames, frames.count >= 2 {
+                for answer in hear(try WorkerMessage.decode(Array(frames[1...].joined())), resolved, worker, &story) {
+                    _ = try socket.send([frames[0], answer.encoded])
+                }
+            }
+        }
+        if !story.saidGoodbye { worker.drain() }
+        story.problem = worker.join()
+        return story
+    }
+
+    private static func hear(_ message: WorkerMessage, _ resolved: [UInt8], _ worker: WorkerService, _ story: inout Story) -> [BrokerMessage] {
+        let grant = WorkerGrant(task: TaskID(hi: 5, lo: 5), lease: LeaseID(hi: 6, lo: 6), attempt: 1, resolved: resolved)
+        switch message {
+        case .register(let registration):
+            story.session = registration.session
+            return [.welcome(broker: BrokerID(hi: 4, lo: 4), heartbeatMilliseconds: 200), .grant(grant)]
+        case .heartbeat:
+            story.heartbeats += 1
+            return [.heartbeat(beatsOK: true)]
+        case .confirm(_, grant.lease): story.confirmed = true
+        case .started(grant.held): story.started = true
+        case .complete(grant.held, let generations, _, _):
+            story.texts = generations.map(\.text)
+            story.snapshot = worker.snapshot
+            worker.drain()
+            return [.recorded(lease: grant.lease)]
+        case .goodbye: story.saidGoodbye = true
+        default: break
+        }
+        return []
+    }
+}
+
+/// Runs what blocks on a thread of its own, not on one of Swift's pool.
+private func onThreadOfItsOwn<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        do {
+            _ = try ServiceThread(name: "test") { continuation.resume(with: Result { try body() }) }
+        } catch { continuation.resume(throwing: error) }
+    }
+}
