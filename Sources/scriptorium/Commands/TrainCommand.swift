@@ -13,14 +13,14 @@ struct TrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Trains a model from text files, without a service.",
         discussion: """
-            Begins from --model, or from fresh weights with --config. The output folder is a model directory that transformers loads; with \
+            Begins from --model, or from fresh weights with --model-config. The output folder is a model directory that transformers loads; with \
             what lies beside the weights a stopped run goes on: --resume. Same files, options and seed: same checkpoint digest, on any machine.
             """)
 
     @Argument(help: "Text files: bulk text, or with --line-by-line a text a line or CSV row.") var files: [String]
     @Option(help: "The folder for the checkpoint.") var output: String
     @Option(help: "The model directory to begin from.") var model: String?
-    @Option(help: "The config to begin from scratch with: \(ModelConfig.names.joined(separator: ", ")), or a config.json.") var config: String?
+    @Option(help: "The config to begin from scratch with: \(ModelConfig.names.joined(separator: ", ")), or a config.json.") var modelConfig: String?
     @Option(help: "The tokenizer's directory or file; default the model's own, or one trained on the files.") var tokenizer: String?
     @Option(help: "Tokens of a tokenizer that is trained.") var vocabSize = 1000
     @Option(help: "How often a pair must occur for a tokenizer that is trained.") var minFrequency = 2
@@ -101,7 +101,7 @@ struct TrainCommand: ParsableCommand {
                 return try Trainer.resume(directory: output, dataset: dataset, options: given, pool: pool)
             }
             if let directory { return try Trainer(model: .directory(directory), dataset: dataset, options: options(), pool: pool) }
-            guard let config else { throw CommandFailure.usage("name a base with --model DIR, or --config to train from scratch") }
+            guard let config = modelConfig else { throw CommandFailure.usage("name a base with --model DIR, or --model-config to train from scratch") }
             let named = try ModelConfig.named(config) ?? ModelConfig.read(config)
             var fitted = ModelConfig.fitted(named, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
             if lineByLine { fitted["line_by_line"] = .bool(true) }
