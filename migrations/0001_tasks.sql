@@ -64,7 +64,7 @@ CREATE TABLE scriptorium.task (
     key text CHECK (octet_length(key) BETWEEN 1 AND 256),
     client text NOT NULL,
     params jsonb NOT NULL,
-    resolved jsonb,
+    resolved text,
     tags jsonb CHECK (jsonb_typeof(tags) = 'object'),
     after uuid[]
 );
@@ -82,21 +82,21 @@ COMMENT ON COLUMN scriptorium.task.run_at IS 'Not started earlier';
 COMMENT ON COLUMN scriptorium.task.key IS 'Idempotency key, unique in its queue';
 COMMENT ON COLUMN scriptorium.task.client IS 'Who published it, for fairness: a public key, a digest, an SQL role';
 COMMENT ON COLUMN scriptorium.task.params IS 'As submitted, with the assigned seed';
-COMMENT ON COLUMN scriptorium.task.resolved IS 'What was pinned, where it was known at once; else see resolutions';
+COMMENT ON COLUMN scriptorium.task.resolved IS 'What was pinned, where it was known at once (else see resolutions): JSON exactly as workers are given it';
 COMMENT ON COLUMN scriptorium.task.tags IS 'The publisher''s strings by name';
 COMMENT ON COLUMN scriptorium.task.after IS 'Tasks that must have succeeded first';
 CREATE INDEX task_tags ON scriptorium.task USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
 
 CREATE TABLE scriptorium.resolutions (
     task uuid PRIMARY KEY,
-    resolved jsonb NOT NULL,
+    resolved text NOT NULL,
     seed bigint,
     seed_assigned boolean NOT NULL,
     resolved_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE scriptorium.resolutions IS 'What was pinned for tasks that were checked after they were stored; never updated';
 COMMENT ON COLUMN scriptorium.resolutions.task IS 'The task';
-COMMENT ON COLUMN scriptorium.resolutions.resolved IS 'Every effective parameter, names as digests';
+COMMENT ON COLUMN scriptorium.resolutions.resolved IS 'Every effective parameter, names as digests: JSON exactly as workers are given it';
 COMMENT ON COLUMN scriptorium.resolutions.seed IS 'The seed of every attempt';
 COMMENT ON COLUMN scriptorium.resolutions.seed_assigned IS 'Whether the seed was drawn for it';
 COMMENT ON COLUMN scriptorium.resolutions.resolved_at IS 'When it was pinned';
@@ -199,7 +199,8 @@ COMMENT ON COLUMN scriptorium.hot.session IS 'Whose lease it is';
 COMMENT ON COLUMN scriptorium.hot.broker IS 'The broker that granted it';
 COMMENT ON COLUMN scriptorium.hot.started_at IS 'When the lease was made';
 CREATE INDEX hot_ready ON scriptorium.hot (queue, rank, task) WHERE lease IS NULL AND blocked IS NULL;
-CREATE INDEX hot_leased ON scriptorium.hot (session) WHERE lease IS NOT NULL;
+-- The predicate follows from "session = …", so that the foreign key's own check can use it too.
+CREATE INDEX hot_leased ON scriptorium.hot (session) WHERE session IS NOT NULL;
 CREATE INDEX hot_due ON scriptorium.hot (run_at) WHERE blocked = 'r';
 CREATE INDEX hot_blocked ON scriptorium.hot (blocked, task) WHERE blocked IN ('a', 'c');
 CREATE INDEX hot_cancel ON scriptorium.hot (task) WHERE cancel_requested;

@@ -4,8 +4,8 @@
 CREATE VIEW scriptorium.tasks AS
 SELECT
     t.id, t.kind, t.queue, s.state, t.priority::integer AS priority, t.key, t.params,
-    coalesce(t.resolved, r.resolved) AS resolved, coalesce(t.seed, r.seed) AS seed, t.tags,
-    s.attempt, t.max_attempts::integer AS max_attempts, t.timeout_s, t.after, s.run_at, s.created_at, s.started_at, s.finished_at,
+    coalesce(t.resolved, r.resolved)::jsonb AS resolved, coalesce(t.seed, r.seed) AS seed, t.tags,
+    s.attempt, t.max_attempts::integer AS max_attempts, t.timeout_s, t.after, coalesce(s.run_at, t.run_at) AS run_at, s.created_at, s.started_at, s.finished_at,
     s.error, p.progress, s.result, s.worker, s.cancel_requested, t.client
 FROM (
     SELECT

@@ -33,6 +33,7 @@ const ck_kernels ck_kernels_plain = {
     .divide_maximum = plain_divide_maximum,
     .exponentials = plain_exponentials,
     .fixed_weights = plain_fixed_weights,
+    .weights_below = plain_weights_below,
     .race = plain_race,
     .race_candidates = plain_race_candidates,
     .attention = plain_attention,

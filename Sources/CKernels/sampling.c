@@ -71,11 +71,11 @@ float ck_kth_largest(const float *z, size_t count, size_t k) {
 
 static inline uint64_t ck_weight(float p) { return p >= 0.0f && p <= 1.0f ? (uint64_t)(int64_t)(p * 0x1p40f) : 0; }
 
-size_t ck_top_p(float *z, const float *p, size_t count, float maximum, double top_p) {
-    uint64_t threshold = (uint64_t)((1.0 - top_p) * (double)ck_fixed_weights(p, count, NULL));
+/// Drops, in place, what top_p drops of `count` scores in id order, given that lower scores weighing `below` are gone.
+/// Returns how many stay.
+static size_t ck_cut(float *z, const float *p, size_t count, float maximum, uint64_t below, uint64_t threshold) {
     // The highest score whose lower ones, all together, may be dropped: digit by digit.
     uint32_t prefix = 0, known = 0, best = ck_ordered(maximum);
-    uint64_t below = 0;
     for (int level = 0; level < 3; level++) {
         uint64_t bins[CK_BINS] = {0};
         for (size_t i = 0; i < count; i++) {
@@ -103,4 +103,32 @@ size_t ck_top_p(float *z, const float *p, size_t count, float maximum, double to
         else kept += z[i] > -__builtin_inff();
     }
     return kept;
+}
+
+size_t ck_top_p(float *z, const float *p, size_t count, float maximum, double top_p) {
+    const ck_kernels *kernels = ck_current();
+    uint64_t threshold = (uint64_t)((1.0 - top_p) * (double)kernels->fixed_weights(p, count, NULL));
+    // The long tail goes at once: a bound on p below which all together may be dropped, with few enough left above it.
+    static const float bounds[] = {0x1p-5f, 0x1p-9f, 0x1p-13f, 0x1p-18f};
+    for (int i = 0; i < 4; i++) {
+        size_t above;
+        uint64_t below = kernels->weights_below(p, count, bounds[i], &above);
+        if (below > threshold) continue;
+        if (above > CK_MOST_GROUPS) break;
+        float scores[CK_MOST_GROUPS], weights[CK_MOST_GROUPS];
+        int32_t ids[CK_MOST_GROUPS];
+        size_t found = 0;
+        for (size_t id = 0; id < count; id++) {
+            if (p[id] >= bounds[i]) {
+                scores[found] = z[id];
+                weights[found] = p[id];
+                ids[found++] = (int32_t)id;
+            }
+            z[id] = -__builtin_inff();
+        }
+        size_t kept = ck_cut(scores, weights, found, maximum, below, threshold);
+        for (size_t j = 0; j < found; j++) z[ids[j]] = scores[j];
+        return kept;
+    }
+    return ck_cut(z, p, count, maximum, 0, threshold);
 }

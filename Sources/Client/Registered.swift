@@ -8,6 +8,8 @@ public struct RegisteredModel: Sendable, Hashable {
     public let checkpoint: String
     /// The checkpoint digest.
     public let sha256: String
+    /// `sha256:` and the digest of its files' manifest in the artifact store.
+    public let uri: String
     /// As `gpt2`.
     public let architecture: String
     /// How many weights it has.
@@ -19,6 +21,7 @@ public struct RegisteredModel: Sendable, Hashable {
         name = node["name"]?.stringValue ?? ""
         checkpoint = node["checkpoint"]?.stringValue ?? ""
         sha256 = node["sha256"]?.stringValue ?? ""
+        uri = node["uri"]?.stringValue ?? ""
         architecture = node["architecture"]?.stringValue ?? ""
         parameters = node["parameters"]?.integerValue ?? 0
         contextLength = Int(clamping: node["context_length"]?.integerValue ?? 0)
@@ -27,8 +30,8 @@ public struct RegisteredModel: Sendable, Hashable {
     /// JSON of the row, with the contract's names.
     public var json: String {
         let map: JSONValue = [
-            "name": .string(name), "checkpoint": .string(checkpoint), "sha256": .string(sha256), "architecture": .string(architecture),
-            "parameters": .integer(parameters), "context_length": .integer(Int64(contextLength)),
+            "name": .string(name), "checkpoint": .string(checkpoint), "sha256": .string(sha256), "uri": .string(uri),
+            "architecture": .string(architecture), "parameters": .integer(parameters), "context_length": .integer(Int64(contextLength)),
         ]
         return String(decoding: map.serialised, as: UTF8.self)
     }
@@ -77,6 +80,31 @@ public struct ModelFiling: Sendable {
         ]
         map["tokenizer_sha256"] = tokenizerSHA256.map { .string($0) }
         return .object(map)
+    }
+}
+
+/// A dataset's name and what it means.
+public struct RegisteredDataset: Sendable, Hashable {
+    /// The name.
+    public let name: String
+    /// Digest of the manifest.
+    public let sha256: String
+    /// Bytes of all files.
+    public let bytes: Int64
+    /// Counted where it is encoded.
+    public let tokens: Int64?
+    /// Whether each line is a text of its own.
+    public let lineByLine: Bool
+    /// JSON of the row, with the contract's names.
+    public let json: String
+
+    init(_ node: Node) {
+        name = node["name"]?.stringValue ?? ""
+        sha256 = node["sha256"]?.stringValue ?? ""
+        bytes = node["bytes"]?.integerValue ?? 0
+        tokens = node["tokens"]?.integerValue
+        lineByLine = node["line_by_line"]?.boolValue ?? false
+        json = String(decoding: node.json, as: UTF8.self)
     }
 }
 

@@ -144,6 +144,13 @@ public final class ScriptoriumClient: Sendable {
         return models
     }
 
+    /// All datasets that have a name.
+    public func datasets() async throws(ClientError) -> [RegisteredDataset] {
+        var datasets: [RegisteredDataset] = []
+        try await call(["op": "datasets"])["datasets"]?.forEachElement { datasets.append(RegisteredDataset($0)) }
+        return datasets
+    }
+
     /// Files a model, whose artifacts are stored, under a name.
     public func register(_ model: ModelFiling) async throws(ClientError) -> RegisteredModel {
         let reply = try await call(["op": "register", "model": try model.json()])

@@ -38,14 +38,23 @@ struct DatasetWriter: TokenSink, ~Copyable {
     }
 
     mutating func append(_ ids: UnsafeBufferPointer<Int32>) throws(DatasetError) {
-        for id in ids {
-            if bytesPerToken == 2 {
-                chunk.append(UInt8(truncatingIfNeeded: id))
-                chunk.append(UInt8(truncatingIfNeeded: id >> 8))
-            } else {
-                for shift in stride(from: Int32(0), to: 32, by: 8) { chunk.append(UInt8(truncatingIfNeeded: id >> shift)) }
+        var taken = 0
+        while taken < ids.count {
+            let room = DatasetFormat.chunkTokens - chunk.count / bytesPerToken
+            let part = UnsafeBufferPointer(rebasing: ids[taken..<min(ids.count, taken + room)])
+            let start = chunk.count
+            chunk.append(contentsOf: repeatElement(0, count: part.count * bytesPerToken))
+            chunk.withUnsafeMutableBytes { bytes in
+                if bytesPerToken == 2 {
+                    for (index, id) in part.enumerated() {
+                        bytes.storeBytes(of: UInt16(truncatingIfNeeded: id).littleEndian, toByteOffset: start + index * 2, as: UInt16.self)
+                    }
+                } else {
+                    for (index, id) in part.enumerated() { bytes.storeBytes(of: id.littleEndian, toByteOffset: start + index * 4, as: Int32.self) }
+                }
             }
-            if chunk.count == DatasetFormat.chunkTokens * bytesPerToken { try writeChunk() }
+            taken += part.count
+            if part.count == room { try writeChunk() }
         }
     }
 

@@ -39,11 +39,11 @@ enum TokenStorage: Sendable {
         switch self {
         case .narrow(var tokens):
             self = .narrow([])
-            for id in ids { tokens.append(UInt16(truncatingIfNeeded: id)) }
+            tokens.append(contentsOf: ids.lazy.map { UInt16(truncatingIfNeeded: $0) })
             self = .narrow(tokens)
         case .wide(var tokens):
             self = .wide([])
-            for id in ids { tokens.append(UInt32(bitPattern: id)) }
+            tokens.append(contentsOf: ids.lazy.map { UInt32(bitPattern: $0) })
             self = .wide(tokens)
         case .mapped: preconditionFailure("a mapped dataset does not grow")
         }
@@ -54,36 +54,34 @@ enum TokenStorage: Sendable {
         switch self {
         case .narrow(var tokens):
             self = .narrow([])
-            for offset in stride(from: 0, to: bytes.count, by: 2) {
-                tokens.append(UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
-            }
+            tokens.append(contentsOf: (0..<bytes.count / 2).lazy.map { bytes.token(at: $0, as: UInt16.self) })
             self = .narrow(tokens)
         case .wide(var tokens):
             self = .wide([])
-            for offset in stride(from: 0, to: bytes.count, by: 4) {
-                tokens.append(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
-            }
+            tokens.append(contentsOf: (0..<bytes.count / 4).lazy.map { bytes.token(at: $0, as: UInt32.self) })
             self = .wide(tokens)
         case .mapped: preconditionFailure("a mapped dataset does not grow")
         }
     }
 }
 
+extension UnsafeRawBufferPointer {
+    /// Token `index` of little-endian tokens at any address.
+    @inline(__always)
+    fileprivate func token<Token: FixedWidthInteger & BitwiseCopyable>(at index: Int, as type: Token.Type) -> Token {
+        Token(littleEndian: loadUnaligned(fromByteOffset: index &* MemoryLayout<Token>.size, as: type))
+    }
+
+    fileprivate func largest<Token: FixedWidthInteger & BitwiseCopyable>(_ type: Token.Type) -> Int {
+        var largest: Token = 0
+        for index in 0..<count / MemoryLayout<Token>.size { largest = Swift.max(largest, token(at: index, as: type)) }
+        return count == 0 ? -1 : Int(largest)
+    }
+}
+
 /// The largest of little-endian tokens, or -1.
 func largestToken(_ bytes: UnsafeRawBufferPointer, bytesPerToken: Int) -> Int {
-    var narrow: UInt16 = 0
-    var wide: UInt32 = 0
-    if bytes.isEmpty { return -1 }
-    if bytesPerToken == 2 {
-        for offset in stride(from: 0, to: bytes.count, by: 2) {
-            narrow = max(narrow, UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
-        }
-    } else {
-        for offset in stride(from: 0, to: bytes.count, by: 4) {
-            wide = max(wide, UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
-        }
-    }
-    return Int(max(UInt32(narrow), wide))
+    bytesPerToken == 2 ? bytes.largest(UInt16.self) : bytes.largest(UInt32.self)
 }
 
 /// An uncompressed cache file in memory, read by the kernel as it is touched.
@@ -112,12 +110,12 @@ final class MappedTokens: @unchecked Sendable {
             let chunk = (start + done) / layout.chunkTokens
             let within = (start + done) % layout.chunkTokens
             let part = min(length - done, layout.chunkTokens - within)
-            let source = base + layout.dataOffset(ofChunk: chunk) + within * layout.bytesPerToken
-            for index in 0..<part {
-                target[done + index] =
-                    layout.bytesPerToken == 2
-                    ? Int32(UInt16(littleEndian: source.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)))
-                    : Int32(truncatingIfNeeded: UInt32(littleEndian: source.loadUnaligned(fromByteOffset: index * 4, as: UInt32.self)))
+            let source = UnsafeRawBufferPointer(
+                start: base + layout.dataOffset(ofChunk: chunk) + within * layout.bytesPerToken, count: part * layout.bytesPerToken)
+            if layout.bytesPerToken == 2 {
+                for index in 0..<part { target[done + index] = Int32(source.token(at: index, as: UInt16.self)) }
+            } else {
+                for index in 0..<part { target[done + index] = Int32(bitPattern: source.token(at: index, as: UInt32.self)) }
             }
             done += part
         }

@@ -1,5 +1,24 @@
 internal import Glibc
 
+/// A database as its preparation needs to know it.
+package struct DatabaseAddress: Sendable {
+    /// The schema owner's connection string.
+    package var owner: String
+    /// The owner's connection to a database that exists from the start; nil where the database is somebody else's.
+    package var maintenance: String?
+    /// The database's name, to be made where it is missing.
+    package var name: String
+    /// The password that brokers log in with; nil leaves roles as they are.
+    package var brokerPassword: String?
+
+    package init(owner: String, maintenance: String? = nil, name: String = "", brokerPassword: String? = nil) {
+        self.owner = owner
+        self.maintenance = maintenance
+        self.name = name
+        self.brokerPassword = brokerPassword
+    }
+}
+
 /// The private PostgreSQL cluster of `scriptorium up`: loopback TCP with a password, no Unix socket (paths over 107 bytes fail).
 ///
 /// PostgreSQL refuses to run as root: there it runs as the user `postgres`, through `setpriv`.
@@ -42,12 +61,29 @@ package struct PostgreSQLCluster: Sendable {
     /// Whether the cluster runs under another user than this process.
     package var runsAsOtherUser: Bool { account != nil }
 
-    /// The owner's password: made once, kept in a file that only this process's user can read.
-    package func ownerPassword() throws(ProcessError) -> String { try password("database-password") }
+    /// Where the database will be once the server runs on a port, and the passwords to it.
+    package func address(port: Int) throws(ProcessError) -> DatabaseAddress {
+        let password = try ownerPassword()
+        return DatabaseAddress(
+            owner: url(port: port, user: Self.owner, password: password, database: Self.owner),
+            maintenance: url(port: port, user: Self.owner, password: password, database: "postgres"), name: Self.owner,
+            brokerPassword: try brokerPassword())
+    }
 
-    /// The password of the role that brokers use.
-    package func brokerPassword() throws(ProcessError) -> String { try password("broker-password") }
+    /// The connection string of brokers.
+    package func brokerURL(port: Int) throws(ProcessError) -> String {
+        url(port: port, user: "scriptorium_broker", password: try brokerPassword(), database: Self.owner)
+    }
 
+    private func url(port: Int, user: String, password: String, database: String) -> String {
+        "postgresql://\(user):\(password)@127.0.0.1:\(port)/\(database)"
+    }
+
+    private func ownerPassword() throws(ProcessError) -> String { try password("database-password") }
+
+    private func brokerPassword() throws(ProcessError) -> String { try password("broker-password") }
+
+    /// A password that is made once and kept in a file that only this process's user can read.
     private func password(_ name: String) throws(ProcessError) -> String {
         let path = secrets + "/" + name
         if let known = DataDirectory.read(path), !known.isEmpty { return known }
@@ -120,16 +156,6 @@ package struct PostgreSQLCluster: Sendable {
 
     /// The last line that the server logged, for error messages.
     package var lastLogLine: String { Self.lastLine(of: logs + "/postgres.log") }
-
-    /// A connection string for a role of the cluster.
-    package func url(port: Int, user: String, password: String) -> String {
-        "postgresql://\(user):\(password)@127.0.0.1:\(port)/\(Self.owner)"
-    }
-
-    /// A connection string for the database that exists from the start.
-    package func maintenanceURL(port: Int, password: String) -> String {
-        "postgresql://\(Self.owner):\(password)@127.0.0.1:\(port)/postgres"
-    }
 
     /// A port of loopback that nobody listens on now.
     package static func freePort() throws(ProcessError) -> Int {

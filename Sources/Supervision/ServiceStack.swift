@@ -39,8 +39,8 @@ package final class ServiceStack {
 
     /// How the stack reaches parts that it does not know itself.
     package struct Hooks {
-        /// Waits until a server answers, brings the schema up to date, and gives the role of brokers its password.
-        package var prepareDatabase: (_ ownerURL: String, _ brokerPassword: String?) throws -> Void
+        /// Waits until a server answers and brings it to where brokers can use it.
+        package var prepareDatabase: (DatabaseAddress) throws -> Void
         /// Reads the broker's report into endpoint by name (`tasks`, `events`, `workers`, `peers`, `http`).
         package var readReport: (_ line: String) throws -> [String: String]
         /// Called when the endpoints or process ids changed.
@@ -49,7 +49,7 @@ package final class ServiceStack {
         package var say: (String) -> Void
 
         package init(
-            prepareDatabase: @escaping (String, String?) throws -> Void, readReport: @escaping (String) throws -> [String: String],
+            prepareDatabase: @escaping (DatabaseAddress) throws -> Void, readReport: @escaping (String) throws -> [String: String],
             changed: @escaping (ServiceStack) throws -> Void, say: @escaping (String) -> Void
         ) {
             self.prepareDatabase = prepareDatabase
@@ -177,7 +177,7 @@ package final class ServiceStack {
     private func startDatabase() throws {
         if let given = options.databaseURL {
             databaseURL = given
-            try hooks.prepareDatabase(given, nil)
+            try hooks.prepareDatabase(DatabaseAddress(owner: given))
             return
         }
         let cluster = try PostgreSQLCluster(directory)
@@ -187,9 +187,10 @@ package final class ServiceStack {
         try cluster.stopLeftOver()
         port = try PostgreSQLCluster.freePort()
         try startPostgres()
-        databaseURL = cluster.url(port: port, user: PostgreSQLCluster.owner, password: try cluster.ownerPassword())
+        let address = try cluster.address(port: port)
+        databaseURL = address.owner
         do {
-            try hooks.prepareDatabase(databaseURL, try cluster.brokerPassword())
+            try hooks.prepareDatabase(address)
         } catch {
             if let status = members[.postgres]?.child?.status { throw ProcessError.setup("PostgreSQL \(status): \(cluster.lastLogLine)") }
             throw error
@@ -206,7 +207,7 @@ package final class ServiceStack {
     private func startBroker() throws {
         var environment = options.environment
         if let cluster {
-            environment["SCRIPTORIUM_DATABASE_URL"] = cluster.url(port: port, user: "scriptorium_broker", password: try cluster.brokerPassword())
+            environment["SCRIPTORIUM_DATABASE_URL"] = try cluster.brokerURL(port: port)
         } else {
             environment["SCRIPTORIUM_DATABASE_URL"] = databaseURL
         }

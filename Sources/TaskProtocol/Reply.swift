@@ -55,6 +55,7 @@ package enum Reply: Sendable, Equatable {
     case models([ModelRow])
     case model(ModelRow)
     case dataset(DatasetRow)
+    case datasets([DatasetRow])
     /// Of `unwatch`.
     case done
     case error(ContractError)
@@ -129,6 +130,7 @@ extension Reply {
         case .event(let event):
             writer.key("event")
             event.write(to: &writer)
+        case .datasets(let rows): writer.list("datasets", rows) { $0.write(to: &$1) }
         case .model(let row):
             writer.key("model")
             row.write(to: &writer)
@@ -186,10 +188,11 @@ extension Reply.Stand {
 extension ModelRow {
     /// Writes the row as `models` shows it.
     package func write(to writer: inout some PayloadWriter) {
-        writer.beginMap(6)
+        writer.beginMap(7)
         writer.member("name", name)
         writer.member("checkpoint", checkpoint.description)
         writer.member("sha256", sha256)
+        writer.member("uri", uri)
         writer.member("architecture", architecture)
         writer.member("parameters", parameters)
         writer.member("context_length", contextLength)

@@ -92,6 +92,9 @@ private struct RequestReader {
         case "models":
             try refuseOthers([])
             return .models
+        case "datasets":
+            try refuseOthers([])
+            return .datasets
         case "register":
             try refuseOthers(["model", "dataset"])
             return try Registrations(root: root, reader: reader).operation()

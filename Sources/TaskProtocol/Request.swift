@@ -12,6 +12,7 @@ package enum Operation: Sendable, Equatable {
     case cancel(ids: [TaskID])
     case retry(ids: [TaskID])
     case models
+    case datasets
     /// The registration's `checkpointID` is all zero: the broker chooses it.
     case registerModel(ModelRegistration)
     case registerDataset(DatasetRegistration)
@@ -28,6 +29,7 @@ package enum Operation: Sendable, Equatable {
         case .cancel: "cancel"
         case .retry: "retry"
         case .models: "models"
+        case .datasets: "datasets"
         case .registerModel, .registerDataset: "register"
         }
     }

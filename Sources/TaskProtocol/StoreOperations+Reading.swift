@@ -102,14 +102,17 @@ package struct ModelRow: Sendable, Equatable {
     package var checkpoint: UUIDValue
     /// The checkpoint digest.
     package var sha256: String
+    /// `sha256:` and the digest of its files' manifest.
+    package var uri: String
     package var architecture: String
     package var parameters: Int64
     package var contextLength: Int
 
-    package init(name: String, checkpoint: UUIDValue, sha256: String, architecture: String, parameters: Int64, contextLength: Int) {
+    package init(name: String, checkpoint: UUIDValue, sha256: String, uri: String, architecture: String, parameters: Int64, contextLength: Int) {
         self.name = name
         self.checkpoint = checkpoint
         self.sha256 = sha256
+        self.uri = uri
         self.architecture = architecture
         self.parameters = parameters
         self.contextLength = contextLength

@@ -32,7 +32,7 @@ extension StoreSession {
         "insert_resolutions",
         """
         INSERT INTO resolutions (task, resolved, seed, seed_assigned)
-        SELECT v.task, v.resolved::jsonb, v.seed, v.seed_assigned
+        SELECT v.task, v.resolved, v.seed, v.seed_assigned
         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bool[]) AS v (task, resolved, seed, seed_assigned)
         ON CONFLICT (task) DO NOTHING
         """)

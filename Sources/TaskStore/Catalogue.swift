@@ -5,7 +5,7 @@ extension StoreSession {
     private static let listModels = Statement(
         "list_models",
         """
-        SELECT m.name, c.id, c.sha256, m.architecture, m.parameters, m.context_length
+        SELECT m.name, c.id, c.sha256, m.architecture, m.parameters, m.context_length, c.uri
         FROM models m CROSS JOIN LATERAL (SELECT * FROM checkpoints WHERE checkpoints.id = m.checkpoint_id OFFSET 0) c
         WHERE $1::text IS NULL OR m.name = $1::text
         ORDER BY m.name
@@ -18,7 +18,7 @@ extension StoreSession {
             found.append(
                 ModelRow(
                     name: try rows.requireString(row, 0), checkpoint: try rows.requireUUID(row, 1), sha256: try rows.requireString(row, 2),
-                    architecture: try rows.requireString(row, 3), parameters: try rows.requireInt(row, 4),
+                    uri: try rows.requireString(row, 6), architecture: try rows.requireString(row, 3), parameters: try rows.requireInt(row, 4),
                     contextLength: Int(try rows.requireInt(row, 5))))
         }
         return found

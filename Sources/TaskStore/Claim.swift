@@ -16,7 +16,7 @@ extension StoreSession {
             FOR UPDATE SKIP LOCKED
         )
         SELECT c.task, c.rank, c.attempt, c.failures, c.losses, t.kind, t.max_attempts, t.timeout_s,
-            convert_to(coalesce(t.resolved, r.resolved)::text, 'UTF8'), coalesce(t.resolved, r.resolved) #>> '{model,sha256}',
+            convert_to(coalesce(t.resolved, r.resolved)::text, 'UTF8'), coalesce(t.resolved, r.resolved)::jsonb #>> '{model,sha256}',
             convert_to(p.resume::text, 'UTF8')
         FROM c
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = c.task OFFSET 0) t
@@ -30,7 +30,7 @@ extension StoreSession {
     private static let lockQueue = Statement(
         "lock_queue", "SELECT paused, max_running FROM queues WHERE name = $1::text FOR UPDATE")
     private static let countRunning = Statement(
-        "count_running", "SELECT count(*) FROM hot WHERE hot.queue = $1::text AND hot.lease IS NOT NULL")
+        "count_running", "SELECT count(*) FROM hot WHERE hot.queue = $1::text AND hot.session IS NOT NULL")
     private static let lockSessions = Statement(
         "lock_sessions", "SELECT id FROM sessions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE")
 

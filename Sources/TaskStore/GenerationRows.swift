@@ -10,7 +10,9 @@ extension StoreSession {
             coalesce((r.resolved ->> 'seed_assigned')::boolean, t.seed_assigned), convert_to(t.tags::text, 'UTF8'), o.worker
         FROM unnest($1::uuid[]) AS v (id)
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = v.id OFFSET 0) t
-        CROSS JOIN LATERAL (SELECT coalesce(t.resolved, (SELECT x.resolved FROM resolutions x WHERE x.task = v.id)) AS resolved OFFSET 0) r
+        CROSS JOIN LATERAL (
+            SELECT coalesce(t.resolved, (SELECT x.resolved FROM resolutions x WHERE x.task = v.id))::jsonb AS resolved OFFSET 0
+        ) r
         CROSS JOIN LATERAL (SELECT outcome.worker FROM outcome WHERE outcome.task = v.id OFFSET 0) o
         """)
 

@@ -162,10 +162,10 @@ struct SubmitDraft {
         let keyed = accepted.compactMap { entry in Self.queueKey(entry.value).map { (entry: entry, key: $0) } }
         guard !keyed.isEmpty else { return }
         var owners = try standing(connection, keyed.map { ($0.entry, $0.key) })
-        for group in Set(keyed.map(\.entry.group)).sorted() {
+        for (group, members) in Dictionary(grouping: keyed, by: \.entry.group).sorted(by: { $0.key < $1.key }) {
             var own: [QueueKey: SubmitItem] = [:]
             var found: [TaskID: TaskID] = [:]
-            for (entry, key) in keyed where entry.group == group {
+            for (entry, key) in members {
                 if let owner = owners[key] {
                     let verdict = owner.verdict(entry.value)
                     if verdict == .differs { refuse(group, entry.item, Self.keyConflict) }
@@ -254,7 +254,7 @@ struct SubmitDraft {
             v.id, uuid_time(v.id), v.kind, v.queue, v.priority, v.max_attempts, v.seed_assigned, v.seed, v.timeout_s,
             coalesce(to_timestamp(v.run_at / 1000.0), uuid_time(v.id)), v.key, v.client,
             CASE WHEN v.seed_assigned THEN v.params::jsonb || jsonb_build_object('seed', v.seed) ELSE v.params::jsonb END,
-            v.resolved::jsonb, v.tags::jsonb, v.after::uuid[]
+            v.resolved, v.tags::jsonb, v.after::uuid[]
         FROM unnest(
             $1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::bool[], $7::bigint[], $8::float8[], $9::bigint[], $10::text[],
             $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]

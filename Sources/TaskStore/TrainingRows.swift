@@ -59,7 +59,7 @@ extension StoreSession {
         )
         SELECT
             $1::uuid, t.params ->> 'output', $3::int,
-            (coalesce(t.resolved, (SELECT r.resolved FROM resolutions r WHERE r.task = t.id)) #>> '{model,checkpoint}')::uuid,
+            (coalesce(t.resolved, (SELECT r.resolved FROM resolutions r WHERE r.task = t.id))::jsonb #>> '{model,checkpoint}')::uuid,
             t.id, 'sha256:' || $4::text, $5::text, $6::bigint, $7::text::jsonb, $8::float8, $9::float8, now(), $10::text, $11::text,
             $12::bigint, $13::int, $14::bool
         FROM task t

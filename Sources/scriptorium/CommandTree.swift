@@ -9,9 +9,12 @@ struct CommandTree {
         let isFlag: Bool
         let isRepeating: Bool
 
+        /// The spelling that switches it on (`--no-lstrip` is the other one of `--lstrip`).
+        private var positive: String { flags.first { !$0.hasPrefix("--no-") } ?? flags[0] }
+
         /// The name under which environment and config file know it. `--broker` is one of two endpoints, by command.
         func settingName(in command: String) -> String {
-            let name = String(flags[0].dropFirst(2))
+            let name = String(positive.dropFirst(2))
             if name == "broker" { return command == "worker" ? "workers-endpoint" : "tasks-endpoint" }
             return name
         }
@@ -21,9 +24,9 @@ struct CommandTree {
         func arguments(for value: String) throws -> [String] {
             if isFlag {
                 switch value.lowercased() {
-                case "1", "true", "yes", "on": return [flags[0]]
-                case "0", "false", "no", "off": return []
-                default: throw CommandFailure.usage("the setting \(flags[0].dropFirst(2)) is a switch: say true or false, not \(value)")
+                case "1", "true", "yes", "on": return [positive]
+                case "0", "false", "no", "off": return flags.filter { $0.hasPrefix("--no-") && $0 != positive }
+                default: throw CommandFailure.usage("the setting \(positive.dropFirst(2)) is a switch: say true or false, not \(value)")
                 }
             }
             if isRepeating { return value.split(separator: ",").flatMap { [flags[0], $0.trimmed] } }

@@ -24,13 +24,17 @@ enum DatabasePreparation {
         }
     }
 
-    /// Waits up to half a minute for the server of `up`, brings the schema up to date, and lets brokers log in.
-    /// - Parameter brokerPassword: nil leaves the roles as they are (the server is somebody else's).
-    static func run(url: String, brokerPassword: String?, migrations: String?) throws {
-        let connection = try connect(url, withinSeconds: 30, setup: .migration)
+    /// Waits up to half a minute for the server of `up`, makes the database, brings its schema up to date, and lets brokers log in.
+    static func run(_ address: DatabaseAddress, migrations: String?) throws {
         do {
+            if let maintenance = address.maintenance {
+                let connection = try connect(maintenance, withinSeconds: 30, setup: .migration)
+                let known = try connection.run(Statement("databases", "SELECT 1 FROM pg_database WHERE datname = $1::text"), [.text(address.name)])
+                if known.count == 0 { try connection.execute("CREATE DATABASE \(address.name)", name: "create_database") }
+            }
+            let connection = try connect(address.owner, withinSeconds: 30, setup: .migration)
             try migrator(migrations).run(connection)
-            if let brokerPassword {
+            if let brokerPassword = address.brokerPassword {
                 // The password is made of letters and digits by this program.
                 try connection.execute("ALTER ROLE scriptorium_broker LOGIN PASSWORD '\(brokerPassword)'", name: "broker_login")
             }

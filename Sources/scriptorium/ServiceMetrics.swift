@@ -1,5 +1,6 @@
 import Broker
 import Operations
+import TaskProtocol
 import Worker
 
 extension BrokerEndpoints {
@@ -20,7 +21,7 @@ extension BrokerSnapshot {
     /// The broker's part of `/metrics`.
     var families: [MetricFamily] {
         let byQueue = { (value: (QueueFigures) -> Double) in
-            queues.map { MetricFamily.Sample(value($0), labels: [(name: "queue", value: $0.queue)]) }
+            queues.map { MetricFamily.Sample(value($0), labels: [(name: "queue", value: $0.name)]) }
         }
         return [
             MetricFamily("scriptorium_queue_depth", .gauge, help: "Tasks that wait.", samples: byQueue { Double($0.depth) }),

@@ -4,7 +4,7 @@ import Glibc
 enum StandardOutput {
     /// Writes all bytes; where nobody reads any more, the rest is dropped.
     static func write(_ bytes: [UInt8]) {
-        fflush(stdout)
+        fflush(nil)
         bytes.withUnsafeBytes { buffer in
             var written = 0
             while written < buffer.count, let base = buffer.baseAddress {

@@ -339,7 +339,9 @@ final class World {
         for task in store.tasks.values {
             if !task.state.isTerminal { broken.append("task \(task.id) is still \(task.state)") }
             if task.recorded > 1 { broken.append("task \(task.id) was completed \(task.recorded) times") }
-            if (task.state == .succeeded) != (task.recorded == 1) { broken.append("task \(task.id): \(task.state) with \(task.recorded) completions") }
+            if (task.state == .succeeded) != (task.recorded == 1) {
+                broken.append("task \(task.id): \(task.state) with \(task.recorded) completions")
+            }
             if task.failures > task.maxAttempts { broken.append("task \(task.id) failed \(task.failures) of \(task.maxAttempts) times") }
         }
         for place in brokers {

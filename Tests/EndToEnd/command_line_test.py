@@ -73,7 +73,7 @@ class Engine(unittest.TestCase):
                 output = os.path.join(folder, "cache" + "".join(flags))
                 run("encode", corpus, "--tokenizer", tokenizer, "--output", output, *flags)
                 self.assertGreater(os.path.getsize(output), 1000)
-            arguments = ["train", corpus, "--output", model, "--config", "gpt2-cpu", "--tokenizer", tokenizer, "--num-steps", 12]
+            arguments = ["train", corpus, "--output", model, "--model-config", "gpt2-cpu", "--tokenizer", tokenizer, "--num-steps", 12]
             run(*arguments, "--batch-size", 2, "--block-size", 32, "--seed", 1)
             text = run("generate", "--model", model, "--prompt", "the", "--seed", 1, "--max-length", 20)
             self.assertTrue(text.startswith("the"), text)

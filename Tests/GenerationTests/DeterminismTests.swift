@@ -11,8 +11,8 @@ struct DeterminismTests {
     @Test("alone, among random batch mates, in 1 or 16 slots, on 1 or 2 threads, with any chunks and any instruction set", arguments: 0..<6)
     func everywhere(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
-        let tokenizer = try Engine().tokenizer
-        let request = Self.request(tokenizer, maximum: 60, using: &generator)
+        let reference = try Engine()
+        let request = Self.request(reference, maximum: 60, using: &generator)
         var wanted: [GeneratedSample]?
         for set in InstructionSet.available {
             for threads in [1, 2] {
@@ -35,13 +35,13 @@ struct DeterminismTests {
         var outcome = Outcome()
         var others: [RequestID] = []
         for _ in 0..<Int.random(in: 0...3, using: &generator) {
-            others.append(try scheduler.add(Self.request(engine.tokenizer, maximum: 40, using: &generator)))
+            others.append(try scheduler.add(Self.request(engine, maximum: 40, using: &generator)))
         }
         scheduler.step(into: &outcome.events)
         let id = try scheduler.add(request)
         while scheduler.step(into: &outcome.events) {
             if others.count < 12, Bool.random(using: &generator) {
-                others.append(try scheduler.add(Self.request(engine.tokenizer, maximum: 40, using: &generator)))
+                others.append(try scheduler.add(Self.request(engine, maximum: 40, using: &generator)))
             }
             if Int.random(in: 0..<8, using: &generator) == 0, let victim = others.randomElement(using: &generator) { scheduler.cancel(victim) }
         }
@@ -50,7 +50,8 @@ struct DeterminismTests {
         return try outcome.samples(id)
     }
 
-    static func request(_ tokenizer: Tokenizer, maximum: Int, using generator: inout SeededGenerator) -> GenerationRequest {
+    static func request(_ engine: Engine, maximum most: Int, using generator: inout SeededGenerator) -> GenerationRequest {
+        let maximum = min(most, engine.model.description.contextLength)
         var parameters = SamplingParameters()
         parameters.maxLength = maximum
         parameters.temperature = [[0.7], [1.2], [0.5, 1.5]].randomElement(using: &generator)!
@@ -63,7 +64,7 @@ struct DeterminismTests {
         parameters.stop = [[], ["the"], ["e ", "xyz"]].randomElement(using: &generator)!
         parameters.seed = UInt64.random(in: 0..<1 << 53, using: &generator)
         let length = Int.random(in: 1..<maximum - 2, using: &generator)
-        let ids = (0..<length).map { _ in Int32.random(in: 1..<Int32(tokenizer.vocabularySize), using: &generator) }
+        let ids = (0..<length).map { _ in Int32.random(in: 1..<Int32(engine.tokenizer.vocabularySize), using: &generator) }
         var request = GenerationRequest(
             prompts: ["", ""], promptTokenIDs: [ids, [ids[0]]], n: Int.random(in: 1...4, using: &generator), parameters: parameters)
         request.text.deduplicate = Bool.random(using: &generator)

@@ -32,7 +32,7 @@ struct SchedulerTests {
         let engine = try Engine()
         var generator = SeededGenerator(seed: seed)
         let scheduler = try engine.scheduler()
-        var request = DeterminismTests.request(engine.tokenizer, maximum: 60, using: &generator)
+        var request = DeterminismTests.request(engine, maximum: 60, using: &generator)
         request.stream = true
         request.text.lstrip = false
         let id = try scheduler.add(request)

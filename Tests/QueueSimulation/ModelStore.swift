@@ -111,7 +111,8 @@ package struct ModelStore: Sendable {
         if case .generate(let generate) = parameters {
             model = ResolvedModel(
                 name: generate.model, checkpoint: UUIDValue(hi: 1, lo: 1), sha256: String(repeating: "1", count: 64),
-                manifest: String(repeating: "2", count: 64), tokenizerSHA256: String(repeating: "3", count: 64), contextLength: 1_024, lineByLine: false)
+                manifest: String(repeating: "2", count: 64), tokenizerSHA256: String(repeating: "3", count: 64), contextLength: 1_024,
+                lineByLine: false)
         }
         return ResolvedTask(parameters: parameters, seed: seed ?? 1, seedAssigned: assigned, model: model).json
     }
@@ -140,7 +141,9 @@ package struct ModelStore: Sendable {
 
     private mutating func claim(_ request: ClaimRequest) -> ClaimReply {
         let from = request.fromRank ?? Int64.min
-        let line = tasks.values.filter { $0.queue == request.queue && $0.isInLine(at: now) && $0.rank >= from }.sorted { ($0.rank, $0.id) < ($1.rank, $1.id) }
+        let line = tasks.values.filter { $0.queue == request.queue && $0.isInLine(at: now) && $0.rank >= from }.sorted {
+            ($0.rank, $0.id) < ($1.rank, $1.id)
+        }
         let window = Array(line.prefix(request.limit))
         let offers = request.offers.filter { sessions[$0.session] != nil }
         let places = Placement.assign(
@@ -157,7 +160,8 @@ package struct ModelStore: Sendable {
             grants.append(grant(task))
         }
         return ClaimReply(
-            queue: request.queue, grants: grants, exhausted: window.count < request.limit, lowWater: firstUnplaced ?? window.last?.rank ?? request.fromRank,
+            queue: request.queue, grants: grants, exhausted: window.count < request.limit,
+            lowWater: firstUnplaced ?? window.last?.rank ?? request.fromRank,
             unplaced: window.count - grants.count, heldBack: false)
     }
 
@@ -372,7 +376,8 @@ package struct ModelStore: Sendable {
     private func unchecked(_ limit: Int) -> [UncheckedTask] {
         tasks.values.filter { $0.state == .queued && $0.resolved == nil && parentsSucceeded($0) }.sorted { $0.id < $1.id }.prefix(limit).map {
             UncheckedTask(
-                id: $0.id, kind: $0.kind.rawValue, queue: $0.queue, priority: $0.priority, maxAttempts: $0.maxAttempts, timeoutSeconds: $0.timeoutSeconds,
+                id: $0.id, kind: $0.kind.rawValue, queue: $0.queue, priority: $0.priority, maxAttempts: $0.maxAttempts,
+                timeoutSeconds: $0.timeoutSeconds,
                 params: $0.params, seed: $0.seed, seedAssigned: $0.seedAssigned)
         }
     }

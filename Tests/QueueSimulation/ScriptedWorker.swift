@@ -24,8 +24,11 @@ package struct ScriptedWorker: Sendable {
     private var lastBeat: Int64 = -10_000
     private var sequence: UInt64 = 0
     private var random: SplitMix
+    private let alwaysSucceeds: Bool
 
-    package init(session: SessionID, slots: Int, now: Int64, seed: UInt64) {
+    /// - Parameter alwaysSucceeds: every task ends well, and at once.
+    package init(session: SessionID, slots: Int, now: Int64, seed: UInt64, alwaysSucceeds: Bool = false) {
+        self.alwaysSucceeds = alwaysSucceeds
         self.session = session
         self.slots = slots
         lastHeard = now
@@ -71,8 +74,8 @@ package struct ScriptedWorker: Sendable {
         guard !forgotten.contains(grant.lease) else { return [] }
         if held[grant.lease] == nil {
             let ends: [End] = [.succeeds, .succeeds, .succeeds, .succeeds, .failsForNow, .failsForGood, .givesBack, .succeeds]
-            let end = ends[Int(random.next() % 8)]
-            held[grant.lease] = Held(lease: grant.held, end: end, endsAt: now + 5 + Int64(random.next() % 1_500))
+            let end = alwaysSucceeds ? .succeeds : ends[Int(random.next() % 8)]
+            held[grant.lease] = Held(lease: grant.held, end: end, endsAt: alwaysSucceeds ? now : now + 5 + Int64(random.next() % 1_500))
         }
         return [.confirm(session: session, lease: grant.lease)]
     }
@@ -118,7 +121,11 @@ package struct ScriptedWorker: Sendable {
     package func nextTick(now: Int64) -> Int64 {
         var next = isJoined ? lastBeat + 1_000 : now + 250
         for task in held.values {
-            if let said = task.saidAt { next = min(next, said + 2_000) } else { next = min(next, task.isStarted && !task.isCancelled ? task.endsAt : now + 1) }
+            if let said = task.saidAt {
+                next = min(next, said + 2_000)
+            } else {
+                next = min(next, task.isStarted && !task.isCancelled ? task.endsAt : now + 1)
+            }
         }
         return max(next, now + 1)
     }

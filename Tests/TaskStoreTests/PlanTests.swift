@@ -38,6 +38,12 @@ import Testing
         #expect(try bench.claim(limit: 100).grants.count == 8)
     }
 
+    @Test("ending a session looks for its leases through their index, however many tasks wait") func sessions() throws {
+        let bench = try Bench()
+        let rows = try plan(bench.connection, "SELECT 1 FROM ONLY hot x WHERE x.session = '\(bench.session)' FOR KEY SHARE OF x")
+        #expect(rows.contains("Index Scan using hot_leased"), "\(rows)")
+    }
+
     @Test("finding that nothing runs, the latest tasks and one id take no scan of history") func views() throws {
         let bench = try Bench()
         try bench.connection.execute(

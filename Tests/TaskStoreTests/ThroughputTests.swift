@@ -10,6 +10,9 @@ import Testing
         var submitSeconds = 0.0
         var completeSeconds = 0.0
         let size = 500
+        let backend = try bench.value("SELECT pg_backend_pid()") ?? ""
+        var ownCPU = 0.0
+        let serverBefore = Self.serverSeconds(backend)
         for _ in 0..<batches {
             let items = (0..<size).map { _ in
                 var submission = bench.generate()
@@ -19,10 +22,12 @@ import Testing
                     seedAssigned: true, grant: GrantOffer(session: bench.session, lease: .random(), broker: bench.broker))
             }
             let start = ContinuousClock.now
+            let cpu = Self.ownSeconds()
             let tasks = try bench.outcomes(items.map { SubmitGroup(items: [$0]) }).compactMap { outcome -> SubmittedTask? in
                 if case .accepted(let tasks) = outcome { tasks[0] } else { nil }
             }
             let middle = ContinuousClock.now
+            ownCPU += Self.ownSeconds() - cpu
             let completions = tasks.compactMap(\.grant).map { bench.completion($0, texts: texts) }
             let built = ContinuousClock.now
             let settled = try bench.complete(completions)
@@ -32,7 +37,18 @@ import Testing
         }
         let count = Double(batches * size)
         return
-            "\(texts) texts, keyed \(keyed): \(Int(count / (submitSeconds + completeSeconds))) tasks/s (submit \(Int(count / submitSeconds)), complete \(Int(count / completeSeconds)))"
+            "\(texts) texts, keyed \(keyed): \(Int(count / (submitSeconds + completeSeconds))) tasks/s (submit \(Int(count / submitSeconds)), complete \(Int(count / completeSeconds))), processor: here \(Int(ownCPU / count * 1e6)) us a submit, server \(Int((Self.serverSeconds(backend) - serverBefore) / count * 1e6)) us a task"
+    }
+
+    private static func ownSeconds() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+
+    private static func serverSeconds(_ pid: String) -> Double {
+        let fields = ((try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? "").split(separator: " ")
+        return fields.count > 14 ? ((Double(fields[13]) ?? 0) + (Double(fields[14]) ?? 0)) / 100 : 0
     }
 
     @Test("submit with claim at insert, and completion, in batches of 500 on one connection") func noOps() throws {

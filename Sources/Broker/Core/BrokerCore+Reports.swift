@@ -150,7 +150,8 @@ extension BrokerCore {
         }
     }
 
-    private mutating func ended(_ task: TaskID, _ lease: LeaseID, _ attempt: Int, _ state: TaskState, _ error: ContractError?, from address: [UInt8]?) {
+    private mutating func ended(_ task: TaskID, _ lease: LeaseID, _ attempt: Int, _ state: TaskState, _ error: ContractError?, from address: [UInt8]?)
+    {
         emitEnd(task, attempt, state, error, sequence: leases[lease]?.nextSequence)
         forget(lease, tell: address)
     }

@@ -48,6 +48,7 @@ extension BrokerCore {
             case .cancel(let ids): lanes.add(.cancel(request, ids), to: .cancel)
             case .retry(let ids): lanes.add(.retry(request, ids), to: .retry)
             case .models: lanes.add(.catalogue(request, .models), to: .catalogue)
+            case .datasets: lanes.add(.catalogue(request, .datasets), to: .catalogue)
             case .registerModel(var registration):
                 registration.checkpointID = random.timed(wallClock())
                 lanes.add(.catalogue(request, .registerModel(registration)), to: .catalogue)
@@ -158,7 +159,8 @@ extension BrokerCore {
         finish(request, .models(rows))
     }
 
-    mutating func datasetsAnswered(_ request: RequestReference, _ rows: [DatasetRow]) {
+    mutating func datasetsAnswered(_ request: RequestReference, _ asked: StoreRequest, _ rows: [DatasetRow]) {
+        guard case .registerDataset = asked else { return finish(request, .datasets(rows)) }
         if let row = rows.first { finish(request, .dataset(row)) } else { finish(request, ContractError(.internalError, "no row came back")) }
     }
 

@@ -202,7 +202,7 @@ extension BrokerCore {
         case .statuses(let statuses): statusesRead(works, statuses)
         case .outlines(let outlines): outlinesRead(outlines)
         case .models(let rows): if case .catalogue(let request, let asked)? = works.first { modelsAnswered(request, asked, rows) }
-        case .datasets(let rows): if case .catalogue(let request, _)? = works.first { datasetsAnswered(request, rows) }
+        case .datasets(let rows): if case .catalogue(let request, let asked)? = works.first { datasetsAnswered(request, asked, rows) }
         case .unchecked(let tasks): check(tasks)
         case .adopted(let reply): adopted(reply)
         case .due(let due): swept(due)

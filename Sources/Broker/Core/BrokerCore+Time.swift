@@ -10,6 +10,7 @@ struct Timers: Sendable {
     var reconcile: Int64 = 0
     var outlines: Int64 = 0
     var alarms: Int64 = 0
+    var ends: Int64 = 0
     /// When the next task comes due, as far as is known.
     var nextDue: Int64?
 
@@ -61,9 +62,11 @@ extension BrokerCore {
         if let due = timers.nextDue, due <= now, !lanes.isBusy(.due) { (timers.sweep, timers.nextDue) = (nil, nil) }
         if !lanes.isBusy(.due), Timers.isDue(&timers.sweep, every: interval, now: now) { lanes.add(.due, to: .due) }
         if !lanes.isBusy(.figures), Timers.isDue(&timers.figures, every: settings.figuresInterval, now: now) { lanes.add(.figures, to: .figures) }
-        if !lanes.isBusy(.figures), Timers.isDue(&timers.durability, every: settings.durabilityInterval, now: now) { lanes.add(.durability, to: .figures) }
+        if !lanes.isBusy(.figures), Timers.isDue(&timers.durability, every: settings.durabilityInterval, now: now) {
+            lanes.add(.durability, to: .figures)
+        }
         if !lanes.isBusy(.reconcile), Timers.isDue(&timers.reconcile, every: settings.reconcileInterval, now: now) { reconcileAll() }
-        leases.forgetEnds(before: now - 60_000)
+        if Timers.isDue(&timers.ends, every: 30_000, now: now) { leases.forgetEarlierEnds() }
     }
 
     /// Says to each worker that we are here, and leaves those to themselves that have not spoken for long.
@@ -77,7 +80,9 @@ extension BrokerCore {
 
     private mutating func observeIdleness() {
         guard isReady else { return }
-        let isQuiet = !queues.hasWork && !uncheckedTasks && !lanes.isBusy(.submit) && !lanes.isBusy(.keyedSubmit) && (sessions.count == 0 || sessions.credit > 0)
+        let isQuiet =
+            !queues.hasWork && !uncheckedTasks && !lanes.isBusy(.submit) && !lanes.isBusy(.keyedSubmit)
+            && (sessions.count == 0 || sessions.credit > 0)
         if let mark = idle.observe(isQuiet: isQuiet, now: now, after: settings.idleAfter) { lanes.add(.mark(idle: mark), to: .sessions) }
     }
 

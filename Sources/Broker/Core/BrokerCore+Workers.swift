@@ -91,7 +91,7 @@ extension BrokerCore {
     /// A worker is no longer ours; what its leases are worth is the store's to say.
     mutating func forgetSession(_ id: SessionID, why: String) {
         guard let session = sessions.remove(id) else { return }
-        for lease in session.leases.sorted() where leases[lease]?.isSettling != true { leases.remove(lease, now: now) }
+        for lease in session.leases.sorted() where leases[lease]?.isSettling != true { leases.remove(lease) }
         note(.workerLeft(id, why: why))
     }
 
@@ -126,7 +126,9 @@ extension BrokerCore {
             let listedIDs = Set(listed.map(\.lease))
             for entry in held where entry.grant.session == id { adopt(entry, isListed: listedIDs.contains(entry.grant.lease)) }
             for lease in session.leases.sorted() where !standing.contains(lease) { dropUnlessNewer(lease, asked: asked) }
-            for entry in listed where !standing.contains(entry.lease) && leases[entry.lease] == nil { tell(session.address, .stale(lease: entry.lease)) }
+            for entry in listed where !standing.contains(entry.lease) && leases[entry.lease] == nil {
+                tell(session.address, .stale(lease: entry.lease))
+            }
         }
     }
 
@@ -173,7 +175,7 @@ extension BrokerCore {
     @discardableResult
     mutating func endLease(_ id: LeaseID) -> Lease? {
         dirtyProgress[id] = nil
-        guard let lease = leases.remove(id, now: now) else { return nil }
+        guard let lease = leases.remove(id) else { return nil }
         sessions.settled(id, of: lease.session)
         return lease
     }

@@ -57,7 +57,8 @@ struct LeaseTable: Sendable {
     private(set) var all: [LeaseID: Lease] = [:]
     private var byTask: [TaskID: LeaseID] = [:]
     /// Ends that a slower answer of the store may not know of yet.
-    private var recentEnds: [LeaseID: Int64] = [:]
+    private var recentEnds: Set<LeaseID> = []
+    private var earlierEnds: Set<LeaseID> = []
 
     subscript(lease: LeaseID) -> Lease? {
         get { all[lease] }
@@ -75,17 +76,21 @@ struct LeaseTable: Sendable {
 
     /// Forgets a lease that ended.
     @discardableResult
-    mutating func remove(_ id: LeaseID, now: Int64) -> Lease? {
-        recentEnds[id] = now
+    mutating func remove(_ id: LeaseID) -> Lease? {
+        recentEnds.insert(id)
         guard let lease = all.removeValue(forKey: id) else { return nil }
         if byTask[lease.task] == id { byTask[lease.task] = nil }
         return lease
     }
 
     /// Whether a lease ended here not long ago: an older picture of the store may still show it.
-    func endedLately(_ id: LeaseID) -> Bool { recentEnds[id] != nil }
+    func endedLately(_ id: LeaseID) -> Bool { recentEnds.contains(id) || earlierEnds.contains(id) }
 
-    mutating func forgetEnds(before time: Int64) { recentEnds = recentEnds.filter { $0.value >= time } }
+    /// Ends are remembered for one to two intervals of this call.
+    mutating func forgetEarlierEnds() {
+        earlierEnds = recentEnds
+        recentEnds = []
+    }
 
     /// The worker has the grant.
     mutating func confirm(_ id: LeaseID, now: Int64) {
@@ -130,7 +135,9 @@ struct LeaseTable: Sendable {
             return now - last >= settings.grantRepeat && lease.grant != nil ? .sendAgain(lease.lease) : nil
         case .confirmed: return nil
         case .running(let since):
-            if let seconds = lease.timeoutSeconds, Double(now - since) >= seconds * 1_000 + Double(settings.timeoutGrace) { return .timedOut(lease.lease) }
+            if let seconds = lease.timeoutSeconds, Double(now - since) >= seconds * 1_000 + Double(settings.timeoutGrace) {
+                return .timedOut(lease.lease)
+            }
             return Double(now - lease.lastSign) >= lease.stallSeconds * 1_000 ? .stalled(lease.lease) : nil
         }
     }

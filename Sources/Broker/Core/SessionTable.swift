@@ -73,7 +73,8 @@ struct SessionTable: Sendable {
             return
         }
         all[id] = Session(
-            id: id, address: address, registration: registration, lastHeard: now, reportedFree: max(0, registration.slots - registration.leases.count),
+            id: id, address: address, registration: registration, lastHeard: now,
+            reportedFree: max(0, registration.slots - registration.leases.count),
             models: Set(registration.models))
     }
 

@@ -91,7 +91,7 @@ enum StoreWork: Sendable {
     /// candidates would be others by then: what it may have leased comes to light when the leases are compared.
     var isRepeatedWhenAway: Bool {
         switch self {
-        case .claim, .beat, .due, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark: false
+        case .claim, .beat, .due, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark, .catalogue(_, .models): false
         default: true
         }
     }

@@ -30,6 +30,16 @@ static uint64_t plain_fixed_weights(const float *p, size_t count, uint64_t *w) {
     return total;
 }
 
+static uint64_t plain_weights_below(const float *p, size_t count, float bound, size_t *above) {
+    uint64_t total = 0;
+    *above = 0;
+    for (size_t i = 0; i < count; i++) {
+        *above += p[i] >= bound;
+        total += p[i] < bound ? ck_fixed_weight(p[i]) : 0;
+    }
+    return total;
+}
+
 static int32_t plain_race_candidates(const ck_race_key *key, const int32_t *ids, const float *p, size_t count) {
     ck_race_state state = {0.0f, -1};
     for (size_t i = 0; i < count; i++) {

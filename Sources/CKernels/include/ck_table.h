@@ -27,6 +27,8 @@ struct ck_kernels {
     float (*divide_maximum)(float *z, size_t count, float divisor);
     float (*exponentials)(const float *z, size_t count, float maximum, float *p);
     uint64_t (*fixed_weights)(const float *p, size_t count, uint64_t *w);
+    /// Sum of the fixed weights of p < bound, and how many are not below it.
+    uint64_t (*weights_below)(const float *p, size_t count, float bound, size_t *above);
     int32_t (*race)(const ck_race_key *, const float *p, size_t count);
     int32_t (*race_candidates)(const ck_race_key *, const int32_t *ids, const float *p, size_t count);
 

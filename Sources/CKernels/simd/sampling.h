@@ -21,17 +21,41 @@ static float simd_exponentials(const float *z, size_t count, float maximum, floa
     return v_tree(sum);
 }
 
+/// 2⁴⁰·p is below 2⁴¹: its high and low 20 bits apart are exact in 32-bit integers.
+CK_INLINE void add_weights(vf p, vu64 total[2]) {
+    vf scaled = p * 0x1p20f;
+    vi high = __builtin_convertvector(scaled, vi);
+    vi low = __builtin_convertvector((scaled - __builtin_convertvector(high, vf)) * 0x1p20f, vi);
+    vu64 h = __builtin_bit_cast(vu64, high), l = __builtin_bit_cast(vu64, low);
+    total[0] += (h & 0xffffffffu) + (h >> 32);
+    total[1] += (l & 0xffffffffu) + (l >> 32);
+}
+
+CK_INLINE uint64_t all_weights(const vu64 total[2]) { return (__builtin_reduce_add(total[0]) << 20) + __builtin_reduce_add(total[1]); }
+
 static uint64_t simd_fixed_weights(const float *p, size_t count, uint64_t *w) {
-    typedef int64_t vl __attribute__((ext_vector_type(16)));
     if (w) return plain_fixed_weights(p, count, w);
-    vl total = (vl)0;
+    vu64 total[2] = {(vu64)0, (vu64)0};
     size_t whole = count / LANES * LANES;
     for (size_t i = 0; i < whole; i += LANES) {
         vf v = v_load(p + i);
-        v = v_select((v >= 0.0f) & (v <= 1.0f), v, (vf)0.0f);
-        total += __builtin_convertvector(v * 0x1p40f, vl);
+        add_weights(v_select((v >= 0.0f) & (v <= 1.0f), v, (vf)0.0f), total);
     }
-    return (uint64_t)__builtin_reduce_add(total) + plain_fixed_weights(p + whole, count - whole, NULL);
+    return all_weights(total) + plain_fixed_weights(p + whole, count - whole, NULL);
+}
+
+static uint64_t simd_weights_below(const float *p, size_t count, float bound, size_t *above) {
+    vu64 total[2] = {(vu64)0, (vu64)0};
+    vi reached = (vi)0;
+    size_t whole = count / LANES * LANES, rest;
+    for (size_t i = 0; i < whole; i += LANES) {
+        vf v = v_load(p + i);
+        reached -= v >= bound;
+        add_weights(v_select((v >= 0.0f) & (v <= 1.0f) & (v < bound), v, (vf)0.0f), total);
+    }
+    uint64_t sum = all_weights(total) + plain_weights_below(p + whole, count - whole, bound, &rest);
+    *above = (size_t)__builtin_reduce_add(reached) + rest;
+    return sum;
 }
 
 /// 32 × 32 → 64 bits, even and odd lanes apart; high and low words stay in their lanes.

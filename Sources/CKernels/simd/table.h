@@ -14,6 +14,7 @@ const ck_kernels ISA_TABLE = {
     .divide_maximum = simd_divide_maximum,
     .exponentials = simd_exponentials,
     .fixed_weights = simd_fixed_weights,
+    .weights_below = simd_weights_below,
     .race = simd_race,
     .race_candidates = simd_race_candidates,
     .attention = simd_attention,

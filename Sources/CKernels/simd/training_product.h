@@ -16,7 +16,7 @@ typedef struct {
 } product_tile;
 
 CK_INLINE void product_body(const int R, const int V, const bool across, const product_tile *t) {
-    vf sum[R][V];
+    vf sum[PRODUCT_TILE_ROWS][PRODUCT_VECTORS];  // not [R][V]: clang would keep an array of variable length in memory
 #pragma clang loop unroll(full)
     for (int r = 0; r < R; r++)
 #pragma clang loop unroll(full)
@@ -24,7 +24,7 @@ CK_INLINE void product_body(const int R, const int V, const bool across, const p
     const float *a = t->a, *b = t->b;
     const size_t aRow = across ? 1 : t->aRow, aK = across ? t->aK : 1;
     for (size_t k = t->k; k > 0; k--) {
-        vf column[V];
+        vf column[PRODUCT_VECTORS];
 #pragma clang loop unroll(full)
         for (int v = 0; v < V; v++) column[v] = v_load(b + (size_t)v * LANES);
 #pragma clang loop unroll(full)
@@ -73,6 +73,16 @@ static const product_function product_across[6][PRODUCT_VECTORS] = PRODUCT_TABLE
 /// Copies k × columns of b into [k][64], zeros up to a multiple of sixteen columns.
 static void product_gather(const ck_product_args *args, size_t k, size_t inputs, size_t column, size_t columns, float *out) {
     const float *b = args->b + k * args->b_k + column * args->b_column;
+    if (args->b_column == 1 && columns == PRODUCT_COLUMNS) {
+        for (size_t i = 0; i < inputs; i++) {
+            const float *from = b + i * args->b_k;
+            for (int n = 0; n < PRODUCT_COLUMNS; n += LANES) {
+                __builtin_prefetch(from + 8 * args->b_k + n, 0, 3);
+                v_store(out + i * PRODUCT_COLUMNS + n, v_load(from + n));
+            }
+        }
+        return;
+    }
     for (size_t n = 0; n < columns; n += LANES) {
         size_t count = columns - n < LANES ? columns - n : LANES, i = 0;
         if (args->b_column == 1) {

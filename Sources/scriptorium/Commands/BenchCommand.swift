@@ -42,7 +42,7 @@ struct BenchOptions: ParsableArguments {
     /// Prints one result.
     func show(_ object: [UInt8], _ line: String) {
         print(json ? String(decoding: object, as: UTF8.self) : line)
-        fflush(stdout)
+        fflush(nil)
     }
 
     /// A Hugging Face directory, or GPT-2 124M's shape with random weights.

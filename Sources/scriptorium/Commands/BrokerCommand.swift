@@ -2,6 +2,7 @@ import ArgumentParser
 import Broker
 import Encodings
 import Glibc
+import Logging
 import Messaging
 import Operations
 import Supervision
@@ -58,9 +59,9 @@ struct BrokerCommand: AsyncParsableCommand {
         registry.bootstrap()
         try await onThread(throwing: {
             let connection = try DatabasePreparation.connect(url, withinSeconds: 10, setup: .broker)
-            do { try migrator.requireCurrent(connection) } catch { throw DatabasePreparation.failure(error) }
+            do throws(MigrationError) { try migrator.requireCurrent(connection) } catch { throw DatabasePreparation.failure(error) }
         })
-        let service = try BrokerService(options: options, store: .postgreSQL(url), logger: logger)
+        let service = try BrokerService(options: options, store: PostgreSQLGateway(url: url), logger: logger)
         let role = ServiceHost.Role(
             start: {
                 do {
@@ -83,7 +84,7 @@ struct BrokerCommand: AsyncParsableCommand {
             if hasLifeline { Lifeline.report(line) }
             if isJSON {
                 print(line)
-                fflush(stdout)
+                fflush(nil)
             }
             logger.notice("broker ready", metadata: endpoints.mapValues { "\($0)" })
         }

@@ -8,7 +8,7 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
         commandName: "finetune", abstract: "Publish a task that trains a model.",
         discussion: """
             Every parameter can also stand in --params. \
-            scriptorium submit finetune --config gpt2-cpu --output demo --dataset bible --tokenizer-train 1000 --num-steps 1500 --wait
+            scriptorium submit finetune --model-config gpt2-cpu --output demo --dataset bible --tokenizer-train 1000 --num-steps 1500 --wait
             """)
 
     @Option(help: "The base: a model's name, name@step, a checkpoint's id or sha256:… .")

@@ -13,14 +13,14 @@ struct TrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Trains a model from text files, without a service.",
         discussion: """
-            Begins from --model, or from fresh weights with --config. The output folder is a model directory that transformers loads; with \
+            Begins from --model, or from fresh weights with --model-config. The output folder is a model directory that transformers loads; with \
             what lies beside the weights a stopped run goes on: --resume. Same files, options and seed: same checkpoint digest, on any machine.
             """)
 
     @Argument(help: "Text files: bulk text, or with --line-by-line a text a line or CSV row.") var files: [String]
     @Option(help: "The folder for the checkpoint.") var output: String
     @Option(help: "The model directory to begin from.") var model: String?
-    @Option(help: "The config to begin from scratch with: \(ModelConfig.names.joined(separator: ", ")), or a config.json.") var config: String?
+    @Option(help: "The config to begin from scratch with: \(ModelConfig.names.joined(separator: ", ")), or a config.json.") var modelConfig: String?
     @Option(help: "The tokenizer's directory or file; default the model's own, or one trained on the files.") var tokenizer: String?
     @Option(help: "Tokens of a tokenizer that is trained.") var vocabSize = 1000
     @Option(help: "How often a pair must occur for a tokenizer that is trained.") var minFrequency = 2
@@ -49,7 +49,7 @@ struct TrainCommand: ParsableCommand {
     func run() throws {
         let pool = ThreadPool(threads: threads ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
         let resumes = resume && Trainer.canResume(directory: output)
-        let base = try resumes ? output : model
+        let base = resumes ? output : model
         let directory = try base.map { path in try input { try ModelDirectory.open(path) } }
         let vocabulary = try chosenTokenizer(directory)
         let dataset = try encode(vocabulary)
@@ -101,7 +101,7 @@ struct TrainCommand: ParsableCommand {
                 return try Trainer.resume(directory: output, dataset: dataset, options: given, pool: pool)
             }
             if let directory { return try Trainer(model: .directory(directory), dataset: dataset, options: options(), pool: pool) }
-            guard let config else { throw CommandFailure.usage("name a base with --model DIR, or --config to train from scratch") }
+            guard let config = modelConfig else { throw CommandFailure.usage("name a base with --model DIR, or --model-config to train from scratch") }
             let named = try ModelConfig.named(config) ?? ModelConfig.read(config)
             var fitted = ModelConfig.fitted(named, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
             if lineByLine { fitted["line_by_line"] = .bool(true) }
@@ -115,7 +115,7 @@ struct TrainCommand: ParsableCommand {
         defer { bar.finish() }
         if !json { print("seed \(trainer.options.seed), \(trainer.description.parameterCount) parameters, blocks of \(trainer.blockSize)") }
         var saved: SavedCheckpoint?
-        do throws(TrainingError) {
+        do {
             while trainer.stepsDone < trainer.options.numSteps {
                 let step = try trainer.step()
                 bar.update(step.step, note: "loss \(rounded(step.loss))  average \(rounded(step.averageLoss))  \(Int(step.tokensPerSecond)) tok/s")
@@ -124,7 +124,7 @@ struct TrainCommand: ParsableCommand {
                 if saveEvery > 0, step.step % saveEvery == 0 { saved = try trainer.saveCheckpoint(directory: output, tokenizer: tokenizer) }
             }
             return try saved ?? trainer.saveCheckpoint(directory: output, tokenizer: tokenizer)
-        } catch { throw CommandFailure.failed(error.description) }
+        } catch { throw CommandFailure.failed("\(error)") }
     }
 
     private func printLine(_ step: TrainingStep) {

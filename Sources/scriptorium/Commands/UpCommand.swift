@@ -86,10 +86,10 @@ struct UpCommand: AsyncParsableCommand {
     private func hooks(_ directory: DataDirectory) -> ServiceStack.Hooks {
         let migrations = migrations
         let isJSON = json
-        let started = Timestamps.now()
+        let started = Clock.now()
         var isAnnounced = false
         return ServiceStack.Hooks(
-            prepareDatabase: { try DatabasePreparation.run(url: $0, brokerPassword: $1, migrations: migrations) },
+            prepareDatabase: { try DatabasePreparation.run($0, migrations: migrations) },
             readReport: { line in
                 guard let members = try JSONValue.parse(line).objectValue else { return [:] }
                 var endpoints: [String: String] = [:]
@@ -102,7 +102,7 @@ struct UpCommand: AsyncParsableCommand {
                 guard !isAnnounced else { return }
                 isAnnounced = true
                 print(isJSON ? String(decoding: JSONValue.object(file.endpoints).serialised, as: UTF8.self) : file.table)
-                fflush(stdout)
+                fflush(nil)
             },
             say: { line in
                 let bytes = Array((line + "\n").utf8)

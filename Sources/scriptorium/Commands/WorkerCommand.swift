@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import Kernels
+import Logging
 import Operations
 import Supervision
 import Worker
@@ -62,10 +63,10 @@ struct WorkerCommand: AsyncParsableCommand {
         let registry = MetricsRegistry()
         registry.bootstrap()
         let service = try WorkerService(
-            options: WorkerOptions(
+            WorkerOptions(
                 brokers: brokers, threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), slots: slots, artifacts: artifacts,
                 cacheDirectory: cacheDir, cacheBytes: cacheBytes, drainTimeoutSeconds: drainTimeout, version: Version.number),
-            logger: logger)
+            log: logger)
         let role = ServiceHost.Role(
             start: {
                 try service.start()
@@ -73,7 +74,7 @@ struct WorkerCommand: AsyncParsableCommand {
             },
             drain: {
                 service.drain()
-                service.waitUntilEnded()
+                if let reason = service.join() { logger.critical("worker ended", metadata: ["reason": "\(reason)"]) }
             },
             readiness: { service.snapshot.readiness },
             metrics: { service.snapshot.families + registry.families() })

@@ -1,0 +1,12 @@
+import Glibc
+import TaskProtocol
+
+/// The time of day.
+enum Clock {
+    /// Now, as RFC 3339 in UTC.
+    static func now() -> String {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Timestamp.text(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
+    }
+}

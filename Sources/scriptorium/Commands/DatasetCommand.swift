@@ -1,0 +1,134 @@
+import ArgumentParser
+import ArtifactStore
+import Client
+import Datasets
+import FoundationEssentials
+import Supervision
+import Tokenizers
+
+/// `scriptorium dataset`: the texts that finetunes can name.
+struct DatasetCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dataset", abstract: "Add and list datasets.", subcommands: [DatasetAddCommand.self, DatasetListCommand.self])
+}
+
+struct DatasetAddCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "add", abstract: "Store text files as a dataset that finetunes can name.",
+        discussion: "With --tokenizer the texts are encoded now, once; without it each finetune encodes them with the tokenizer that it uses.")
+
+    @Argument(help: "Text or CSV files, UTF-8.")
+    var files: [String]
+
+    @Option(help: "The name for tasks.")
+    var name: String
+
+    @Flag(help: "Each line or CSV row is a text of its own.")
+    var lineByLine = false
+
+    @Flag(help: "With --line-by-line, leave out the first line or row of each file.")
+    var header = false
+
+    @Option(help: ArgumentHelp("Encode now, with this tokenizer.", valueName: "folder|file"))
+    var tokenizer: String?
+
+    @Flag(help: "With --tokenizer, do not gzip the tokens.")
+    var noCompress = false
+
+    @Option(help: ArgumentHelp("The artifact store, where it is not the one of `scriptorium up`.", valueName: "folder"))
+    var artifacts: String?
+
+    @OptionGroup var service: ServiceOptions
+
+    @Flag(help: "Print the stored row as JSON.")
+    var json = false
+
+    func validate() throws {
+        guard !files.isEmpty else { throw ValidationError("name at least one file") }
+        if noCompress, tokenizer == nil { throw ValidationError("--no-compress needs --tokenizer: without it the texts are stored as they are") }
+        if header, !lineByLine { throw ValidationError("--header needs --line-by-line") }
+    }
+
+    func run() async throws {
+        let store = try service.artifactStore(artifacts)
+        let command = self
+        let filing = try await onThread(throwing: { try command.filing(in: store) })
+        let row = try await service.withClient { try await $0.register(filing) }
+        let tokens = filing.tokens.map { ", \($0) tokens" } ?? ""
+        print(json ? row : "\(name): \(filing.bytes) bytes\(tokens), sha256:\(filing.manifest.prefix(12))…")
+    }
+
+    private func filing(in store: String) throws -> DatasetFiling {
+        for file in files {
+            guard FileManager.default.isReadableFile(atPath: file) else { throw CommandFailure.usage("cannot read \(file)") }
+        }
+        guard let tokenizer else {
+            var filing = try put(files.enumerated().map { (Self.place($0.offset, $0.element), $0.element) }, in: store)
+            filing.lineByLine = lineByLine
+            return filing
+        }
+        let loaded: Tokenizer
+        do { loaded = try Tokenizer.load(path: tokenizer) } catch { throw CommandFailure(error) }
+        let cache = FileManager.default.temporaryDirectory.path() + "/scriptorium-\(UUID().uuidString).tokens"
+        defer { try? FileManager.default.removeItem(atPath: cache) }
+        let tokens: Int
+        var bar: ProgressBar?
+        do {
+            tokens = try TokenDataset.encode(
+                files: files, tokenizer: loaded, lineByLine: lineByLine, header: header, toCache: cache, compress: !noCompress
+            ) { done, total in
+                if bar == nil { bar = ProgressBar(total: total, label: "encoding") }
+                bar?.update(done)
+            }
+        } catch {
+            bar?.finish()
+            throw CommandFailure(error)
+        }
+        bar?.finish()
+        var filing = try put([("dataset.tokens", cache)], in: store)
+        filing.lineByLine = lineByLine
+        filing.tokens = Int64(tokens)
+        filing.tokenizerSHA256 = loaded.digest
+        return filing
+    }
+
+    private func put(_ files: [(path: String, source: String)], in store: String) throws -> DatasetFiling {
+        do {
+            let manifest = try ArtifactDirectory(path: store).put(files: files)
+            return DatasetFiling(name: name, manifest: manifest.sha256, bytes: manifest.files.reduce(0) { $0 + $1.size })
+        } catch {
+            throw CommandFailure.failed("\(error)")
+        }
+    }
+
+    /// A file's place in the artifact: numbered, so that the order stays and equal names do not clash.
+    private static func place(_ index: Int, _ path: String) -> String {
+        let digits = String(index)
+        let name = path.split(separator: "/").last.map(String.init) ?? "text"
+        return String(repeating: "0", count: max(0, 6 - digits.count)) + digits + (name.lowercased().hasSuffix(".csv") ? ".csv" : ".txt")
+    }
+}
+
+struct DatasetListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the datasets that finetunes can name.")
+
+    @OptionGroup var service: ServiceOptions
+
+    @Flag(help: "Print one JSON object a line.")
+    var json = false
+
+    func run() async throws {
+        let rows = try await service.withClient { try await $0.datasets() }
+        if json {
+            for row in rows { print(row.json) }
+            return
+        }
+        print(
+            TextTable(
+                columns: [.left("name"), .right("bytes"), .right("tokens"), .left("line by line"), .left("sha256")],
+                rows: rows.map {
+                    [$0.name, "\($0.bytes)", $0.tokens.map { "\($0)" } ?? "", $0.lineByLine ? "yes" : "no", String($0.sha256.prefix(12))]
+                }
+            ).text)
+    }
+}

@@ -1,0 +1,133 @@
+import Broker
+import Encodings
+import Logging
+import Messaging
+import QueueSimulation
+import Synchronization
+import TaskProtocol
+
+struct Surprise: Error, CustomStringConvertible { let description: String }
+
+/// The model store behind the gateway, for tests of the reactor that need no PostgreSQL.
+final class ModelGateway: StoreGateway {
+    private let store = Mutex(ModelStore())
+    private let away = Atomic(false)
+
+    var isAway: Bool {
+        get { away.load(ordering: .acquiring) }
+        set { away.store(newValue, ordering: .releasing) }
+    }
+
+    func open(notified: @escaping @Sendable () -> Void) {}
+    func close() {}
+
+    func perform(_ request: StoreRequest, lane: StoreLane, reply: @escaping @Sendable (StoreReply) -> Void) {
+        guard !isAway else { return reply(.failed(.unavailable("the test says so"))) }
+        reply(store.withLock { $0.perform(request, now: 1_700_000_000_000) })
+    }
+}
+
+/// A client with a DEALER (or REQ) socket that waits for its answers, with a bound.
+struct TestClient: ~Copyable {
+    private let socket: Socket
+    private var poller: Poller
+    private var lastID: Int64 = 0
+    /// The first byte of the last answer: it tells the encoding.
+    private(set) var firstByte: UInt8 = 0
+
+    init(_ context: ZMQContext, _ endpoint: String, _ kind: SocketKind = .dealer) throws {
+        var options = SocketOptions()
+        options.maximumMessageBytes = -1
+        let socket = try Socket(context, kind, options)
+        try socket.connect(endpoint)
+        var poller = Poller()
+        poller.add(socket)
+        self.poller = poller
+        self.socket = socket
+    }
+
+    func send(_ frames: [[UInt8]]) throws { _ = try socket.send(frames) }
+
+    /// Sends members of a request's map and returns the reply to it.
+    mutating func ask(_ members: String) throws -> Node {
+        lastID += 1
+        try send([Array("{\"id\":\(lastID),\(members)}".utf8)])
+        while true {
+            let reply = try next()
+            if reply["re"]?.integerValue == lastID { return reply }
+        }
+    }
+
+    mutating func next() throws -> Node {
+        for _ in 0..<200 {
+            if let message = try socket.receive() {
+                let payload = message.frames.last ?? []
+                firstByte = payload.first ?? 0
+                return try Document.parse(payload: payload).root
+            }
+            try poller.wait(milliseconds: 100)
+        }
+        throw Surprise(description: "no answer within 20 s")
+    }
+
+    /// Asks until the answer is not `unavailable`: a broker serves nothing before its first beat.
+    mutating func askWhenReady(_ members: String) throws -> Node {
+        for _ in 0..<400 {
+            let reply = try ask(members)
+            if reply["error"]?["code"]?.stringValue != "unavailable" { return reply }
+            try poller.wait(milliseconds: 25)
+        }
+        throw Surprise(description: "still unavailable")
+    }
+}
+
+/// A scripted worker on a real socket and a thread of its own.
+final class TestWorker: Sendable {
+    private final class Flag: Sendable { let isStopped = Atomic(false) }
+
+    private let flag = Flag()
+    private let thread: ServiceThread
+
+    init(_ context: ZMQContext, _ endpoint: String, slots: Int = 8) throws {
+        thread = try ServiceThread(name: "worker") { [flag] in try? Self.run(flag, context, endpoint, slots) }
+    }
+
+    deinit { kill() }
+
+    /// Ends it without a word, as kill -9 does.
+    func kill() {
+        flag.isStopped.store(true, ordering: .releasing)
+        thread.join()
+    }
+
+    private static func run(_ flag: Flag, _ context: ZMQContext, _ endpoint: String, _ slots: Int) throws {
+        let socket = try Socket(context, .dealer)
+        try socket.connect(endpoint)
+        var poller = Poller()
+        poller.add(socket)
+        let start = ContinuousClock.now
+        func now() -> Int64 { Int64((ContinuousClock.now - start) / .milliseconds(1)) }
+        var worker = ScriptedWorker(session: UUIDValue.random(), slots: slots, now: 0, seed: 1, alwaysSucceeds: true)
+        for message in worker.join(now: 0) { _ = try socket.send([message.encoded]) }
+        while !flag.isStopped.load(ordering: .acquiring) {
+            try poller.wait(milliseconds: Int(max(0, min(50, worker.nextTick(now: now()) - now()))))
+            while let message = try socket.receive(maximumBytes: 256 << 20) {
+                for answer in worker.hear(try BrokerMessage.decode(Array(message.frames.joined())), now: now()) {
+                    _ = try socket.send([answer.encoded])
+                }
+            }
+            for message in worker.tick(now: now()) { _ = try socket.send([message.encoded]) }
+        }
+    }
+}
+
+/// A broker on ports that the system chooses.
+func makeBroker(_ store: any StoreGateway) throws -> (service: BrokerService, endpoints: BrokerEndpoints) {
+    var options = BrokerOptions()
+    (options.tasksEndpoint, options.eventsEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+    (options.workersEndpoint, options.peersEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+    var logger = Logger(label: "test")
+    logger.logLevel = .critical
+    let service = try BrokerService(options: options, store: store, logger: logger)
+    return (service, try service.start())
+}

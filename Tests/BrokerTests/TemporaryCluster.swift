@@ -1,0 +1,1 @@
+../TaskStoreTests/TemporaryCluster.swift
