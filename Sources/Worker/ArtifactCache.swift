@@ -18,6 +18,7 @@ struct ArtifactCache {
         self.byteLimit = byteLimit
         do {
             try FileManager.default.createDirectory(atPath: directory + "/artifacts", withIntermediateDirectories: true)
+            Self.removeLeftovers(directory)
             for name in try FileManager.default.contentsOfDirectory(atPath: directory + "/artifacts").sorted() where name.utf8.count == 64 {
                 entries.append((name, Self.byteCount(directory + "/artifacts/" + name)))
             }
@@ -62,6 +63,19 @@ struct ArtifactCache {
             let oldest = entries.removeFirst()
             bytes -= oldest.bytes
             try? FileManager.default.removeItem(atPath: directory + "/artifacts/" + oldest.digest)
+        }
+    }
+
+    /// What workers that were killed left half done more than a day ago.
+    private static func removeLeftovers(_ directory: String) {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        for (folder, prefix) in [(directory, "work-"), (directory + "/artifacts", ".")] {
+            for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where name.hasPrefix(prefix) {
+                var status = stat()
+                guard lstat(folder + "/" + name, &status) == 0, now.tv_sec - status.st_mtim.tv_sec > 86_400 else { continue }
+                try? FileManager.default.removeItem(atPath: folder + "/" + name)
+            }
         }
     }
 
