@@ -1,11 +1,11 @@
-internal import TaskProtocol
+package import TaskProtocol
 
 /// How long a failed task waits before its next attempt: 1 s · 2^(failures − 1), at most 60 s, each with a jitter of up to a fifth.
 ///
 /// The jitter comes from the task's id and the number of failures, so that a repetition of the same report asks for the same delay, while a
 /// batch that failed together does not come back together.
-enum Backoff {
-    static func milliseconds(task: TaskID, failures: Int, settings: BrokerSettings) -> Int64 {
+package enum Backoff {
+    package static func milliseconds(task: TaskID, failures: Int, settings: BrokerSettings) -> Int64 {
         let doublings = min(max(failures - 1, 0), 30)
         let whole = min(settings.retryLongest, settings.retryBase << Int64(doublings))
         let spread = whole / 5

@@ -2,9 +2,9 @@
 ///
 /// NOTIFY serializes commits, so it is asked for only while there is nothing to do and somebody free to do it; the broker marks itself idle, commits,
 /// looks once more (what was published in between notified nobody), and then only waits. Many notifications in a second end it: polling is cheaper.
-struct IdleMark: Sendable {
+package struct IdleMark: Sendable {
     /// What the store's row says, as far as is known.
-    enum State: Sendable, Equatable {
+    package enum State: Sendable, Equatable {
         /// Entered at the start and with the first work; left when there was nothing to do for a while.
         case busy
         /// The mark is being written; what follows is `idle`, after one more look.
@@ -15,14 +15,16 @@ struct IdleMark: Sendable {
         case unmarking
     }
 
-    private(set) var state: State = .busy
+    package private(set) var state: State = .busy
     private var quietSince: Int64?
     private var notifications = 0
     private var countedSince: Int64 = 0
 
+    package init() {}
+
     /// Takes what there is to do now.
     /// - Returns: the mark to be written, or nil.
-    mutating func observe(isQuiet: Bool, now: Int64, after: Int64) -> Bool? {
+    package mutating func observe(isQuiet: Bool, now: Int64, after: Int64) -> Bool? {
         if !isQuiet {
             quietSince = nil
             return nil
@@ -36,7 +38,7 @@ struct IdleMark: Sendable {
 
     /// A notification came.
     /// - Returns: false to be written where they come too often.
-    mutating func notified(now: Int64) -> Bool? {
+    package mutating func notified(now: Int64) -> Bool? {
         if now - countedSince >= 1_000 { (countedSince, notifications) = (now, 0) }
         notifications += 1
         guard state == .idle, notifications > 20 else { return nil }
@@ -45,5 +47,5 @@ struct IdleMark: Sendable {
     }
 
     /// The mark was written.
-    mutating func written() { state = state == .marking ? .idle : .busy }
+    package mutating func written() { state = state == .marking ? .idle : .busy }
 }

@@ -1,11 +1,11 @@
-internal import TaskProtocol
+package import TaskProtocol
 
 /// Finds sessions whose counter stands still: life is counted, not timed.
 ///
 /// A session is dead only after four whole intervals without a beat: five of this broker's own *committed* beats that saw the same counter. So
 /// neither an outage of the database, nor a pause of this process, nor a clock that was set can expire anybody; and the sweep that follows repeats
 /// the counter as its condition.
-struct LifeCount: Sendable {
+package struct LifeCount: Sendable {
     private struct Standing: Sendable {
         var counter: Int64
         var beats: Int
@@ -13,9 +13,11 @@ struct LifeCount: Sendable {
 
     private var standing: [SessionID: Standing] = [:]
 
+    package init() {}
+
     /// Takes what one committed beat saw.
     /// - Returns: the sessions that stood still for long enough. They are reported again with each further beat, until they are gone.
-    mutating func observe(_ counters: [SessionCounter], beatsUntilDead: Int) -> [DeadSession] {
+    package mutating func observe(_ counters: [SessionCounter], beatsUntilDead: Int) -> [DeadSession] {
         var dead: [DeadSession] = []
         var seen: [SessionID: Standing] = [:]
         seen.reserveCapacity(counters.count)

@@ -1,12 +1,12 @@
-internal import TaskProtocol
+package import TaskProtocol
 
 /// What the broker knows of one queue's line.
-struct QueueLine: Sendable {
+package struct QueueLine: Sendable {
     /// Something may wait in line.
-    var hasWork = false
+    package var hasWork = false
     /// Nothing that waits has a smaller rank, as far as this broker knows; nil scans all. Never the only way to find a task: each sweep lowers it to
     /// the oldest rank that stands in the store.
-    var lowWater: Int64?
+    package var lowWater: Int64?
     /// The last scan ended before its limit and placed all that it saw: what is published now is the next in line.
     var wasShort = true
     /// Paused, or at its limit: no claim at insert.
@@ -18,23 +18,22 @@ struct QueueLine: Sendable {
 }
 
 /// The queues that have, or had, work.
-struct QueueTable: Sendable {
+package struct QueueTable: Sendable {
     private(set) var lines: [String: QueueLine] = [:]
     private var lastScanned = ""
 
-    subscript(name: String) -> QueueLine {
-        get { lines[name] ?? QueueLine() }
-        set { lines[name] = newValue }
-    }
+    package init() {}
+
+    package subscript(name: String) -> QueueLine { lines[name] ?? QueueLine() }
 
     /// Whether a task published to this queue now is the next to run, so that it can be leased as it is inserted.
-    func takesClaimAtInsert(_ name: String) -> Bool {
+    package func takesClaimAtInsert(_ name: String) -> Bool {
         let line = self[name]
         return !line.hasWork && line.wasShort && !line.isHeldBack
     }
 
     /// A task stands in line.
-    mutating func ready(_ name: String, rank: Int64) {
+    package mutating func ready(_ name: String, rank: Int64) {
         var line = self[name]
         line.hasWork = true
         line.scannedGeneration = 0
@@ -44,10 +43,10 @@ struct QueueTable: Sendable {
     }
 
     /// A scan begins: what comes from now on may escape it.
-    mutating func scanning(_ name: String) { lines[name]?.cameMeanwhile = nil }
+    package mutating func scanning(_ name: String) { lines[name]?.cameMeanwhile = nil }
 
     /// The sweep's picture of all queues with work in line.
-    mutating func observe(_ waiting: [WaitingQueue]) {
+    package mutating func observe(_ waiting: [WaitingQueue]) {
         let names = Set(waiting.map(\.name))
         for name in lines.keys where !names.contains(name) {
             lines[name]?.isHeldBack = false
@@ -74,7 +73,7 @@ struct QueueTable: Sendable {
     }
 
     /// The next queue to scan, each in its turn; nil where none promises anything under this generation of room.
-    mutating func next(generation: UInt64) -> String? {
+    package mutating func next(generation: UInt64) -> String? {
         let promising = lines.filter { $0.value.hasWork && $0.value.scannedGeneration != generation }.keys.sorted()
         guard let name = promising.first(where: { $0 > lastScanned }) ?? promising.first else { return nil }
         lastScanned = name
@@ -82,7 +81,7 @@ struct QueueTable: Sendable {
     }
 
     /// Takes what a scan found.
-    mutating func scanned(_ reply: ClaimReply, generation: UInt64) {
+    package mutating func scanned(_ reply: ClaimReply, generation: UInt64) {
         var line = self[reply.queue]
         if let mark = reply.lowWater { line.lowWater = mark }
         line.wasShort = reply.exhausted && reply.unplaced == 0

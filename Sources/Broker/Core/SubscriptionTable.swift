@@ -1,5 +1,5 @@
 /// What is subscribed to on the events endpoint, so that events nobody takes are never written out.
-struct SubscriptionTable: Sendable {
+package struct SubscriptionTable: Sendable {
     private static let bound = 10_000
     private var topics: Set<[UInt8]> = []
     /// Prefixes that are no whole topic.
@@ -9,9 +9,9 @@ struct SubscriptionTable: Sendable {
     private let topicLength: Int
 
     /// - Parameter topicLength: bytes of a whole topic, `task.` and a UUID.
-    init(topicLength: Int = 41) { self.topicLength = topicLength }
+    package init(topicLength: Int = 41) { self.topicLength = topicLength }
 
-    mutating func add(_ prefix: [UInt8]) {
+    package mutating func add(_ prefix: [UInt8]) {
         guard topics.count + prefixes.count < Self.bound else {
             overflowed = true
             return
@@ -19,13 +19,13 @@ struct SubscriptionTable: Sendable {
         if prefix.count < topicLength { prefixes.insert(prefix) } else { topics.insert(prefix) }
     }
 
-    mutating func remove(_ prefix: [UInt8]) {
+    package mutating func remove(_ prefix: [UInt8]) {
         topics.remove(prefix)
         prefixes.remove(prefix)
         if topics.isEmpty && prefixes.isEmpty { overflowed = false }
     }
 
-    func wants(_ topic: [UInt8]) -> Bool {
+    package func wants(_ topic: [UInt8]) -> Bool {
         if overflowed || topics.contains(topic) { return true }
         return prefixes.contains { topic.starts(with: $0) }
     }

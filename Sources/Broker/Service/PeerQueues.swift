@@ -3,10 +3,16 @@ internal import DequeModule
 /// Messages that a peer would not take yet, by peer, each with a bound: a slow client never holds up the reactor, nor fills its memory.
 ///
 /// Token events go first where there is no room. A peer with too much waiting, or that has taken nothing for a minute, is given up.
-struct PeerQueues: Sendable {
-    struct Entry: Sendable {
-        var frames: [[UInt8]]
-        var isDroppable: Bool
+package struct PeerQueues: Sendable {
+    package struct Entry: Sendable {
+        package var frames: [[UInt8]]
+        package var isDroppable: Bool
+
+        package init(frames: [[UInt8]], isDroppable: Bool) {
+            self.frames = frames
+            self.isDroppable = isDroppable
+        }
+
         var byteCount: Int { frames.reduce(64) { $0 + $1.count } }
     }
 
@@ -17,25 +23,25 @@ struct PeerQueues: Sendable {
     }
 
     private var queues: [[UInt8]: Queue] = [:]
-    private(set) var byteCount = 0
-    private(set) var dropped = 0
+    package private(set) var byteCount = 0
+    package private(set) var dropped = 0
     private let bytesPerPeer: Int
     private let bytesInAll: Int
     private let patience: Int64
 
-    init(bytesPerPeer: Int = 64 << 20, bytesInAll: Int = 512 << 20, patience: Int64 = 60_000) {
+    package init(bytesPerPeer: Int = 64 << 20, bytesInAll: Int = 512 << 20, patience: Int64 = 60_000) {
         self.bytesPerPeer = bytesPerPeer
         self.bytesInAll = bytesInAll
         self.patience = patience
     }
 
-    var isEmpty: Bool { queues.isEmpty }
+    package var isEmpty: Bool { queues.isEmpty }
 
     func isWaiting(_ peer: [UInt8]) -> Bool { queues[peer] != nil }
 
     /// Keeps a message for later.
     /// - Returns: false where the peer has too much waiting: it is given up, with all that waits.
-    mutating func add(_ entry: Entry, for peer: [UInt8], now: Int64) -> Bool {
+    package mutating func add(_ entry: Entry, for peer: [UInt8], now: Int64) -> Bool {
         var queue = queues[peer] ?? Queue(blockedSince: now)
         if entry.isDroppable, queue.byteCount > bytesPerPeer / 16 || byteCount > bytesInAll / 2 {
             dropped += 1
@@ -59,7 +65,7 @@ struct PeerQueues: Sendable {
     /// Tries every queue once.
     /// - Parameter send: true where the peer took the message.
     /// - Returns: peers that have taken nothing for too long: they are given up.
-    mutating func flush(now: Int64, _ send: ([[UInt8]]) -> Bool) -> [[UInt8]] {
+    package mutating func flush(now: Int64, _ send: ([[UInt8]]) -> Bool) -> [[UInt8]] {
         var lost: [[UInt8]] = []
         for peer in Array(queues.keys) {
             guard var queue = queues.removeValue(forKey: peer) else { continue }

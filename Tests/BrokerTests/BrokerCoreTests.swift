@@ -1,0 +1,225 @@
+import Broker
+import Encodings
+import QueueSimulation
+import TaskProtocol
+import Testing
+
+@Suite struct BrokerCoreTests {
+    private func code(_ reply: Node?) -> String? { reply?["error"]?["code"]?.stringValue }
+
+    @Test("before the first beat nothing is served but ping")
+    func unready() {
+        var core = BrokerCore(id: UUIDValue(hi: 1, lo: 1), random: IdentitySource(seed: 1))
+        var actions: [BrokerAction] = []
+        core.handle(.clientMessage([[9], Array(#"{"op":"models"}"#.utf8)]), now: 0, into: &actions)
+        guard case .reply(_, let payload, _)? = actions.first else { return #expect(Bool(false), "no answer") }
+        #expect(String(decoding: payload, as: UTF8.self).contains("unavailable"))
+        #expect(!core.isReady)
+    }
+
+    @Test("a task published while a slot is free is leased as it is inserted")
+    func claimAtInsert() {
+        var bench = CoreBench()
+        bench.joinWorker()
+        #expect(bench.told.contains { if case .welcome = $0 { true } else { false } })
+        bench.submit()
+        #expect(bench.grants.count == 1)
+        #expect(bench.store.tasks.values.first?.attempt == 1)
+    }
+
+    @Test("submits gather while one transaction is under way, and each is answered")
+    func groupCommit() {
+        var bench = CoreBench()
+        bench.holds = true
+        for _ in 0..<5 { bench.submit() }
+        #expect(bench.held.count == 1)
+        let (ticket, first) = bench.held.removeFirst()
+        bench.answer(ticket, first)
+        guard case .submit(let groups)? = bench.held.first?.request else { return #expect(Bool(false), "no second batch") }
+        #expect(groups.count == 4)
+        bench.release()
+        #expect(bench.replies.count == 5)
+        #expect(bench.store.tasks.count == 5)
+    }
+
+    @Test("a submit whose outcome is unknown is sent again with the same ids and answered only then; later ones are refused at once")
+    func unknownOutcome() {
+        var bench = CoreBench()
+        bench.holds = true
+        bench.submit()
+        let (ticket, request) = bench.held.removeFirst()
+        _ = bench.store.perform(request, now: CoreBench.epoch)
+        bench.feed(.storeReply(ticket: ticket, .failed(.unavailable("cut"))))
+        #expect(bench.replies.isEmpty)
+        #expect(code(bench.submit()) == "unavailable")
+        bench.now += 300
+        bench.feed(.tick)
+        #expect(bench.held.contains { $0.request == request })
+        bench.release()
+        #expect(bench.replies.last?["ok"]?.boolValue == true)
+        #expect(bench.store.tasks.count == 1)
+    }
+
+    @Test("a batch that fails for its data is repeated one by one, and only the guilty one is refused")
+    func guilty() {
+        var bench = CoreBench()
+        bench.holds = true
+        for _ in 0..<4 { bench.submit() }
+        let (first, request) = bench.held.removeFirst()
+        bench.answer(first, request)
+        let (batch, _) = bench.held.removeFirst()
+        bench.feed(.storeReply(ticket: batch, .failed(.internalError("drawn"))))
+        let (single, _) = bench.held.removeFirst()
+        bench.feed(.storeReply(ticket: single, .failed(.internalError("drawn"))))
+        bench.release()
+        #expect(bench.replies.filter { code($0) == "internal" }.count == 1)
+        #expect(bench.store.tasks.count == 3)
+    }
+
+    @Test("a grant that is not confirmed is sent again after a second and given back after three, uncounted")
+    func lostGrant() {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        bench.pass(1_500, heartbeats: true)
+        #expect(bench.grants.count == 2)
+        bench.pass(2_000, heartbeats: true)
+        let task = bench.store.tasks.values.first
+        #expect(task?.endings.values.contains("released") == true)
+        #expect(task?.failures == 0)
+        #expect(Set(bench.grants.map(\.lease)).count == 2)
+    }
+
+    @Test("a completion is recorded once, however often it is said, and a late one is stale")
+    func completion() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        bench.holds = true
+        for _ in 0..<3 { bench.feed(.workerMessage(from: [7], .complete(grant.held, generations: [], result: nil, checkpoint: nil))) }
+        #expect(bench.held.filter { if case .complete = $0.request { true } else { false } }.count == 1)
+        bench.release()
+        #expect(bench.told.contains(.recorded(lease: grant.lease)))
+        bench.told = []
+        bench.feed(.workerMessage(from: [7], .complete(grant.held, generations: [], result: nil, checkpoint: nil)))
+        #expect(bench.told.contains(.recorded(lease: grant.lease)))
+        var forged = grant.held
+        forged.lease = UUIDValue(hi: 9, lo: 9)
+        bench.feed(.workerMessage(from: [7], .complete(forged, generations: [], result: nil, checkpoint: nil)))
+        #expect(bench.told.contains(.stale(lease: forged.lease)))
+        #expect(bench.store.tasks[grant.task]?.recorded == 1)
+    }
+
+    @Test("a task that shows no life for a minute lapses, though its worker beats")
+    func stall() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], .started(grant.held)))
+        bench.pass(59_000, heartbeats: true)
+        #expect(bench.store.tasks[grant.task]?.failures == 0)
+        bench.pass(3_000, heartbeats: true)
+        #expect(bench.store.tasks[grant.task]?.failures == 1)
+        #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == "timed_out")
+    }
+
+    @Test("a silent worker's session is swept after five committed beats, and its task runs elsewhere")
+    func sweep() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.pass(5_500)
+        #expect(bench.store.tasks[grant.task]?.state == .running)
+        bench.pass(4_500)
+        #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == "lost")
+        #expect(bench.store.sessions.isEmpty)
+    }
+
+    @Test("a running task that is cancelled is stopped by its worker; a queued one ends at once")
+    func cancel() throws {
+        var bench = CoreBench()
+        let waiting = bench.submit()
+        var id = ""
+        waiting?["tasks"]?.forEachElement { id = $0["id"]?.stringValue ?? "" }
+        bench.ask(#""op":"cancel","ids":["\#(id)"]"#)
+        #expect(bench.store.tasks.values.first?.state == .cancelled)
+        bench.joinWorker()
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        bench.ask(#""op":"cancel","ids":["\#(grant.task)"]"#)
+        #expect(bench.told.contains(.cancel(lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], .cancelled(grant.held)))
+        #expect(bench.store.tasks[grant.task]?.state == .cancelled)
+        #expect(bench.told.contains(.recorded(lease: grant.lease)))
+    }
+
+    @Test("a wait that is over shows the task as it is then; one whose task has ended answers at once")
+    func wait() throws {
+        var bench = CoreBench()
+        bench.submit()
+        let id = try #require(bench.store.tasks.keys.first)
+        #expect(bench.ask(#""op":"wait","task":"\#(id)","timeout_ms":500"#) == nil)
+        bench.pass(600)
+        #expect(bench.replies.last?["timed_out"]?.boolValue == true)
+        bench.ask(#""op":"cancel","ids":["\#(id)"]"#)
+        #expect(bench.ask(#""op":"wait","task":"\#(id)""#)?["task"]?["state"]?.stringValue == "cancelled")
+        #expect(bench.core.snapshot.requestsInFlight == 0)
+    }
+
+    @Test("a watch shows the status, then every event up to the end, numbered without a gap")
+    func watch() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        bench.ask(#""op":"watch","task":"\#(grant.task)""#)
+        bench.replies = []
+        bench.feed(.workerMessage(from: [7], .started(grant.held)))
+        let tokens = (0..<3).map { WorkerEvent.token(sample: 0, draw: 0, index: $0, tokenID: $0, text: "a") }
+        bench.feed(.workerMessage(from: [7], .event(grant.held, events: tokens)))
+        bench.feed(.workerMessage(from: [7], .complete(grant.held, generations: [], result: nil, checkpoint: nil)))
+        #expect(bench.replies.compactMap { $0["event"]?["event"]?.stringValue } == ["started", "token", "token", "token", "succeeded"])
+        #expect(bench.replies.compactMap { $0["event"]?["seq"]?.integerValue } == [0, 1, 2, 3, 4])
+        #expect(bench.core.snapshot.waitsAndWatches == 0)
+    }
+
+    @Test("too many requests of one client are refused as busy, and nothing of them is stored")
+    func busy() {
+        var settings = BrokerSettings()
+        settings.requestsPerClient = 3
+        var bench = CoreBench(settings: settings)
+        bench.holds = true
+        for _ in 0..<3 { bench.submit() }
+        #expect(code(bench.submit()) == "busy")
+        #expect(bench.ask(#""op":"ping""#)?["ok"]?.boolValue == true)
+        bench.release()
+        #expect(bench.store.tasks.count == 3)
+        #expect(bench.core.snapshot.requestsInFlight == 0)
+    }
+
+    @Test("a task published in SQL is checked, pinned and run, or ends with the error that a client would get")
+    func published() {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.store.publish(UUIDValue(hi: 1, lo: 1), params: Array(#"{"model":"demo"}"#.utf8), now: CoreBench.epoch)
+        bench.store.publish(UUIDValue(hi: 1, lo: 2), params: Array(#"{"model":"demo","top_p":9}"#.utf8), now: CoreBench.epoch)
+        bench.feed(.notified)
+        #expect(bench.grants.count == 1)
+        #expect(bench.store.tasks[UUIDValue(hi: 1, lo: 2)]?.error?.field == "params.top_p")
+    }
+
+    @Test("what comes with later versions is refused by name")
+    func notYet() {
+        var bench = CoreBench()
+        for op in ["put", "fetch"] {
+            let reply = bench.ask(#""op":"\#(op)""#)
+            #expect(reply?["ok"]?.boolValue == false)
+            #expect(reply?["error"]?["message"]?.stringValue?.contains("not supported yet") == true)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+import Broker
+import Encodings
+import QueueSimulation
+import TaskProtocol
+
+/// A broker's logic with a model of the store that answers at once, or not until the test says so.
+struct CoreBench {
+    var core: BrokerCore
+    var store = ModelStore()
+    var now: Int64 = 0
+    /// Requests are kept instead of answered.
+    var holds = false
+    var held: [(ticket: Int, request: StoreRequest)] = []
+    var replies: [Node] = []
+    var told: [BrokerMessage] = []
+    let session = UUIDValue(hi: 5, lo: 5)
+    private var lastID: Int64 = 0
+    static let epoch: Int64 = 1_700_000_000_000
+
+    init(settings: BrokerSettings = BrokerSettings()) {
+        core = BrokerCore(id: UUIDValue(hi: 2, lo: 2), settings: settings, random: IdentitySource(seed: 1))
+        feed(.start(BrokerRegistration(id: core.id, host: "h", pid: 1, version: "1", endpoints: [:], publicKey: nil)))
+        feed(.tick)
+    }
+
+    mutating func feed(_ event: BrokerEvent) {
+        var actions: [BrokerAction] = []
+        core.handle(event, now: now, into: &actions)
+        for action in actions {
+            switch action {
+            case .reply(_, let payload, _): if let root = try? Document.parse(payload: payload).root { replies.append(root) }
+            case .tell(_, let message): told.append(message)
+            case .store(let ticket, _, let request):
+                if holds { held.append((ticket, request)) } else { answer(ticket, request) }
+            case .publish, .note, .drained: break
+            }
+        }
+    }
+
+    mutating func answer(_ ticket: Int, _ request: StoreRequest) {
+        feed(.storeReply(ticket: ticket, store.perform(request, now: Self.epoch + now)))
+    }
+
+    /// Answers what was kept.
+    mutating func release() {
+        holds = false
+        let kept = held
+        held = []
+        for (ticket, request) in kept { answer(ticket, request) }
+    }
+
+    /// Lets time pass in small steps.
+    mutating func pass(_ milliseconds: Int64, heartbeats: Bool = false) {
+        let end = now + milliseconds
+        var sequence: UInt64 = 0
+        while now < end {
+            now += 50
+            feed(.tick)
+            sequence += 1
+            if heartbeats, now % 1_000 == 0 { heartbeat(sequence) }
+        }
+    }
+
+    /// A heartbeat that claims to hold other leases than any: it confirms nothing.
+    mutating func heartbeat(_ sequence: UInt64) {
+        feed(
+            .workerMessage(
+                from: [7],
+                .heartbeat(
+                    WorkerHeartbeat(
+                        session: session, sequence: sequence, leasesCount: 99, leasesHash: 1, freeSlots: 4, idle: false, models: [], draining: false))
+            ))
+    }
+
+    mutating func joinWorker(slots: Int = 4) {
+        feed(
+            .workerMessage(
+                from: [7],
+                .register(
+                    WorkerRegistration(
+                        session: session, host: "h", pid: 1, version: "1", numerics: [], instructionSet: "plain", threads: 1, slots: slots,
+                        parameters: []))))
+    }
+
+    @discardableResult
+    mutating func ask(_ members: String) -> Node? {
+        lastID += 1
+        let before = replies.count
+        feed(.clientMessage([[9], Array("{\"id\":\(lastID),\(members)}".utf8)]))
+        return replies.count > before ? replies[before] : nil
+    }
+
+    @discardableResult
+    mutating func submit(_ extra: String = "") -> Node? { ask(#""op":"submit","task":{"kind":"generate","params":{"model":"demo"}\#(extra)}"#) }
+
+    var grants: [WorkerGrant] { told.compactMap { if case .grant(let grant) = $0 { grant } else { nil } } }
+}

@@ -1,0 +1,137 @@
+import Broker
+import QueueSimulation
+import TaskProtocol
+import Testing
+
+@Suite struct TableTests {
+    @Test("a session is dead after five beats that saw the same counter, and not one sooner")
+    func lifeCount() {
+        var life = LifeCount()
+        let session = UUIDValue(hi: 1, lo: 1)
+        let still = [SessionCounter(session: session, counter: 7, broker: nil)]
+        for _ in 0..<4 {
+            let early = life.observe(still, beatsUntilDead: 5)
+            #expect(early.isEmpty)
+        }
+        let holds1 = life.observe(still, beatsUntilDead: 5) == [DeadSession(session: session, counter: 7)]
+        #expect(holds1)
+        let holds2 = life.observe([SessionCounter(session: session, counter: 8, broker: nil)], beatsUntilDead: 5).isEmpty
+        #expect(holds2)
+    }
+
+    @Test("retries wait twice as long each time, at most a minute, by less than a fifth less, and the same when asked again")
+    func backoff() {
+        var random = SplitMix(seed: 3)
+        for _ in 0..<200 {
+            let task = UUIDValue.random(using: &random)
+            for failures in 1...12 {
+                let whole = min(60_000, 1_000 << Int64(failures - 1))
+                let wait = Backoff.milliseconds(task: task, failures: failures, settings: BrokerSettings())
+                #expect(wait <= whole && wait >= whole * 4 / 5)
+                #expect(wait == Backoff.milliseconds(task: task, failures: failures, settings: BrokerSettings()))
+            }
+        }
+        #expect(Backoff.milliseconds(task: UUIDValue(hi: 0, lo: 0), failures: .max, settings: BrokerSettings()) <= 60_000)
+    }
+
+    @Test("the low-water mark falls to whatever comes below it, also during a scan")
+    func lowWater() {
+        var queues = QueueTable()
+        queues.ready("q", rank: 50)
+        let holds3 = queues.next(generation: 1) == "q"
+        #expect(holds3)
+        queues.scanning("q")
+        queues.scanned(ClaimReply(queue: "q", grants: [], exhausted: true, lowWater: 50, unplaced: 0, heldBack: false), generation: 1)
+        #expect(queues["q"].lowWater == 50)
+        let holds4 = queues.next(generation: 1) == nil
+        #expect(holds4)
+        #expect(queues.takesClaimAtInsert("q"))
+        queues.scanning("q")
+        queues.ready("q", rank: 20)
+        queues.scanned(ClaimReply(queue: "q", grants: [], exhausted: true, lowWater: 60, unplaced: 0, heldBack: false), generation: 1)
+        #expect(queues["q"].lowWater == 20)
+        let holds5 = queues.next(generation: 1) == "q"
+        #expect(holds5)
+    }
+
+    @Test("a queue scanned in vain is scanned again only when there is more room")
+    func generations() {
+        var queues = QueueTable()
+        queues.ready("a", rank: 1)
+        queues.ready("b", rank: 1)
+        let holds6 = [queues.next(generation: 1), queues.next(generation: 1), queues.next(generation: 1)] == ["a", "b", "a"]
+        #expect(holds6)
+        queues.scanning("a")
+        queues.scanned(ClaimReply(queue: "a", grants: [], exhausted: false, lowWater: nil, unplaced: 3, heldBack: false), generation: 1)
+        let holds7 = queues.next(generation: 1) == "b"
+        #expect(holds7)
+        let holds8 = queues.next(generation: 2) == "a"
+        #expect(holds8)
+    }
+
+    @Test("a broker marks itself idle after a while of quiet, and busy again when notifications pour in")
+    func idleMark() {
+        var idle = IdleMark()
+        let holds9 = idle.observe(isQuiet: true, now: 0, after: 500) == nil
+        #expect(holds9)
+        let holds10 = idle.observe(isQuiet: false, now: 300, after: 500) == nil
+        #expect(holds10)
+        let holds11 = idle.observe(isQuiet: true, now: 400, after: 500) == nil
+        #expect(holds11)
+        let holds12 = idle.observe(isQuiet: true, now: 900, after: 500) == true
+        #expect(holds12)
+        let holds13 = idle.observe(isQuiet: true, now: 2_000, after: 500) == nil
+        #expect(holds13)
+        idle.written()
+        #expect(idle.state == .idle)
+        let marks = (0..<30).compactMap { idle.notified(now: 3_000 + $0) }
+        #expect(marks == [false])
+        idle.written()
+        #expect(idle.state == .busy)
+    }
+
+    @Test("only what somebody subscribed to is wanted")
+    func subscriptions() {
+        let topic = Array("task.01890000-0000-7000-8000-000000000001".utf8)
+        var table = SubscriptionTable()
+        #expect(!table.wants(topic))
+        table.add(topic)
+        #expect(table.wants(topic))
+        table.remove(topic)
+        table.add(Array("task.".utf8))
+        #expect(table.wants(topic))
+        table.remove(Array("task.".utf8))
+        table.add([])
+        #expect(table.wants(topic))
+    }
+
+    @Test("a client's queue keeps its order, drops tokens first, and is given up when it is too long or too old")
+    func peerQueues() {
+        var queues = PeerQueues(bytesPerPeer: 10_000, bytesInAll: 100_000, patience: 1_000)
+        func entry(_ byte: UInt8, _ count: Int, _ isDroppable: Bool = false) -> PeerQueues.Entry {
+            PeerQueues.Entry(frames: [[1], [UInt8](repeating: byte, count: count)], isDroppable: isDroppable)
+        }
+        let holds14 = queues.add(entry(1, 1_000), for: [1], now: 0)
+        #expect(holds14)
+        let holds15 = queues.add(entry(2, 10, true), for: [1], now: 0)
+        #expect(holds15)
+        #expect(queues.dropped == 1)
+        let holds16 = queues.add(entry(3, 10), for: [1], now: 0)
+        #expect(holds16)
+        var sent: [UInt8] = []
+        let lost = queues.flush(now: 500) { frames in
+            sent.append(frames[1][0])
+            return true
+        }
+        #expect(lost.isEmpty && sent == [1, 3] && queues.isEmpty && queues.byteCount == 0)
+        let holds17 = !queues.add(entry(4, 20_000), for: [1], now: 0)
+        #expect(holds17)
+        #expect(queues.isEmpty && queues.byteCount == 0)
+        let holds18 = queues.add(entry(5, 10), for: [2], now: 0)
+        #expect(holds18)
+        let holds19 = queues.flush(now: 900) { _ in false }.isEmpty
+        #expect(holds19)
+        let holds20 = queues.flush(now: 1_100) { _ in false } == [[2]]
+        #expect(holds20)
+    }
+}
