@@ -1,42 +1,53 @@
 /// Events by time; equal times in the order they were added, so that a seed replays.
 package struct EventQueue<Event> {
-    private var heap: [(time: Int64, order: UInt64, event: Event)] = []
+    /// What the heap moves about: the events themselves stay where they are.
+    private struct Entry {
+        var time: Int64
+        var order: UInt64
+        var place: Int
+
+        func precedes(_ other: Entry) -> Bool { (time, order) < (other.time, other.order) }
+    }
+
+    private var heap: [Entry] = []
+    private var places: [Event?] = []
+    private var free: [Int] = []
     private var lastOrder: UInt64 = 0
 
     package init() {}
 
-    package var isEmpty: Bool { heap.isEmpty }
-
     package mutating func add(_ event: Event, at time: Int64) {
         lastOrder += 1
-        heap.append((time, lastOrder, event))
+        let place = free.popLast() ?? places.count
+        if place == places.count { places.append(event) } else { places[place] = event }
+        heap.append(Entry(time: time, order: lastOrder, place: place))
         var child = heap.count - 1
-        while child > 0, precedes(child, (child - 1) / 2) {
+        while child > 0, heap[child].precedes(heap[(child - 1) / 2]) {
             heap.swapAt(child, (child - 1) / 2)
             child = (child - 1) / 2
         }
     }
 
     package mutating func next() -> (time: Int64, event: Event)? {
-        guard let first = heap.first else { return nil }
+        guard let first = heap.first, let event = places[first.place] else { return nil }
         let last = heap.removeLast()
         if !heap.isEmpty {
             heap[0] = last
             sink()
         }
-        return (first.time, first.event)
+        places[first.place] = nil
+        free.append(first.place)
+        return (first.time, event)
     }
 
     private mutating func sink() {
         var parent = 0
         while true {
             var least = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && precedes(child, least) { least = child }
+            for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child].precedes(heap[least]) { least = child }
             if least == parent { return }
             heap.swapAt(parent, least)
             parent = least
         }
     }
-
-    private func precedes(_ left: Int, _ right: Int) -> Bool { (heap[left].time, heap[left].order) < (heap[right].time, heap[right].order) }
 }
