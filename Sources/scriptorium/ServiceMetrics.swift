@@ -20,8 +20,10 @@ extension BrokerSnapshot {
 
     /// The broker's part of `/metrics`.
     var families: [MetricFamily] {
+        // The default queue is always there, also before anything was published.
+        let known = queues.contains { $0.name == "default" } ? queues : queues + [QueueFigures(name: "default", depth: 0, running: 0, oldestSeconds: 0)]
         let byQueue = { (value: (QueueFigures) -> Double) in
-            queues.map { MetricFamily.Sample(value($0), labels: [(name: "queue", value: $0.name)]) }
+            known.map { MetricFamily.Sample(value($0), labels: [(name: "queue", value: $0.name)]) }
         }
         return [
             MetricFamily("scriptorium_queue_depth", .gauge, help: "Tasks that wait.", samples: byQueue { Double($0.depth) }),

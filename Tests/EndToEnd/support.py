@@ -58,6 +58,7 @@ class Service:
     def __init__(self, folder=None, workers=1, arguments=()):
         self.folder = folder or tempfile.mkdtemp(prefix="scriptorium-e2e-")
         os.chmod(self.folder, 0o755)
+        self.clients = []
         self.data = os.path.join(self.folder, "data")
         self.log = open(os.path.join(self.folder, "up.log"), "ab")
         self.process = subprocess.Popen(
@@ -102,8 +103,10 @@ class Service:
         finally:
             connection.close()
 
-    def client(self):
-        return Client(self.file["tasks"])
+    def client(self, packed=False):
+        """A client that is closed with the service."""
+        self.clients.append(Client(self.file["tasks"], packed=packed))
+        return self.clients[-1]
 
     def import_reference(self, name="demo", fixture="gpt2"):
         """Imports a tiny model of the reference fixtures."""
@@ -121,6 +124,8 @@ class Service:
                 self.process.wait()
 
     def remove(self):
+        for client in self.clients:
+            client.close()
         self.stop()
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
