@@ -45,7 +45,8 @@ package struct PostgreSQLCluster: Sendable {
         logs = directory.logs
         secrets = directory.path
         guard let found = Self.findBinaries() else {
-            throw .setup("PostgreSQL's server programs were not found; install them (Debian: apt install postgresql) or name a server with --database-url")
+            throw .setup(
+                "PostgreSQL's server programs were not found; install them (Debian: apt install postgresql) or name a server with --database-url")
         }
         binaries = found
         if geteuid() == 0 {

@@ -7,10 +7,12 @@ package func startThread(_ body: @escaping @Sendable () -> Void) {
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    let result = pthread_create(&thread, &attributes, { context in
-        if let context { Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().body() }
-        return nil
-    }, box.toOpaque())
+    let result = pthread_create(
+        &thread, &attributes,
+        { context in
+            if let context { Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().body() }
+            return nil
+        }, box.toOpaque())
     pthread_attr_destroy(&attributes)
     // Out of threads: the work must still be done, or its waiters would hang.
     if result != 0 { box.takeRetainedValue().body() }

@@ -15,9 +15,11 @@ struct Scriptorium: AsyncParsableCommand {
             """,
         version: Version.text,
         groupedSubcommands: [
-            CommandGroup(name: "Services", subcommands: [UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self]),
             CommandGroup(
-                name: "Tasks", subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self, RetryCommand.self]),
+                name: "Services", subcommands: [UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self]),
+            CommandGroup(
+                name: "Tasks",
+                subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self, RetryCommand.self]),
             CommandGroup(name: "Models and data", subcommands: [ModelCommand.self, DatasetCommand.self, TokenizerCommand.self]),
             CommandGroup(
                 name: "The engine alone",
@@ -59,7 +61,7 @@ enum Program {
     /// Services drain at a signal; every other command ends at once: at SIGINT with 130, and quietly where its reader went away.
     private static func prepareSignals(for command: String?) {
         if ["up", "broker", "worker"].contains(command) {
-            SignalWatcher.block()
+            SignalWatcher.install()
         } else {
             signal(SIGINT) { _ in _exit(130) }
             signal(SIGPIPE, SIG_DFL)

@@ -21,7 +21,8 @@ extension BrokerSnapshot {
     /// The broker's part of `/metrics`.
     var families: [MetricFamily] {
         // The default queue is always there, also before anything was published.
-        let known = queues.contains { $0.name == "default" } ? queues : queues + [QueueFigures(name: "default", depth: 0, running: 0, oldestSeconds: 0)]
+        let known =
+            queues.contains { $0.name == "default" } ? queues : queues + [QueueFigures(name: "default", depth: 0, running: 0, oldestSeconds: 0)]
         let byQueue = { (value: (QueueFigures) -> Double) in
             known.map { MetricFamily.Sample(value($0), labels: [(name: "queue", value: $0.name)]) }
         }
@@ -53,7 +54,8 @@ extension BrokerSnapshot {
                         .init(time.seconds, labels: labels, suffix: "_sum"), .init(Double(time.count), labels: labels, suffix: "_count"),
                     ]
                 }),
-            MetricFamily("scriptorium_build_info", .gauge, help: "The program.", samples: [.init(1, labels: [(name: "version", value: Version.number)])]),
+            MetricFamily(
+                "scriptorium_build_info", .gauge, help: "The program.", samples: [.init(1, labels: [(name: "version", value: Version.number)])]),
         ] + counters.families
     }
 }

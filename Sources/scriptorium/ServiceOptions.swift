@@ -26,6 +26,7 @@ struct ServiceOptions: ParsableArguments {
     func artifactStore(_ given: String?) throws -> String {
         if let given { return given }
         if let path = try ServiceFile.member("artifacts", dataDirectory: dataDir) { return path }
-        throw CommandFailure.usage("name the service's artifact store with --artifacts, or run this where `scriptorium up` keeps its data (--data-dir)")
+        throw CommandFailure.usage(
+            "name the service's artifact store with --artifacts, or run this where `scriptorium up` keeps its data (--data-dir)")
     }
 }

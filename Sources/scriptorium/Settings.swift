@@ -69,7 +69,9 @@ struct Settings {
 
     /// Reads the file's members; lists become comma-separated text, as in the environment.
     private func readConfig(_ path: String) throws -> [AbsoluteConfigKey: ConfigValue] {
-        guard let bytes = InputFile.read(path) else { throw CommandFailure.usage("--config: \(path) cannot be read (it names the file of settings; a model's own config is --model-config)") }
+        guard let bytes = InputFile.read(path) else {
+            throw CommandFailure.usage("--config: \(path) cannot be read (it names the file of settings; a model's own config is --model-config)")
+        }
         let value: JSONValue
         do { value = try JSONValue.parse(bytes) } catch { throw CommandFailure.usage("--config: \(path): \(error)") }
         guard let members = value.objectValue else { throw CommandFailure.usage("--config: \(path) is not a JSON map of option names") }

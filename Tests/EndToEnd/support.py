@@ -78,7 +78,10 @@ class Service:
     def is_ready(self):
         if self.process.poll() is not None:
             raise AssertionError(f"up ended with {self.process.returncode}: {self.said()}")
-        return os.path.exists(os.path.join(self.data, "service.json"))
+        try:
+            return self.file["pids"]["up"] == self.process.pid
+        except FileNotFoundError:
+            return False
 
     def said(self):
         with open(os.path.join(self.folder, "up.log"), errors="replace") as log:

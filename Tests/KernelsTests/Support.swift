@@ -18,7 +18,8 @@ struct Numbers {
     /// Denormals, signed zeros, huge and ordinary values mixed.
     mutating func edges(_ count: Int) -> [Float] {
         let special: [Float] = [
-            0, -0.0, .leastNonzeroMagnitude, -.leastNonzeroMagnitude, 0x1p-126, -0x1p-126, Float(bitPattern: 0x7f_ffff), 0x1p-140, 1e18, -1e18, 1, -1, 0x1p-75,
+            0, -0.0, .leastNonzeroMagnitude, -.leastNonzeroMagnitude, 0x1p-126, -0x1p-126, Float(bitPattern: 0x7f_ffff), 0x1p-140, 1e18, -1e18, 1, -1,
+            0x1p-75,
             -0x1p-75,
         ]
         return (0..<count).map { _ in

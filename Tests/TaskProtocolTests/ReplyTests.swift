@@ -21,7 +21,9 @@ struct ReplyTests {
         .submitted([.init(id: id, state: .queued, duplicate: true)]),
         .statuses([status(), status(result: Array("{}".utf8))]), .status(status(), timedOut: true), .status(status(), timedOut: false),
         .stands([.init(id: id, state: .running)]),
-        .models([ModelRow(name: "m", checkpoint: id, sha256: "ab", uri: "sha256:cd", architecture: "gpt2", parameters: 124_439_808, contextLength: 1024)]), .done,
+        .models([
+            ModelRow(name: "m", checkpoint: id, sha256: "ab", uri: "sha256:cd", architecture: "gpt2", parameters: 124_439_808, contextLength: 1024)
+        ]), .done,
         .error(ContractError(.invalidArgument, "bad", field: "task.params.top_p")), .error(ContractError(.busy, "later")),
         .dataset(
             DatasetRow(

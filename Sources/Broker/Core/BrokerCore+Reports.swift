@@ -41,7 +41,11 @@ extension BrokerCore {
             tokensPerSecond: progress.tokensPerSecond)
         emit(.progress(shown), under: held.lease)
         dirtyProgress[held.lease] = ProgressUpdate(task: held.task, lease: held.lease, progress: shown.json)
-        if !steps.isEmpty { lanes.add(.steps(TrainingStepsUpdate(task: held.task, lease: held.lease, discardAfter: steps.map(\.step).min().map { $0 - 1 }, steps: steps)), to: .training) }
+        if !steps.isEmpty {
+            lanes.add(
+                .steps(TrainingStepsUpdate(task: held.task, lease: held.lease, discardAfter: steps.map(\.step).min().map { $0 - 1 }, steps: steps)),
+                to: .training)
+        }
     }
 
     // MARK: Checkpoints

@@ -154,7 +154,8 @@ struct BenchTrainCommand: AsyncParsableCommand {
             let rate = Int(result.tokensPerSecond.rounded())
             options.show(
                 JSONValue.object(result.json).serialised,
-                "train    \(item.config), \(item.batchSize) × \(item.blockSize): \(rate) tokens/s (\(result.threads) threads, \(result.instructionSet))")
+                "train    \(item.config), \(item.batchSize) × \(item.blockSize): \(rate) tokens/s (\(result.threads) threads, \(result.instructionSet))"
+            )
         }
     }
 }

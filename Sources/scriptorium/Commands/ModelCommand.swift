@@ -20,7 +20,8 @@ struct ModelImportCommand: AsyncParsableCommand {
         commandName: "import", abstract: "Store a Hugging Face directory as a model that tasks can name.",
         discussion: "Every file is checked before anything is stored. A name that exists then means the new model.")
 
-    @Argument(help: ArgumentHelp("A folder with config.json, model.safetensors and tokenizer.json (or vocab.json and merges.txt).", valueName: "folder"))
+    @Argument(
+        help: ArgumentHelp("A folder with config.json, model.safetensors and tokenizer.json (or vocab.json and merges.txt).", valueName: "folder"))
     var source: String
 
     @Option(help: "The name for tasks.")
@@ -54,7 +55,10 @@ struct ModelImportCommand: AsyncParsableCommand {
         }
         let manifest: Manifest
         do {
-            manifest = try ArtifactDirectory(path: store).putDirectory(path) { isModelFile($0) }
+            // Links are followed: a hub's cache folder is full of them.
+            let names = try FileManager.default.contentsOfDirectory(atPath: path).filter(isModelFile).sorted()
+            let files = names.map { (path: $0, source: URL(filePath: path + "/" + $0).resolvingSymlinksInPath().path()) }
+            manifest = try ArtifactDirectory(path: store).put(files: files)
         } catch {
             throw CommandFailure.failed("\(error)")
         }

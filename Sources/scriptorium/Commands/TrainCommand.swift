@@ -101,7 +101,9 @@ struct TrainCommand: ParsableCommand {
                 return try Trainer.resume(directory: output, dataset: dataset, options: given, pool: pool)
             }
             if let directory { return try Trainer(model: .directory(directory), dataset: dataset, options: options(), pool: pool) }
-            guard let config = modelConfig else { throw CommandFailure.usage("name a base with --model DIR, or --model-config to train from scratch") }
+            guard let config = modelConfig else {
+                throw CommandFailure.usage("name a base with --model DIR, or --model-config to train from scratch")
+            }
             let named = try ModelConfig.named(config) ?? ModelConfig.read(config)
             var fitted = ModelConfig.fitted(named, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
             if lineByLine { fitted["line_by_line"] = .bool(true) }

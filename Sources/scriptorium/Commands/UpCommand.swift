@@ -67,7 +67,11 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     private func stackOptions() throws -> ServiceStack.Options {
-        guard let program = realpath("/proc/self/exe", nil).map({ path in defer { free(path) }; return String(cString: path) }) else {
+        guard
+            let program = realpath("/proc/self/exe", nil).map({ path in
+                defer { free(path) }; return String(cString: path)
+            })
+        else {
             throw CommandFailure.failed("the program's own path cannot be found in /proc")
         }
         _ = try endpoints.httpAddress()
