@@ -7,7 +7,7 @@ package struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
     /// The names, in order.
     package private(set) var keys: [String] = []
     private var values: [JSONValue] = []
-    private var positions: [String: Int] = [:]
+    private var positions: [ExactName: Int] = [:]
 
     /// An object without members.
     package init() {}
@@ -37,13 +37,14 @@ package struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
     }
 
     private func position(of key: String) -> Int? {
-        keys.count > Self.indexThreshold ? positions[key] : keys.firstIndex(of: key)
+        let name = ExactName(text: key)
+        return keys.count > Self.indexThreshold ? positions[name] : keys.firstIndex { ExactName(text: $0) == name }
     }
 
     private mutating func append(_ key: String, _ value: JSONValue) {
         keys.append(key)
         values.append(value)
-        if keys.count == Self.indexThreshold + 1 { rebuildIndex() } else if keys.count > Self.indexThreshold { positions[key] = keys.count - 1 }
+        if keys.count == Self.indexThreshold + 1 { rebuildIndex() } else if keys.count > Self.indexThreshold { positions[ExactName(text: key)] = keys.count - 1 }
     }
 
     private mutating func remove(at place: Int) {
@@ -53,7 +54,7 @@ package struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
     }
 
     private mutating func rebuildIndex() {
-        positions = Dictionary(uniqueKeysWithValues: zip(keys, keys.indices))
+        positions = Dictionary(uniqueKeysWithValues: zip(keys.lazy.map { ExactName(text: $0) }, keys.indices))
     }
 
     /// Room for members that are about to be appended.
@@ -61,6 +62,18 @@ package struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
         keys.reserveCapacity(count)
         values.reserveCapacity(count)
         if count > Self.indexThreshold { positions.reserveCapacity(count) }
+    }
+}
+
+/// A member's name, compared byte for byte: Swift takes a composed and a decomposed "é" for equal, JSON does not.
+private struct ExactName: Hashable, Sendable {
+    let text: String
+
+    static func == (left: ExactName, right: ExactName) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }
 

@@ -24,8 +24,11 @@ package final class StorePool: Sendable {
     }
 
     /// Asks. The reply comes on a store thread.
-    package func perform(_ request: StoreRequest, reply: @escaping @Sendable (StoreReply) -> Void) {
-        queue.put(Work(request: request, reply: reply))
+    /// - Parameter check: called on that thread first; what it returns is the reply, and the request is not made.
+    package func perform(
+        _ request: StoreRequest, check: (@Sendable () -> StoreReply?)? = nil, reply: @escaping @Sendable (StoreReply) -> Void
+    ) {
+        queue.put(Work(request: request, check: check, reply: reply))
     }
 
     /// Finishes what is queued, then ends the threads and waits for them.
@@ -41,6 +44,7 @@ package final class StorePool: Sendable {
 /// A request and where its reply goes.
 struct Work: Sendable {
     let request: StoreRequest
+    let check: (@Sendable () -> StoreReply?)?
     let reply: @Sendable (StoreReply) -> Void
 }
 
@@ -55,6 +59,7 @@ struct StoreLane {
     init(url: String) { self.url = url }
 
     mutating func run(_ work: Work) {
+        if let refusal = work.check?() { return work.reply(refusal) }
         guard let connection = current() else {
             work.reply(.failed(.unavailable(lastProblem)))
             return

@@ -1,3 +1,4 @@
+package import ArtifactStore
 internal import Synchronization
 package import TaskProtocol
 internal import TaskStore
@@ -12,13 +13,16 @@ package final class PostgreSQLGateway: StoreGateway {
 
     private let url: String
     private let count: Int
+    private let artifacts: ArtifactDirectory?
     private let connections = Mutex<Connections?>(nil)
 
     /// - Parameters:
     ///   - url: libpq's connection string or address; empty leaves all to its `PG…` variables.
     ///   - connections: of the pool; two more are made.
-    package init(url: String, connections: Int = 6) {
+    ///   - artifacts: where the files of a model or dataset must stand before its name is filed; nil files any.
+    package init(url: String, connections: Int = 6, artifacts: ArtifactDirectory? = nil) {
         self.url = url
+        self.artifacts = artifacts
         count = connections
     }
 
@@ -33,7 +37,22 @@ package final class PostgreSQLGateway: StoreGateway {
 
     package func perform(_ request: StoreRequest, lane: StoreLane, reply: @escaping @Sendable (StoreReply) -> Void) {
         guard let open = connections.withLock({ $0 }) else { return reply(.failed(.unavailable("not open"))) }
-        (lane == .beat ? open.beats : open.pool).perform(request, reply: reply)
+        (lane == .beat ? open.beats : open.pool).perform(request, check: artifactCheck(request), reply: reply)
+    }
+
+    /// What refuses a name whose files are not in the store: a task that named it could never run.
+    private func artifactCheck(_ request: StoreRequest) -> (@Sendable () -> StoreReply?)? {
+        let (manifest, field): (String, String)
+        switch request {
+        case .registerModel(let model): (manifest, field) = (model.manifest, "model.sha256")
+        case .registerDataset(let dataset): (manifest, field) = (dataset.manifest, "dataset.sha256")
+        default: return nil
+        }
+        guard let artifacts else { return nil }
+        return {
+            if artifacts.hasAll(ofManifest: manifest) { return nil }
+            return .refused(ContractError(.notFound, "the artifact store does not hold this manifest with all its files", field: field))
+        }
     }
 
     package func close() {

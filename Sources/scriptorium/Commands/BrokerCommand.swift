@@ -1,4 +1,5 @@
 import ArgumentParser
+import ArtifactStore
 import Broker
 import Encodings
 import Glibc
@@ -61,7 +62,13 @@ struct BrokerCommand: AsyncParsableCommand {
             let connection = try DatabasePreparation.connect(url, withinSeconds: 10, setup: .broker)
             do throws(MigrationError) { try migrator.requireCurrent(connection) } catch { throw DatabasePreparation.failure(error) }
         })
-        let service = try BrokerService(options: options, store: PostgreSQLGateway(url: url), logger: logger)
+        let gateway: PostgreSQLGateway
+        do throws(ArtifactError) {
+            gateway = PostgreSQLGateway(url: url, artifacts: try ArtifactDirectory(path: artifacts))
+        } catch {
+            throw CommandFailure.usage("--artifacts: \(error)")
+        }
+        let service = try BrokerService(options: options, store: gateway, logger: logger)
         let role = ServiceHost.Role(
             start: {
                 do {
