@@ -105,11 +105,13 @@ let package = Package(
         tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "Encodings"]),
         tests("Messaging", ["Messaging"]),
         tests("TaskProtocol", ["TaskProtocol", "Encodings"]),
-        tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings"]),
+        .target(
+            name: "DatabaseTestSupport", dependencies: ["TaskStore", "TestSupport"], path: "Tests/DatabaseTestSupport", swiftSettings: strict),
+        tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings", "DatabaseTestSupport"]),
         tests("ArtifactStore", ["ArtifactStore", "Encodings"]),
         .target(
             name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings"], path: "Tests/QueueSimulation", swiftSettings: strict),
-        tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation"]),
+        tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
         tests("Worker", ["Worker", "Broker", "TaskProtocol", "ArtifactStore", "Encodings", "ModelFiles", "Tokenizers", "QueueSimulation"]),
         tests("Client", ["Client", "TaskProtocol", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),

@@ -104,6 +104,7 @@ private struct ClientLoop {
         var settings = SocketOptions()
         settings.sendsOnlyWhenConnected = true
         settings.maximumMessageBytes = -1
+        settings.lingerMilliseconds = 250
         let socket = try Socket(context, .dealer, settings)
         try socket.connect(endpoint)
         var poller = Poller()
@@ -116,7 +117,11 @@ private struct ClientLoop {
             poller.watchWritable(place, calls.nextUnsent(now: now) != nil)
             try poller.wait(milliseconds: pause(now, quietSince))
             for command in take() {
-                guard apply(command) else { return .closed }
+                guard apply(command) else {
+                    // What was asked before the close still goes out (the `unwatch` of a watch that was left, above all).
+                    try sendAll(socket, now)
+                    return .closed
+                }
             }
             now = monotonicSeconds()
             try sendAll(socket, now)

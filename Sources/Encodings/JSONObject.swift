@@ -44,7 +44,11 @@ package struct JSONObject: Sendable, ExpressibleByDictionaryLiteral {
     private mutating func append(_ key: String, _ value: JSONValue) {
         keys.append(key)
         values.append(value)
-        if keys.count == Self.indexThreshold + 1 { rebuildIndex() } else if keys.count > Self.indexThreshold { positions[ExactName(text: key)] = keys.count - 1 }
+        if keys.count == Self.indexThreshold + 1 {
+            rebuildIndex()
+        } else if keys.count > Self.indexThreshold {
+            positions[ExactName(text: key)] = keys.count - 1
+        }
     }
 
     private mutating func remove(at place: Int) {

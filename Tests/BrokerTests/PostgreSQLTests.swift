@@ -1,3 +1,4 @@
+import DatabaseTestSupport
 import Broker
 import Encodings
 import Messaging

@@ -173,7 +173,10 @@ struct ScriptoriumClientTests {
         let broker = try ScriptedBroker { request, _ in request["op"] == "watch" ? [["task": status("running")]] : [[:]] }
         let client = try ScriptoriumClient(brokers: [broker.endpoint])
         for try await _ in client.watch(id) { break }
-        while !broker.ops.contains("unwatch") { await Task.yield() }
+        while !broker.ops.contains("unwatch") {
+            try Task.checkCancellation()
+            await Task.yield()
+        }
         #expect(broker.requests.last { $0["op"] == "unwatch" }?["watch"] == broker.requests.first?["id"])
     }
 
@@ -182,7 +185,10 @@ struct ScriptoriumClientTests {
         let broker = try ScriptedBroker { _, _ in [] }
         let client = try ScriptoriumClient(brokers: [broker.endpoint])
         let call = Task { await failure { () throws(ClientError) in _ = try await client.wait(id) } }
-        while broker.ops.isEmpty { await Task.yield() }
+        while broker.ops.isEmpty {
+            try Task.checkCancellation()
+            await Task.yield()
+        }
         call.cancel()
         #expect(await call.value == .cancelled)
         client.close()

@@ -1,3 +1,4 @@
+import DatabaseTestSupport
 import Encodings
 import TaskProtocol
 import TaskStore

@@ -1,4 +1,4 @@
-import Foundation
+internal import Foundation
 import Synchronization
 import TaskStore
 import TestSupport
@@ -7,14 +7,14 @@ import TestSupport
 ///
 /// A small shell stands between: it starts the server, waits for its standard input to close (which the death of this process does), stops
 /// the server by its pid and removes the folder. Under root the server runs as user `postgres`.
-final class TemporaryCluster: Sendable {
+package final class TemporaryCluster: Sendable {
     /// One cluster for all suites; each test takes a database of its own from ``database(migrated:)``.
-    static let shared: TemporaryCluster = {
+    package static let shared: TemporaryCluster = {
         do { return try TemporaryCluster() } catch { fatalError("no PostgreSQL for the tests: \(error)") }
     }()
 
-    let port: Int
-    let directory: String
+    package let port: Int
+    package let directory: String
     private let shell: Process
     private let input: Pipe
     private let counter = Atomic(0)
@@ -83,12 +83,12 @@ final class TemporaryCluster: Sendable {
     }
 
     /// The connection string of a database.
-    func url(_ database: String, user: String = "postgres") -> String {
+    package func url(_ database: String, user: String = "postgres") -> String {
         "host=127.0.0.1 port=\(port) dbname=\(database) user=\(user)"
     }
 
     /// Makes a database and returns its connection string.
-    func database(migrated: Bool = true) throws -> String {
+    package func database(migrated: Bool = true) throws -> String {
         let name = "t\(counter.add(1, ordering: .relaxed).newValue)"
         let admin = try StoreConnection(url("postgres"), setup: .migration)
         guard migrated else {

@@ -1,8 +1,8 @@
 import Encodings
 import Testing
 
-@Suite("JSON objects")
-struct JSONObjectTests {
+@Suite("Names of JSON members")
+struct ExactNameTests {
     @Test("names that look alike but are spelt with other code points are two members")
     func exactNames() throws {
         let composed = "caf\u{E9}"

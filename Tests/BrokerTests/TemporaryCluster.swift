@@ -1,1 +1,0 @@
-../TaskStoreTests/TemporaryCluster.swift
