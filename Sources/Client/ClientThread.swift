@@ -116,12 +116,12 @@ private struct ClientLoop {
             var now = monotonicSeconds()
             poller.watchWritable(place, calls.nextUnsent(now: now) != nil)
             try poller.wait(milliseconds: pause(now, quietSince))
-            for command in take() {
-                guard apply(command) else {
-                    // What was asked before the close still goes out (the `unwatch` of a watch that was left, above all).
-                    try sendAll(socket, now)
-                    return .closed
-                }
+            let commands = take()
+            for (place, command) in commands.enumerated() where !apply(command) {
+                // What was asked before the close still goes out (the `unwatch` of a watch that was left, above all); what came after it fails.
+                try sendAll(socket, now)
+                for case .call(_, let late) in commands[(place + 1)...] { late.answer(.failure(.cancelled)) }
+                return .closed
             }
             now = monotonicSeconds()
             try sendAll(socket, now)
