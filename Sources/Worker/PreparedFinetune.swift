@@ -48,11 +48,22 @@ struct FinetunePreparation {
         let corpus = try corpus(cache: &cache)
         try check()
         let tokenizer = try tokenizer(base: base, corpus: corpus, resumeFolder: resumeFolder, cache: &cache)
+        try checkIsOwn(tokenizer, of: base)
         try check()
         let dataset = try encode(corpus, tokenizer)
         try check()
         return PreparedFinetune(
             task: task, parameters: parameters, base: fitted(base, tokenizer), dataset: dataset, tokenizer: tokenizer, resumeFolder: resumeFolder)
+    }
+
+    /// The ids of another tokenizer than its own mean something else to a trained model.
+    private func checkIsOwn(_ tokenizer: Tokenizer, of base: PreparedFinetune.Base) throws(TaskFault) {
+        guard case .directory(let directory) = base, let path = directory.tokenizerPath else { return }
+        let own: Tokenizer
+        do throws(TokenizerError) { own = try Tokenizer.load(path: path) } catch { throw TaskFault(error, field: "params.model") }
+        guard own.digest == tokenizer.digest else {
+            throw .invalid("a base model is trained with its own tokenizer, and this is another one: leave it out", field: "params.tokenizer")
+        }
     }
 
     private func check() throws(TaskFault) {
@@ -99,9 +110,7 @@ struct FinetunePreparation {
             let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
             files = names.sorted().map { folder + "/" + $0 }.filter { !Self.isFolder($0) }
         } else {
-            guard let path = cache.store.path(of: dataset.sha256) else {
-                throw .transient("the artifact \(dataset.sha256.prefix(12))… is not in the store")
-            }
+            guard let path = cache.store.path(of: dataset.sha256) else { throw .missing(dataset.sha256, field: "params.dataset.uri") }
             files = [path]
         }
         guard !files.isEmpty else { throw .invalid("the dataset has no files", field: "params.dataset") }
@@ -134,9 +143,7 @@ struct FinetunePreparation {
 
     private func tokenizerPath(_ tokenizer: ResolvedTokenizer, cache: inout ArtifactCache) throws(TaskFault) -> String {
         if cache.store.isManifest(tokenizer.sha256) { return try cache.folder(manifest: tokenizer.sha256) }
-        guard let path = cache.store.path(of: tokenizer.sha256) else {
-            throw .transient("the artifact \(tokenizer.sha256.prefix(12))… is not in the store")
-        }
+        guard let path = cache.store.path(of: tokenizer.sha256) else { throw .missing(tokenizer.sha256, field: "params.tokenizer.uri") }
         return path
     }
 

@@ -23,6 +23,11 @@ package struct TaskFault: Error, Sendable, Equatable {
 
     static func invalid(_ message: String, field: String) -> TaskFault { TaskFault(.invalidArgument, message, field: field, isFinal: true) }
 
+    /// An artifact that nobody stored: it will not come by trying again.
+    static func missing(_ sha256: String, field: String) -> TaskFault {
+        TaskFault(.notFound, "the artifact \(sha256.prefix(12))… is not in the store", field: field, isFinal: true)
+    }
+
     static func model(_ message: String) -> TaskFault { TaskFault(.modelError, message, isFinal: true) }
 }
 

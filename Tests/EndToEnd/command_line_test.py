@@ -85,6 +85,7 @@ class WrongInput(unittest.TestCase):
             ["nothing"], ["generate"], ["generate", "--model", "/no/such/model"], ["generate", "--model", MODEL, "--top-p", "7"],
             ["generate", "--model", MODEL, "--n", "x"], ["score", "--model", MODEL, "--ids", "99999999"], ["tokenize", "--tokenizer", "/no"],
             ["worker", "--broker", "tcp://*:5572"], ["broker", "--http", "nonsense"], ["up", "--no-such-flag"],
+            ["worker", "--broker", "nonsense"], ["up", "--tasks-endpoint", "x"], ["broker", "--workers-endpoint", "tcp://127.0.0.1:x"],
         ):  # fmt: skip
             said = run(*arguments, status=2)
             self.assertTrue(said.strip(), arguments)

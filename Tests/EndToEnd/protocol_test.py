@@ -69,6 +69,27 @@ class Requests(support.ServiceTestCase):
         self.assertEqual((status["state"], status["error"]["code"], status["error"]["field"]), ("failed", "invalid_argument", "params.dataset"))
         client.generate(model="demo", prompt="the", max_length=8)
 
+    def test_a_wait_that_is_over_at_once_still_tells_the_state(self):
+        client = self.service.client()
+        task = client.ask("submit", task={"kind": "generate", "params": {"model": "demo"}, "run_at": "2100-01-01T00:00:00Z"})["tasks"][0]["id"]
+        for timeout in (0, 1, 50):
+            reply = client.ask("wait", task=task, timeout_ms=timeout)
+            self.assertEqual((reply["task"]["state"], reply["timed_out"]), ("queued", True))
+
+    def test_a_base_keeps_its_tokenizer(self):
+        client = self.service.client()
+        params = {"model": "demo", "output": "other", "dataset": {"text": "of the " * 400}, "num_steps": 1}
+        status = client.result(client.submit("finetune", {**params, "tokenizer": {"train": {"vocab_size": 300}}}))
+        self.assertEqual((status["state"], status["error"]["code"], status["error"]["field"]), ("failed", "invalid_argument", "params.tokenizer"))
+
+    def test_a_missing_artifact_is_not_found(self):
+        client = self.service.client()
+        digest = "0" * 64
+        status = client.result(client.submit("finetune", {"config": "gpt2-cpu", "output": "none", "dataset": {"uri": "sha256:" + digest}}))
+        self.assertEqual((status["error"]["code"], status["error"]["field"], status["attempt"]), ("not_found", "params.dataset.uri", 1))
+        reply = client.request("register", dataset={"name": "none", "sha256": digest, "bytes": 1})
+        self.assertEqual((reply["error"]["code"], reply["error"]["field"]), ("not_found", "dataset.sha256"))
+
     def test_keys_make_submits_idempotent(self):
         client = self.service.client()
         task = {"kind": "generate", "key": "k-1", "params": {"model": "demo", "max_length": 8}}

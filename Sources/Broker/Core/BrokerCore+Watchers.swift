@@ -48,6 +48,8 @@ extension BrokerCore {
         for number in watchers.takeOverdue(now: now) {
             switch watchers[number]?.phase {
             case .waiting where !isStoreAway: closeWait(number, timedOut: true)
+            // The status is on its way: it will be the answer, the deadline being over.
+            case .opening where !isStoreAway: break
             case .waiting, .opening:
                 guard let watcher = watchers.close(number) else { continue }
                 finish(watcher.request, ContractError(.unavailable, "the database is away: ask again"))

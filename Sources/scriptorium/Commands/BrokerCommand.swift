@@ -59,7 +59,7 @@ struct BrokerCommand: AsyncParsableCommand {
         let registry = MetricsRegistry()
         registry.bootstrap()
         try await onThread(throwing: {
-            let connection = try DatabasePreparation.connect(url, withinSeconds: 10, setup: .broker)
+            let connection = try DatabasePreparation.connect(url, withinSeconds: 3, setup: .broker)
             do throws(MigrationError) { try migrator.requireCurrent(connection) } catch { throw DatabasePreparation.failure(error) }
         })
         let gateway: PostgreSQLGateway
@@ -98,6 +98,11 @@ struct BrokerCommand: AsyncParsableCommand {
         throw ExitCode(try await host.run())
     }
 
+    private static func hostName() -> String {
+        var name = [CChar](repeating: 0, count: 256)
+        return gethostname(&name, name.count - 1) == 0 ? String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) : ""
+    }
+
     private func brokerOptions() throws -> BrokerOptions {
         var options = BrokerOptions()
         options.tasksEndpoint = endpoints.tasksEndpoint
@@ -107,6 +112,7 @@ struct BrokerCommand: AsyncParsableCommand {
         options.allowsInsecure = endpoints.insecure
         options.drainSeconds = drainTimeout
         options.version = Version.number
+        options.host = Self.hostName()
         options.settings.maximumRequestBytes = maxRequest
         do { try options.check() } catch { throw CommandFailure.usage("\(error)") }
         return options

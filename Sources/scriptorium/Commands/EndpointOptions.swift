@@ -22,6 +22,12 @@ struct EndpointOptions: ParsableArguments {
     @Flag(help: "Allow listening beyond loopback without keys: anyone who reaches the sockets may then read and publish.")
     var insecure = false
 
+    func validate() throws {
+        for (option, value) in sockets where !value.isEndpoint {
+            throw ValidationError("--\(option): \(value) is not an endpoint such as tcp://127.0.0.1:5570")
+        }
+    }
+
     /// Option name (without dashes) and value of the four sockets.
     var sockets: [(option: String, value: String)] {
         [
@@ -35,5 +41,16 @@ struct EndpointOptions: ParsableArguments {
     func httpAddress() throws -> OperationsServer.Address {
         guard let address = OperationsServer.Address(http) else { throw CommandFailure.usage("--http: \(http) is not host:port") }
         return address
+    }
+}
+
+extension String {
+    /// Whether the text has the form `tcp://host:port` (the port a number or `*`), or `ipc://path`.
+    var isEndpoint: Bool {
+        if hasPrefix("ipc://") { return utf8.count > 6 }
+        guard hasPrefix("tcp://"), let colon = lastIndex(of: ":") else { return false }
+        let host = self[index(startIndex, offsetBy: 6)..<Swift.max(colon, index(startIndex, offsetBy: 6))]
+        let port = self[index(after: colon)...]
+        return !host.isEmpty && (port == "*" || Int(port).map { (0...65535).contains($0) } == true)
     }
 }

@@ -50,6 +50,9 @@ struct WorkerCommand: AsyncParsableCommand {
 
     func run() async throws {
         let brokers = broker.isEmpty ? ["tcp://127.0.0.1:5572"] : broker
+        for endpoint in brokers where !endpoint.isEndpoint {
+            throw CommandFailure.usage("--broker: \(endpoint) is not an endpoint such as tcp://127.0.0.1:5572")
+        }
         for endpoint in brokers where endpoint.contains("*") || endpoint.contains("0.0.0.0") {
             throw CommandFailure.usage("\(endpoint) is an address to listen on; name a broker's address to connect to")
         }
