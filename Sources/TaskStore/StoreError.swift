@@ -38,7 +38,9 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case "57P01", "57P02", "57P03", "57P05", "25006", "53300": return .connectionLost("SQLSTATE \(sqlstate)")
         case "23514" where object == nil && table?.hasPrefix("generations") == true: return .partitionMissing(statement: statement)
         default:
-            if sqlstate.hasPrefix("08") { return .connectionLost("SQLSTATE \(sqlstate)") }
+            // Connections, resources, interventions and the system's own errors say nothing about the values: the same again may succeed,
+            // on a new connection, and a finished result must not end for them.
+            if ["08", "53", "57", "58"].contains(where: sqlstate.hasPrefix) { return .connectionLost("SQLSTATE \(sqlstate)") }
             return .refused(sqlstate: sqlstate, statement: statement, object: object ?? table)
         }
     }

@@ -53,8 +53,7 @@ extension BrokerCore {
     mutating func checkpoint(_ held: WorkerLease, _ step: Int, _ record: CheckpointRecord?, _ resume: [UInt8]?, from address: [UInt8]) {
         let known = heardOf(held, from: address)
         if let known { runs(known) }
-        let checkpointID = known?.checkpoints[step] ?? random.timed(wallClock())
-        leases[held.lease]?.checkpoints[step] = checkpointID
+        let checkpointID = UUIDValue.ofCheckpoint(task: held.task, step: step)
         let isRepeated = lanes.contains(.training) {
             if case .checkpoint(let commit, step, _) = $0 { commit.lease == held.lease } else { false }
         }
@@ -105,7 +104,7 @@ extension BrokerCore {
     }
 
     mutating func released(_ held: WorkerLease, _ reason: ReleaseReason, _ resume: [UInt8]?, from address: [UInt8]) {
-        if reason != .draining, let session = leases[held.lease]?.session { sessions.isFull(session) }
+        if reason == .snooze, let session = leases[held.lease]?.session { sessions.isFull(session) }
         guard beginEnd(held, from: address) else { return }
         counters.released += 1
         note(.leaseReleased(task: held.task, lease: held.lease, why: reason.rawValue))

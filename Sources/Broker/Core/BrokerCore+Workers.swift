@@ -91,7 +91,7 @@ extension BrokerCore {
     /// A worker is no longer ours; what its leases are worth is the store's to say.
     mutating func forgetSession(_ id: SessionID, why: String) {
         guard let session = sessions.remove(id) else { return }
-        for lease in session.leases.sorted() where leases[lease]?.isSettling != true { leases.remove(lease) }
+        for lease in session.leases.sorted() where leases[lease]?.isSettling != true { leases.drop(lease) }
         note(.workerLeft(id, why: why))
     }
 

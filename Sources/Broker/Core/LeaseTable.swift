@@ -33,8 +33,6 @@ struct Lease: Sendable {
     var quietUntil: Int64 = 0
     /// The number of the next event of this attempt.
     var nextSequence: Int
-    /// Ids given to its checkpoints, by step, so that a repetition names the same.
-    var checkpoints: [Int: UUIDValue] = [:]
 
     var reference: LeaseReference { LeaseReference(task: task, lease: lease, session: session, attempt: attempt) }
     var held: WorkerLease { WorkerLease(task: task, lease: lease, attempt: attempt) }
@@ -81,6 +79,12 @@ struct LeaseTable: Sendable {
         guard let lease = all.removeValue(forKey: id) else { return nil }
         if byTask[lease.task] == id { byTask[lease.task] = nil }
         return lease
+    }
+
+    /// Lets go of a lease that has not ended: its worker has left, and may come back with it.
+    mutating func drop(_ id: LeaseID) {
+        guard let lease = all.removeValue(forKey: id) else { return }
+        if byTask[lease.task] == id { byTask[lease.task] = nil }
     }
 
     /// Whether a lease ended here not long ago: an older picture of the store may still show it.

@@ -54,7 +54,12 @@ package final class BrokerService: Sendable {
     package func waitUntilEnded() { thread.withLock { $0 }?.join() }
 
     /// Whether it has ended, drained or stopped.
-    package var hasEnded: Bool { if case .ended = inbox.phase { true } else { false } }
+    package var hasEnded: Bool {
+        switch inbox.phase {
+        case .ended, .failed: true;
+        default: false
+        }
+    }
 
     /// What it knows of itself, at most a few tenths of a second old. From any thread.
     package var snapshot: BrokerSnapshot { inbox.snapshot }

@@ -70,7 +70,11 @@ final class ReactorInbox: Sendable {
     func bound(_ endpoints: BrokerEndpoints) { enter(.bound(endpoints)) }
 
     func enter(_ phase: Phase) {
-        phaseAndShot.withLock { $0.phase = phase }
+        phaseAndShot.withLock {
+            // Why it could not start is what its starter is to hear, not that it has ended.
+            if case .failed = $0.phase { return }
+            $0.phase = phase
+        }
         changed.signal()
     }
 
