@@ -131,7 +131,7 @@ struct BenchTrainCommand: AsyncParsableCommand {
         commandName: "train", abstract: "Training tokens a second: gpt2-cpu with 8 blocks of 64, and GPT-2 124M with 4 of 64.")
 
     @Option(help: "Only this config: gpt2-cpu or gpt2.")
-    var config: String?
+    var modelConfig: String?
 
     @OptionGroup var options: BenchOptions
 
@@ -141,8 +141,8 @@ struct BenchTrainCommand: AsyncParsableCommand {
     }
 
     private func measure() throws {
-        let cases = TrainingBenchmark.cases.filter { config == nil || $0.config == config }
-        guard !cases.isEmpty else { throw CommandFailure.usage("--config: measured are gpt2-cpu and gpt2, not \(config ?? "")") }
+        let cases = TrainingBenchmark.cases.filter { modelConfig == nil || $0.config == modelConfig }
+        guard !cases.isEmpty else { throw CommandFailure.usage("--model-config: measured are gpt2-cpu and gpt2, not \(modelConfig ?? "")") }
         let pool = try options.pool()
         for item in cases {
             let result: TrainingBenchmark
