@@ -12,8 +12,10 @@ struct ServiceHost {
     struct Role: Sendable {
         /// Blocks until the role can take work; the endpoints it listens on, by name.
         var start: @Sendable () throws -> [String: String]
-        /// Blocks until everything under way is given back or done, and all is closed.
+        /// Asks it to give back or finish what is under way, and to end; returns at once.
         var drain: @Sendable () -> Void
+        /// Blocks until it has ended; called once. Why it ended by itself, where it knows.
+        var waitUntilEnded: @Sendable () -> String?
         var readiness: @Sendable () -> Readiness
         var metrics: @Sendable () -> [MetricFamily]
     }
@@ -39,6 +41,12 @@ struct ServiceHost {
         }
         let role = role
         var endpoints = try await onThread(throwing: role.start)
+        // A role that ends by itself ends its process, with an error: supervisors start it anew, a silent process they would keep.
+        let ended = Condition<String>()
+        startThread {
+            ended.set(role.waitUntilEnded() ?? "see the log")
+            stop.yield(0)
+        }
         var serving: Task<Void, any Error>?
         var group: ServiceGroup?
         if let http {
@@ -53,7 +61,8 @@ struct ServiceHost {
             (serving, group) = (task, services)
             var iterator = addresses.makeAsyncIterator()
             guard let address = await iterator.next() ?? nil else {
-                await onThread { role.drain() }
+                role.drain()
+                await onThread { _ = ended.wait(seconds: 86_400) }
                 try await task.value
                 throw CommandFailure.failed("the HTTP endpoint ended before it answered")
             }
@@ -62,9 +71,11 @@ struct ServiceHost {
         ready(endpoints)
         ServiceNotification.ready()
         for await _ in stops { break }
-        await onThread { role.drain() }
+        role.drain()
+        let reason = await onThread { ended.wait(seconds: 86_400) }
         await group?.triggerGracefulShutdown()
         try await serving?.value
+        if watcher.first.value == nil { throw CommandFailure.failed("the service ended by itself: \(reason ?? "")") }
         return watcher.exitStatus
     }
 }

@@ -144,6 +144,15 @@ class Supervision(unittest.TestCase):
         again = second.client().generate(model="demo", prompt="the", max_length=12, seed=1)
         self.assertEqual(again["result"]["generations"][0]["text"], rows[0][0])
 
+    def test_a_broker_whose_port_is_taken_says_so_and_ends(self):
+        file = self.start().file
+        said = support.run(
+            "broker", "--artifacts", file["artifacts"], "--tasks-endpoint", file["tasks"], "--events-endpoint", "tcp://127.0.0.1:*",
+            "--workers-endpoint", "tcp://127.0.0.1:*", "--peers-endpoint", "tcp://127.0.0.1:*", "--http", "127.0.0.1:0",
+            status=1, timeout=30, env=support.environment(DATABASE_URL=file["database_url"]),
+        )  # fmt: skip
+        self.assertIn(file["tasks"], said)
+
     def test_a_dead_child_is_started_again(self):
         service = self.start()
         service.import_reference()

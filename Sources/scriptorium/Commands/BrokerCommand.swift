@@ -77,9 +77,10 @@ struct BrokerCommand: AsyncParsableCommand {
                     throw CommandFailure.failed("\(error)")
                 }
             },
-            drain: {
-                service.drain()
+            drain: { service.drain() },
+            waitUntilEnded: {
                 service.waitUntilEnded()
+                return nil
             },
             readiness: { service.snapshot.readiness },
             metrics: { service.snapshot.families + registry.families() })

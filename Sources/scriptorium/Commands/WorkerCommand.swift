@@ -75,10 +75,8 @@ struct WorkerCommand: AsyncParsableCommand {
                 try service.start()
                 return [:]
             },
-            drain: {
-                service.drain()
-                if let reason = service.join() { logger.critical("worker ended", metadata: ["reason": "\(reason)"]) }
-            },
+            drain: { service.drain() },
+            waitUntilEnded: { service.join() },
             readiness: { service.snapshot.readiness },
             metrics: { service.snapshot.families + registry.families() })
         let hasLifeline = lifeline
