@@ -55,19 +55,20 @@ let package = Package(
         // The engine.
         .target(name: "CKernels"),
         library("Kernels", ["CKernels", "COpenBLAS"]),
+        library("DurableFiles", []),
         library("Encodings", ["CMsgPack", "CJansson", "CCrypto"]),
-        library("Tokenizers", ["Encodings"]),
-        library("Datasets", ["CZlib", "CMsgPack", "Encodings", "Tokenizers", "Kernels"]),
-        library("ModelFiles", ["Encodings", "Tokenizers"]),
+        library("Tokenizers", ["DurableFiles", "Encodings"]),
+        library("Datasets", ["CZlib", "CMsgPack", "DurableFiles", "Encodings", "Tokenizers", "Kernels"]),
+        library("ModelFiles", ["DurableFiles", "Encodings", "Tokenizers"]),
         library("LanguageModels", ["CKernels", "Kernels", "ModelFiles", "Encodings"]),
         library("Generation", ["CKernels", "Kernels", "LanguageModels", "Tokenizers", "Encodings"]),
-        library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "Encodings"]),
+        library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
 
         // The queue.
         library("Messaging", ["CZeroMQ"]),
         library("TaskProtocol", ["Encodings"]),
         library("TaskStore", ["CPostgreSQL", "Encodings", "TaskProtocol"]),
-        library("ArtifactStore", ["Encodings"]),
+        library("ArtifactStore", ["DurableFiles", "Encodings"]),
         library("Broker", ["Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
         library(
             "Worker",
@@ -76,7 +77,7 @@ let package = Package(
                 "Generation", "Training", collections, logging, metrics,
             ]),
         library("Client", ["Messaging", "TaskProtocol", "ArtifactStore", "Encodings"]),
-        library("Supervision", []),
+        library("Supervision", ["DurableFiles"]),
         library(
             "Operations",
             [
@@ -86,7 +87,8 @@ let package = Package(
         .executableTarget(
             name: "scriptorium",
             dependencies: [
-                "Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training", "Messaging",
+                "Kernels", "DurableFiles", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training",
+                "Messaging",
                 "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations", lifecycle, logging, metrics,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -96,13 +98,14 @@ let package = Package(
         // Tests: a target a library. Tests/EndToEnd drives real processes, from Python.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("Kernels", ["Kernels", "CKernels"]),
+        tests("DurableFiles", ["DurableFiles"]),
         tests("Encodings", ["Encodings"]),
         tests("Tokenizers", ["Tokenizers", "Encodings"]),
         tests("Datasets", ["Datasets", "Tokenizers", "Encodings"]),
-        tests("ModelFiles", ["ModelFiles", "Encodings", "Tokenizers"]),
+        tests("ModelFiles", ["ModelFiles", "DurableFiles", "Encodings", "Tokenizers"]),
         tests("LanguageModels", ["LanguageModels", "Kernels", "ModelFiles", "Encodings"]),
         tests("Generation", ["Generation", "LanguageModels", "Kernels", "ModelFiles", "Tokenizers", "Encodings"]),
-        tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "Encodings"]),
+        tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
         tests("Messaging", ["Messaging"]),
         tests("TaskProtocol", ["TaskProtocol", "Encodings"]),
         .target(
