@@ -65,15 +65,17 @@ let package = Package(
         library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
 
         // The queue.
+        library("Measures", []),
         library("Messaging", ["CZeroMQ"]),
         library("TaskProtocol", ["Encodings"]),
         library("TaskStore", ["CPostgreSQL", "Encodings", "TaskProtocol"]),
         library("ArtifactStore", ["DurableFiles", "Encodings"]),
-        library("Broker", ["Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
+        library("Broker", ["Measures", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
         library(
             "Worker",
             [
-                "Messaging", "TaskProtocol", "ArtifactStore", "Encodings", "Kernels", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels",
+                "Messaging", "TaskProtocol", "ArtifactStore", "DurableFiles", "Encodings", "Kernels", "Tokenizers", "Datasets", "ModelFiles",
+                "LanguageModels",
                 "Generation", "Training", collections, logging, metrics,
             ]),
         library("Client", ["Messaging", "TaskProtocol", "ArtifactStore", "Encodings"]),
@@ -81,7 +83,8 @@ let package = Package(
         library(
             "Operations",
             [
-                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"), lifecycle, logging, metrics,
+                "Measures", .product(name: "Hummingbird", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"), lifecycle,
+                logging, metrics,
                 coreMetrics,
             ]),
         .executableTarget(
@@ -89,7 +92,8 @@ let package = Package(
             dependencies: [
                 "Kernels", "DurableFiles", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training",
                 "Messaging",
-                "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations", lifecycle, logging, metrics,
+                "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations", lifecycle,
+                logging, metrics,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
@@ -106,6 +110,7 @@ let package = Package(
         tests("LanguageModels", ["LanguageModels", "Kernels", "ModelFiles", "Encodings"]),
         tests("Generation", ["Generation", "LanguageModels", "Kernels", "ModelFiles", "Tokenizers", "Encodings"]),
         tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
+        tests("Measures", ["Measures"]),
         tests("Messaging", ["Messaging"]),
         tests("TaskProtocol", ["TaskProtocol", "Encodings"]),
         .target(
@@ -114,11 +119,16 @@ let package = Package(
         tests("ArtifactStore", ["ArtifactStore", "Encodings"]),
         .target(
             name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings"], path: "Tests/QueueSimulation", swiftSettings: strict),
-        tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
-        tests("Worker", ["Worker", "Broker", "TaskProtocol", "ArtifactStore", "Encodings", "ModelFiles", "Tokenizers", "QueueSimulation"]),
+        tests("Broker", ["Broker", "Measures", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
+        tests(
+            "Worker",
+            [
+                "Worker", "Broker", "TaskProtocol", "ArtifactStore", "DurableFiles", "Messaging", logging, "Encodings", "ModelFiles", "Tokenizers",
+                "QueueSimulation",
+            ]),
         tests("Client", ["Client", "TaskProtocol", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),
-        tests("Operations", ["Operations", logging, coreMetrics, lifecycle]),
+        tests("Operations", ["Operations", "Measures", logging, coreMetrics, lifecycle]),
     ],
     swiftLanguageModes: [.v6]
 )

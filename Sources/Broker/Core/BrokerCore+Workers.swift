@@ -167,7 +167,8 @@ extension BrokerCore {
             Lease(
                 task: grant.task, lease: grant.lease, session: grant.session, attempt: grant.attempt, failures: grant.failures, kind: grant.kind,
                 queue: grant.queue, isExclusive: isFinetune || grant.isolated, timeoutSeconds: grant.timeoutSeconds, stallSeconds: stall,
-                grant: isConfirmed ? nil : message, phase: phase, lastSign: now, nextSequence: firstSequence))
+                waitedBeforeGrant: grant.waitedMilliseconds, insertedAt: now, grant: isConfirmed ? nil : message, phase: phase, lastSign: now,
+                nextSequence: firstSequence))
         sessions.granted(grant.lease, to: grant.session, isExclusive: isFinetune || grant.isolated)
     }
 
