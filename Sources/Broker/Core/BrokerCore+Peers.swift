@@ -63,6 +63,9 @@ extension BrokerCore {
         sayToPeers(.wake(id))
     }
 
+    /// Asks the others to look at once, whatever they were last told.
+    mutating func wakePeersNow() { if !peers.isEmpty { sayToPeers(.wake(id)) } }
+
     /// Sends the workers to brokers that reach the database (docs/architecture.md, leases): this one has not for a while, or is leaving.
     mutating func sendWorkersAway() {
         let refuges = peers.refuges(now: now)

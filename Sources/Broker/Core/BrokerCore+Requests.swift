@@ -150,8 +150,11 @@ extension BrokerCore {
             guard let running = reply.running else { continue }
             if leases[running.lease] != nil {
                 cancelRunning(running.lease)
-            } else if let session = running.session {
+            } else if let session = running.session, sessions[session] != nil {
                 tell(session: session, .cancel(lease: running.lease))
+            } else {
+                // Its broker sees the mark with its next sweep, which a wake-up brings forward.
+                wakePeersNow()
             }
         }
     }
