@@ -27,6 +27,26 @@ import Testing
         #expect(bench.store.tasks.values.first?.attempt == 1)
     }
 
+    @Test("a task that is leased as it is inserted goes to a worker that has its model in memory")
+    func modelAffinity() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        // The store's model pins every name to this digest; the second worker has more room, but would have to load it.
+        let digest = String(repeating: "1", count: 64)
+        bench.beat(free: 2, models: [digest])
+        let other = UUIDValue(hi: 6, lo: 6)
+        bench.feed(
+            .workerMessage(
+                from: [8],
+                .register(
+                    WorkerRegistration(
+                        session: other, host: "h", pid: 2, version: "1", numerics: [], instructionSet: "plain", threads: 1, slots: 16, parameters: [])
+                )))
+        bench.submit()
+        #expect(bench.store.tasks.values.map(\.session) == [bench.session, bench.session])
+    }
+
     @Test("submits gather while one transaction is under way, and each is answered")
     func groupCommit() {
         var bench = CoreBench()

@@ -98,6 +98,18 @@ struct CoreBench {
             ))
     }
 
+    /// A heartbeat of the worker that joined, with room and models; what it holds is what the broker knows of.
+    mutating func beat(free: Int, models: [String]) {
+        let held = grants.map(\.lease)
+        feed(
+            .workerMessage(
+                from: [7],
+                .heartbeat(
+                    WorkerHeartbeat(
+                        session: session, sequence: 1, leasesCount: held.count, leasesHash: WorkerLeases.hash(held), freeSlots: free, idle: false,
+                        models: models, draining: false))))
+    }
+
     mutating func joinWorker(slots: Int = 4) {
         feed(
             .workerMessage(

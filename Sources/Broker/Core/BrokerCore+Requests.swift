@@ -132,7 +132,10 @@ extension BrokerCore {
 
     private mutating func begin(_ task: SubmittedTask, _ item: SubmitItem) {
         emit(.queued, task: task.id, attempt: 0, sequence: 0)
-        if let grant = task.grant { return granted(grant) }
+        if let grant = task.grant {
+            if let name = item.submission.parameters.modelName { modelNames.learn(name, from: grant.resolved, now: now) }
+            return granted(grant)
+        }
         guard task.state == .queued, item.submission.after.isEmpty else { return }
         inLine(ReadyTask(task: task.id, queue: task.queue, rank: task.rank), runAt: item.submission.runAt ?? wallClock())
     }

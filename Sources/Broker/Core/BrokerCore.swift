@@ -31,6 +31,7 @@ package struct BrokerCore: Sendable {
     var life = LifeCount()
     var leases = LeaseTable()
     var queues = QueueTable()
+    var modelNames = ModelNames()
     var watchers = WatcherTable()
     /// What clients subscribed to on the events endpoint, and other brokers on the peers endpoint.
     var subscriptions = SubscriptionTable()
