@@ -6,7 +6,7 @@ extension BrokerCore {
     /// A task began to run: it has waited from when it was due until now.
     mutating func measureStart(_ id: LeaseID) {
         guard let lease = leases[id], let waited = lease.waitedBeforeGrant else { return }
-        counters.queueWait.record(Double(waited + now - lease.insertedAt) / 1_000, [lease.queue])
+        counters.queueWait.record(Double(waited + now - lease.since) / 1_000, [lease.queue])
     }
 
     /// An attempt that ran has ended. Called before its lease is forgotten. One that began under another broker is not measured: nobody here saw
