@@ -28,19 +28,21 @@ class Member:
         self.process = None
         self.is_wanted = False
         self.is_stopped = False
-        # Statuses of ends that nobody here asked for: a crash is a finding, whatever the history says.
+        # An end that nobody here asked for is a finding, whatever the history says.
         self.expected_end = False
+        self.lock = threading.RLock()
 
     def start(self):
-        self.is_wanted, self.is_stopped, self.expected_end = True, False, False
-        self.process = spawn([support.PROGRAM, *self.arguments], self.env, self.log, prefix=self.prefix)
+        with self.lock:
+            self.process = spawn([support.PROGRAM, *self.arguments], self.env, self.log, prefix=self.prefix)
+            self.is_wanted, self.is_stopped, self.expected_end = True, False, False
 
     @property
     def is_alive(self):
         return self.process is not None and self.process.poll() is None
 
     def send(self, number):
-        if self.is_alive:
+        with self.lock:
             self.expected_end = True
             self.process.send_signal(number)
 
@@ -61,9 +63,10 @@ class Member:
 
     def end(self, number=signal.SIGTERM, seconds=30):
         """Sends a signal and waits for the end; the exit status. It is not started again."""
-        self.is_wanted = False
-        self.resume()
-        self.send(number)
+        with self.lock:
+            self.is_wanted = False
+            self.resume()
+            self.send(number)
         return self.wait(seconds)
 
     def wait(self, seconds=30):
@@ -168,11 +171,12 @@ class Fleet:
         last = {}
         while not self._stop.wait(0.05):
             for member in self.members:
-                if not member.is_wanted or member.is_alive or time.monotonic() - last.get(member.name, 0) < 0.5:
-                    continue
-                self.note_end(member)
-                last[member.name] = time.monotonic()
-                member.start()
+                with member.lock:
+                    if not member.is_wanted or member.is_alive or time.monotonic() - last.get(member.name, 0) < 0.5:
+                        continue
+                    self.note_end(member)
+                    last[member.name] = time.monotonic()
+                    member.start()
 
     def note_end(self, member):
         """Remembers an end that nobody asked for; 69 is a broker that found no database at its start."""

@@ -140,7 +140,7 @@ RULES = [
         SELECT o.task, 'checkpoint ' || coalesce(c.id::text, 'missing') || ', ' || coalesce(s.steps, 0) || ' steps logged, the last '
             || coalesce(s.last, 0) || ' of ' || (o.result ->> 'steps')
         FROM scriptorium.outcome o JOIN scriptorium.task t ON t.id = o.task AND t.kind = 'finetune'
-        LEFT JOIN scriptorium.checkpoints c ON c.id = (o.result #>> '{checkpoint,id}')::uuid AND c.task_id = o.task
+        LEFT JOIN scriptorium.checkpoints c ON c.task_id = o.task AND c.step = (o.result ->> 'steps')::integer
         LEFT JOIN LATERAL (
             SELECT count(*) AS steps, max(s.step) AS last FROM scriptorium.training_steps s WHERE s.task_id = o.task
         ) s ON true
