@@ -183,6 +183,30 @@ class LostAnswers(FleetTestCase):
         self.hit_everything(wire_proxy.ARRIVES_LATE, 60)
         self.finish(wire_proxy.ARRIVES_LATE)
 
+    def test_nothing_is_answered_while_a_late_commit_may_still_come(self):
+        """The server is given the commit only after every lock time limit has run out: `busy`, which says that nothing was accepted, would be a lie."""
+        self.start()
+        self.proxy.delay = lambda: 7
+        for members in ({}, {"key": "late"}):
+            before = self.fleet.database.sql("SELECT count(*) FROM scriptorium.task")[0][0]
+            commits = []
+
+            def plan(label):
+                if commits or not (label.startswith("COMMIT of") and "insert_tasks" in label):
+                    return wire_proxy.PASS
+                commits.append(label)
+                return wire_proxy.ARRIVES_LATE
+
+            self.proxy.plan = plan
+            id = self.submit("succeeded", self.generate(), **members)
+            self.assertEqual(len(commits), 1)
+            self.wait(id)
+            after = self.fleet.database.sql("SELECT count(*) FROM scriptorium.task")[0][0]
+            self.assertEqual(after, before + 1, f"one task was submitted; refusals {self.client.refusals}")
+            self.assertEqual(self.client.refusals, {})
+        self.fleet.settle(30)
+        self.fleet.check(self.ledger)
+
 
 if __name__ == "__main__":
     unittest.main()
