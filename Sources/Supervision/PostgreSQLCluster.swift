@@ -134,12 +134,14 @@ package struct PostgreSQLCluster: Sendable {
     package func stopLeftOver() throws(ProcessError) {
         guard let lines = DataDirectory.read(folder + "/postmaster.pid")?.split(separator: "\n", omittingEmptySubsequences: false),
             lines.count > 1, let pid = Int32(lines[0]), pid > 1, String(lines[1]) == folder,
-            DataDirectory.read("/proc/\(pid)/comm")?.hasPrefix("postgres") == true
+            DataDirectory.read("/proc/\(pid)/comm")?.hasPrefix("postgres") == true, ProcessTable.isRunning(pid)
         else { return }
         kill(pid, SIGINT)
         let deadline = monotonicSeconds() + 30
-        while kill(pid, 0) == 0, monotonicSeconds() < deadline { usleep(20_000) }
-        guard kill(pid, 0) != 0 else { throw .setup("PostgreSQL (process \(pid)) left by an earlier start does not stop; stop it by hand") }
+        while ProcessTable.isRunning(pid), monotonicSeconds() < deadline { usleep(20_000) }
+        guard !ProcessTable.isRunning(pid) else {
+            throw .setup("PostgreSQL (process \(pid)) left by an earlier start does not stop; stop it by hand")
+        }
     }
 
     /// Starts the server on a port of loopback.

@@ -75,15 +75,37 @@ package struct BeatReply: Sendable, Equatable {
     package var cancels: [LeaseReference]
     /// Whether the broker's own row still stands; where not, it registers anew.
     package var brokerKnown: Bool
+    /// All brokers of the installation, this one among them.
+    package var brokers: [BrokerRow]
 
     package init(
-        databaseMilliseconds: Int64, unknown: [SessionID], counters: [SessionCounter], cancels: [LeaseReference], brokerKnown: Bool = true
+        databaseMilliseconds: Int64, unknown: [SessionID], counters: [SessionCounter], cancels: [LeaseReference], brokerKnown: Bool = true,
+        brokers: [BrokerRow] = []
     ) {
         self.brokerKnown = brokerKnown
+        self.brokers = brokers
         self.databaseMilliseconds = databaseMilliseconds
         self.unknown = unknown
         self.counters = counters
         self.cancels = cancels
+    }
+}
+
+/// A broker as its row shows it to the others.
+package struct BrokerRow: Sendable, Equatable {
+    package var id: BrokerID
+    /// Its beats.
+    package var counter: Int64
+    /// Where it listens for other brokers; nil where its row does not say.
+    package var peersEndpoint: String?
+    /// Its CURVE public key.
+    package var publicKey: String?
+
+    package init(id: BrokerID, counter: Int64, peersEndpoint: String?, publicKey: String?) {
+        self.id = id
+        self.counter = counter
+        self.peersEndpoint = peersEndpoint
+        self.publicKey = publicKey
     }
 }
 

@@ -4,49 +4,49 @@ extension WorkerMessage {
     /// The message as one MessagePack map.
     package var encoded: [UInt8] {
         switch self {
-        case .register(let registration): return message("register", registration.fieldCount) { registration.write(to: &$0) }
-        case .heartbeat(let heartbeat): return message("heartbeat", WorkerHeartbeat.fieldCount) { heartbeat.write(to: &$0) }
-        case .goodbye(let session): return message("goodbye", 1) { $0.member("session", session) }
+        case .register(let registration): return protocolMessage("register", registration.fieldCount) { registration.write(to: &$0) }
+        case .heartbeat(let heartbeat): return protocolMessage("heartbeat", WorkerHeartbeat.fieldCount) { heartbeat.write(to: &$0) }
+        case .goodbye(let session): return protocolMessage("goodbye", 1) { $0.member("session", session) }
         case .confirm(let session, let lease):
-            return message("confirm", 2) {
+            return protocolMessage("confirm", 2) {
                 $0.member("session", session)
                 $0.member("lease", lease)
             }
-        case .started(let lease): return message("started", lease)
+        case .started(let lease): return protocolMessage("started", lease)
         case .event(let lease, let events):
-            return message("event", lease, 1) { $0.member("events", maps: events) { $0.write(to: &$1) } }
+            return protocolMessage("event", lease, 1) { $0.member("events", maps: events) { $0.write(to: &$1) } }
         case .progress(let lease, let progress, let steps):
-            return message("progress", lease, WorkerProgress.fieldCount + 1) {
+            return protocolMessage("progress", lease, WorkerProgress.fieldCount + 1) {
                 progress.write(to: &$0)
                 $0.member("steps", maps: steps) { $0.writeWire(to: &$1) }
             }
         case .checkpoint(let lease, let step, let record, let resume):
-            return message("checkpoint", lease, 3) {
+            return protocolMessage("checkpoint", lease, 3) {
                 $0.member("step", step)
                 $0.key("record")
                 if let record { record.writeWire(to: &$0) } else { $0.null() }
                 $0.member("resume", binary: resume)
             }
         case .complete(let lease, let generations, let result, let checkpoint):
-            return message("complete", lease, 3) {
+            return protocolMessage("complete", lease, 3) {
                 $0.member("generations", maps: generations) { $0.writeWire(to: &$1) }
                 $0.member("result", binary: result)
                 $0.member("checkpoint", checkpoint)
             }
         case .failed(let lease, let error, let final):
-            return message("failed", lease, 4) {
+            return protocolMessage("failed", lease, 4) {
                 $0.member("code", error.code.rawValue)
                 $0.member("message", error.message)
                 $0.member("field", error.field)
                 $0.member("final", final)
             }
         case .release(let lease, let reason, let ran, let resume):
-            return message("release", lease, 3) {
+            return protocolMessage("release", lease, 3) {
                 $0.member("reason", reason.rawValue)
                 $0.member("ran", ran)
                 $0.member("resume", binary: resume)
             }
-        case .cancelled(let lease): return message("cancelled", lease)
+        case .cancelled(let lease): return protocolMessage("cancelled", lease)
         }
     }
 }
@@ -56,35 +56,36 @@ extension BrokerMessage {
     package var encoded: [UInt8] {
         switch self {
         case .welcome(let broker, let heartbeatMilliseconds):
-            return message("welcome", 2) {
+            return protocolMessage("welcome", 2) {
                 $0.member("broker", broker)
                 $0.member("heartbeat_ms", heartbeatMilliseconds)
             }
-        case .registerPlease: return message("register_please", 0) { _ in }
-        case .heartbeat(let beatsOK): return message("heartbeat", 1) { $0.member("beats_ok", beatsOK) }
+        case .registerPlease: return protocolMessage("register_please", 0) { _ in }
+        case .heartbeat(let beatsOK): return protocolMessage("heartbeat", 1) { $0.member("beats_ok", beatsOK) }
         case .grant(let grant):
-            return message("grant", grant.held, 5) {
+            return protocolMessage("grant", grant.held, 5) {
                 $0.member("resolved", binary: grant.resolved)
                 $0.member("timeout_s", grant.timeoutSeconds)
                 $0.member("stall_s", grant.stallSeconds)
                 $0.member("alone", grant.alone)
                 $0.member("resume", binary: grant.resume)
             }
-        case .cancel(let lease): return message("cancel", 1) { $0.member("lease", lease) }
-        case .recorded(let lease): return message("recorded", 1) { $0.member("lease", lease) }
+        case .cancel(let lease): return protocolMessage("cancel", 1) { $0.member("lease", lease) }
+        case .recorded(let lease): return protocolMessage("recorded", 1) { $0.member("lease", lease) }
         case .checkpointRecorded(let lease, let step, let checkpoint):
-            return message("checkpoint_recorded", 3) {
+            return protocolMessage("checkpoint_recorded", 3) {
                 $0.member("lease", lease)
                 $0.member("step", step)
                 $0.member("checkpoint", checkpoint)
             }
-        case .stale(let lease): return message("stale", 1) { $0.member("lease", lease) }
-        case .leave(let peers): return message("leave", 1) { $0.member("peers", peers) }
+        case .stale(let lease): return protocolMessage("stale", 1) { $0.member("lease", lease) }
+        case .leave(let peers): return protocolMessage("leave", 1) { $0.member("peers", peers) }
         }
     }
 }
 
-private func message(_ name: String, _ fieldCount: Int, _ fields: (inout MessagePackWriter) -> Void) -> [UInt8] {
+/// A map that names itself in `m`.
+func protocolMessage(_ name: String, _ fieldCount: Int, _ fields: (inout MessagePackWriter) -> Void) -> [UInt8] {
     var writer = MessagePackWriter()
     writer.beginMap(fieldCount + 1)
     writer.member("m", name)
@@ -93,8 +94,10 @@ private func message(_ name: String, _ fieldCount: Int, _ fields: (inout Message
     return writer.bytes
 }
 
-private func message(_ name: String, _ lease: WorkerLease, _ fieldCount: Int = 0, _ fields: (inout MessagePackWriter) -> Void = { _ in }) -> [UInt8] {
-    message(name, fieldCount + 3) {
+private func protocolMessage(_ name: String, _ lease: WorkerLease, _ fieldCount: Int = 0, _ fields: (inout MessagePackWriter) -> Void = { _ in })
+    -> [UInt8]
+{
+    protocolMessage(name, fieldCount + 3) {
         $0.member("task", lease.task)
         $0.member("lease", lease.lease)
         $0.member("attempt", lease.attempt)

@@ -53,6 +53,7 @@ extension StoreSession {
 
     private static let beatBroker = Statement(
         "beat_broker", "UPDATE brokers SET counter = counter + 1, seen_at = now() WHERE id = $1::uuid RETURNING id")
+    private static let brokerRows = Statement("broker_rows", "SELECT id, counter, endpoints ->> 'peers', public_key FROM brokers ORDER BY id")
     private static let beatSessions = Statement(
         "beat_sessions",
         """
@@ -89,8 +90,20 @@ extension StoreSession {
             return BeatReply(
                 databaseMilliseconds: try connection.run(Self.clock).requireInt(0, 0),
                 unknown: sessions.map(\.session).filter { !alive.contains($0) }, counters: counters,
-                cancels: try cancelRequests(of: Array(alive)), brokerKnown: known)
+                cancels: try cancelRequests(of: Array(alive)), brokerKnown: known, brokers: try brokers())
         }
+    }
+
+    private func brokers() throws(StoreError) -> [BrokerRow] {
+        let rows = try connection.run(Self.brokerRows)
+        var found: [BrokerRow] = []
+        for row in rows.indices {
+            found.append(
+                BrokerRow(
+                    id: try rows.requireUUID(row, 0), counter: try rows.requireInt(row, 1), peersEndpoint: rows.string(row, 2),
+                    publicKey: rows.string(row, 3)))
+        }
+        return found
     }
 
     /// Leases whose tasks are to be cancelled; of all sessions where none are named.

@@ -27,6 +27,26 @@ import Testing
         #expect(bench.store.tasks.values.first?.attempt == 1)
     }
 
+    @Test("a task that is leased as it is inserted goes to a worker that has its model in memory")
+    func modelAffinity() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        // The store's model pins every name to this digest; the second worker has more room, but would have to load it.
+        let digest = String(repeating: "1", count: 64)
+        bench.beat(free: 2, models: [digest])
+        let other = UUIDValue(hi: 6, lo: 6)
+        bench.feed(
+            .workerMessage(
+                from: [8],
+                .register(
+                    WorkerRegistration(
+                        session: other, host: "h", pid: 2, version: "1", numerics: [], instructionSet: "plain", threads: 1, slots: 16, parameters: [])
+                )))
+        bench.submit()
+        #expect(bench.store.tasks.values.map(\.session) == [bench.session, bench.session])
+    }
+
     @Test("submits gather while one transaction is under way, and each is answered")
     func groupCommit() {
         var bench = CoreBench()
@@ -186,6 +206,48 @@ import Testing
         #expect(bench.replies.compactMap { $0["event"]?["event"]?.stringValue } == ["started", "token", "token", "token", "succeeded"])
         #expect(bench.replies.compactMap { $0["event"]?["seq"]?.integerValue } == [0, 1, 2, 3, 4])
         #expect(bench.core.snapshot.waitsAndWatches == 0)
+    }
+
+    @Test("a watch that comes with its submit misses nothing that happens while the task is stored")
+    func submitWatch() throws {
+        var bench = CoreBench()
+        bench.holds = true
+        bench.ask(#""op":"submit","watch":true,"task":{"kind":"generate","params":{"model":"demo"}}"#)
+        guard case .submit(let groups)? = bench.held.first?.request, let task = groups.first?.items.first?.id else {
+            return #expect(Bool(false), "no submit")
+        }
+        // Another broker has found the task and begun before this one hears of its own commit.
+        let started = TaskEvent(task: task, attempt: 1, sequence: 0, at: 5, body: .started(worker: nil))
+        bench.watchForeign(started)
+        bench.release()
+        #expect(bench.replies.first?["tasks"] != nil)
+        #expect(bench.replies.dropFirst().compactMap { $0["event"]?["event"]?.stringValue } == ["queued", "started"])
+    }
+
+    @Test("a watch that comes with a refused submit leaves nothing behind, and one in a drain is ended")
+    func refusedSubmitWatch() {
+        var bench = CoreBench()
+        let refused = bench.ask(#""op":"submit","watch":true,"task":{"kind":"generate","params":{"model":"nobody"}}"#)
+        #expect(code(refused) == "not_found")
+        #expect(bench.core.snapshot.waitsAndWatches == 0)
+        bench.holds = true
+        bench.ask(#""op":"submit","watch":true,"task":{"kind":"generate","params":{"model":"demo"}}"#)
+        bench.feed(.drain)
+        bench.release()
+        #expect(bench.replies.contains { $0["tasks"] != nil && $0["ok"]?.boolValue == true })
+        #expect(code(bench.replies.last) == "unavailable")
+        #expect(bench.core.snapshot.waitsAndWatches == 0)
+        #expect(bench.core.snapshot.requestsInFlight == 0)
+    }
+
+    @Test("a task that is cancelled before it ran has its events numbered from 0")
+    func cancelledWhileQueued() throws {
+        var bench = CoreBench()
+        bench.ask(#""op":"submit","watch":true,"task":{"kind":"generate","params":{"model":"demo"}}"#)
+        let id = try #require(bench.store.tasks.keys.first)
+        bench.ask(#""op":"cancel","ids":["\#(id)"]"#)
+        #expect(bench.replies.compactMap { $0["event"]?["seq"]?.integerValue } == [0, 1])
+        #expect(bench.replies.compactMap { $0["event"]?["event"]?.stringValue } == ["queued", "cancelled"])
     }
 
     @Test("too many requests of one client are refused as busy, and nothing of them is stored")

@@ -13,13 +13,16 @@ struct CoreBench {
     var held: [(ticket: Int, request: StoreRequest)] = []
     var replies: [Node] = []
     var told: [BrokerMessage] = []
+    var saidToPeers: [PeerMessage] = []
+    var links: [BrokerID: [[UInt8]]] = [:]
+    var published: [[UInt8]] = []
     let session = UUIDValue(hi: 5, lo: 5)
     private var lastID: Int64 = 0
     static let epoch: Int64 = 1_700_000_000_000
 
     init(settings: BrokerSettings = BrokerSettings()) {
         core = BrokerCore(id: UUIDValue(hi: 2, lo: 2), settings: settings, random: IdentitySource(seed: 1))
-        feed(.start(BrokerRegistration(id: core.id, host: "h", pid: 1, version: "1", endpoints: [:], publicKey: nil)))
+        feed(.start(BrokerRegistration(id: core.id, host: "h", pid: 1, version: "1", endpoints: ["peers": "p", "workers": "w"], publicKey: nil)))
         feed(.tick)
     }
 
@@ -32,13 +35,36 @@ struct CoreBench {
             case .tell(_, let message): told.append(message)
             case .store(let ticket, _, let request):
                 if holds { held.append((ticket, request)) } else { answer(ticket, request) }
-            case .publish, .note, .drained: break
+            case .publishToPeers(let topic, let payload):
+                if let message = try? PeerMessage.decode(topic: topic, payload: payload) { saidToPeers.append(message) }
+            case .connectPeer(let address, let topics): links[address.broker] = topics
+            case .disconnectPeer(let broker): links[broker] = nil
+            case .subscribePeers(let prefix, let isAdded):
+                for broker in links.keys {
+                    if isAdded { links[broker]?.append(prefix) } else { links[broker]?.removeAll { $0 == prefix } }
+                }
+            case .publish(let topic, _): published.append(topic)
+            case .note, .drained: break
             }
         }
     }
 
     mutating func answer(_ ticket: Int, _ request: StoreRequest) {
         feed(.storeReply(ticket: ticket, store.perform(request, now: Self.epoch + now)))
+    }
+
+    /// An event of a task that another broker leads.
+    mutating func watchForeign(_ event: TaskEvent) {
+        let other = UUIDValue(hi: 3, lo: 3)
+        if links[other] == nil {
+            let row = BrokerRegistration(id: other, host: "h", pid: 2, version: "1", endpoints: ["peers": "p"], publicKey: nil)
+            _ = store.perform(.registerBroker(row), now: Self.epoch)
+            let isHolding = holds
+            holds = false
+            pass(2_000)
+            holds = isHolding
+        }
+        feed(.peerMessage(over: other, .event(event, json: event.json)))
     }
 
     /// Answers what was kept.
@@ -70,6 +96,18 @@ struct CoreBench {
                     WorkerHeartbeat(
                         session: session, sequence: sequence, leasesCount: 99, leasesHash: 1, freeSlots: 4, idle: false, models: [], draining: false))
             ))
+    }
+
+    /// A heartbeat of the worker that joined, with room and models; what it holds is what the broker knows of.
+    mutating func beat(free: Int, models: [String]) {
+        let held = grants.map(\.lease)
+        feed(
+            .workerMessage(
+                from: [7],
+                .heartbeat(
+                    WorkerHeartbeat(
+                        session: session, sequence: 1, leasesCount: held.count, leasesHash: WorkerLeases.hash(held), freeSlots: free, idle: false,
+                        models: models, draining: false))))
     }
 
     mutating func joinWorker(slots: Int = 4) {

@@ -111,12 +111,12 @@ import Testing
         func entry(_ byte: UInt8, _ count: Int, _ isDroppable: Bool = false) -> PeerQueues.Entry {
             PeerQueues.Entry(frames: [[1], [UInt8](repeating: byte, count: count)], isDroppable: isDroppable)
         }
-        let holds14 = queues.add(entry(1, 1_000), for: [1], now: 0)
+        let holds14 = queues.add(entry(1, 1_000), for: [1], now: 0).isEmpty
         #expect(holds14)
-        let holds15 = queues.add(entry(2, 10, true), for: [1], now: 0)
+        let holds15 = queues.add(entry(2, 10, true), for: [1], now: 0).isEmpty
         #expect(holds15)
         #expect(queues.dropped == 1)
-        let holds16 = queues.add(entry(3, 10), for: [1], now: 0)
+        let holds16 = queues.add(entry(3, 10), for: [1], now: 0).isEmpty
         #expect(holds16)
         var sent: [UInt8] = []
         let lost = queues.flush(now: 500) { frames in
@@ -124,14 +124,44 @@ import Testing
             return true
         }
         #expect(lost.isEmpty && sent == [1, 3] && queues.isEmpty && queues.byteCount == 0)
-        let holds17 = !queues.add(entry(4, 20_000), for: [1], now: 0)
+        let holds17 = queues.add(entry(4, 20_000), for: [1], now: 0) == [[1]]
         #expect(holds17)
         #expect(queues.isEmpty && queues.byteCount == 0)
-        let holds18 = queues.add(entry(5, 10), for: [2], now: 0)
+        let holds18 = queues.add(entry(5, 10), for: [2], now: 0).isEmpty
         #expect(holds18)
         let holds19 = queues.flush(now: 900) { _ in false }.isEmpty
         #expect(holds19)
         let holds20 = queues.flush(now: 1_100) { _ in false } == [[2]]
         #expect(holds20)
+    }
+
+    @Test("where all clients together leave too much waiting, the one with most is given up, not the one that came last")
+    func hoarder() {
+        var queues = PeerQueues(bytesPerPeer: 10_000, bytesInAll: 12_000, patience: 1_000)
+        func entry(_ count: Int) -> PeerQueues.Entry { PeerQueues.Entry(frames: [[1], [UInt8](repeating: 0, count: count)], isDroppable: false) }
+        let first = queues.add(entry(9_000), for: [1], now: 0)
+        let second = queues.add(entry(2_000), for: [2], now: 0)
+        let third = queues.add(entry(3_000), for: [3], now: 0)
+        #expect(first.isEmpty && second.isEmpty)
+        #expect(third == [[1]])
+        #expect(queues.dropped == 1)
+        let kept = queues.flush(now: 2_000) { _ in false }
+        #expect(Set(kept) == [[2], [3]])
+    }
+
+    @Test("a table of subscriptions that is full publishes everything until those it could not keep have ended")
+    func fullSubscriptions() {
+        let topics = (0..<4).map { Array("task.01890000-0000-7000-8000-00000000000\($0)".utf8) }
+        let other = Array("task.01890000-0000-7000-8000-000000000009".utf8)
+        var table = SubscriptionTable(bound: 2)
+        for topic in topics { table.add(topic) }
+        #expect(table.wants(other))
+        table.remove(topics[0])
+        table.remove(topics[1])
+        #expect(table.wants(topics[3]))
+        table.remove(topics[2])
+        #expect(table.wants(topics[3]))
+        table.remove(topics[3])
+        #expect(!table.wants(topics[3]) && !table.wants(other))
     }
 }

@@ -15,6 +15,7 @@ struct Weather {
     var longestDelay = 20
     var crashes = 0
     var outages = 0
+    var cuts = 0
     var unknownPermille = 0
 
     init(seed: UInt64) {
@@ -27,6 +28,7 @@ struct Weather {
         longestDelay = [5, 50, 400, 2_500][random.below(4)]
         crashes = random.below(4)
         outages = random.below(3)
+        cuts = random.below(3)
         unknownPermille = random.chance(500) ? random.below(150) : 0
         stormEnds = 4_000 + Int64(random.below(8_000))
     }
@@ -46,6 +48,10 @@ final class World {
         case toClient(Int, [UInt8])
         case crashBroker(Int), startBroker(Int), crashWorker(Int), startWorker(Int)
         case outage(Bool)
+        /// A broker alone cannot reach the database.
+        case cutOff(Int, Bool)
+        case peerInterest(Int, Int, [UInt8], Bool)
+        case fromPeer(Int, Int, BrokerID, PeerMessage)
         case publish
         case notify(Int)
     }
@@ -56,6 +62,9 @@ final class World {
         /// Its monotonic clock is not ours.
         var clockOffset: Int64 = 0
         var nextTick: Int64 = -1
+        var isCutOff = false
+        /// What it is subscribed to at which brokers.
+        var links: [BrokerID: [[UInt8]]] = [:]
     }
 
     private struct WorkerPlace {
@@ -109,6 +118,11 @@ final class World {
             let at = Int64(random.below(Int(weather.stormEnds)))
             events.add(.outage(true), at: at)
             events.add(.outage(false), at: at + Int64(random.below(3_000)))
+        }
+        for _ in 0..<weather.cuts {
+            let (at, broker) = (Int64(random.below(Int(weather.stormEnds))), random.below(brokers.count))
+            events.add(.cutOff(broker, true), at: at)
+            events.add(.cutOff(broker, false), at: at + Int64(random.below(9_000)))
         }
         if random.chance(400) { events.add(.publish, at: Int64(random.below(Int(weather.stormEnds)))) }
     }
@@ -165,6 +179,11 @@ final class World {
         case .crashWorker(let index): crashWorker(index)
         case .startWorker(let index): if workers[index].worker == nil { startWorker(index) }
         case .outage(let begins): isAway = begins && isStormy
+        case .cutOff(let index, let begins): brokers[index].isCutOff = begins && isStormy
+        case .peerInterest(let index, let epoch, let prefix, let isAdded):
+            if brokers[index].epoch == epoch { feed(index, .peerSubscription(prefix: prefix, isAdded: isAdded)) }
+        case .fromPeer(let index, let epoch, let peer, let message):
+            if brokers[index].epoch == epoch, brokers[index].links[peer] != nil { feed(index, .peerMessage(over: peer, message)) }
         case .publish: publish()
         case .notify(let index): if brokers[index].core != nil { feed(index, .notified) }
         }
@@ -178,7 +197,8 @@ final class World {
         brokers[index].nextTick = -1
         let id = UUIDValue.random(using: &random)
         brokers[index].core = BrokerCore(id: id, random: IdentitySource(seed: random.next()))
-        feed(index, .start(BrokerRegistration(id: id, host: "h", pid: 1, version: "1", endpoints: [:], publicKey: nil)))
+        let endpoints = ["peers": "p\(index)", "workers": "w\(index)"]
+        feed(index, .start(BrokerRegistration(id: id, host: "h", pid: 1, version: "1", endpoints: endpoints, publicKey: nil)))
         feed(index, .tick)
     }
 
@@ -186,6 +206,7 @@ final class World {
         guard brokers[index].core != nil else { return }
         brokers[index].core = nil
         brokers[index].epoch += 1
+        for broker in brokers[index].links.keys.sorted() { closeLink(index, broker) }
         events.add(.startBroker(index), at: time + 100 + Int64(random.below(4_000)))
     }
 
@@ -217,7 +238,47 @@ final class World {
             events.add(.toWorker(address, message), at: time + delay())
             if isStormy && random.chance(weather.doublePermille) { events.add(.toWorker(address, message), at: time + delay()) }
         case .store(let ticket, _, let request): events.add(.storeRequest(index, brokers[index].epoch, ticket, request), at: time + delay() / 4)
+        case .publishToPeers(let topic, let payload): publishToPeers(topic, payload, index)
+        case .connectPeer(let address, let topics): openLink(index, address.broker, topics)
+        case .disconnectPeer(let broker): closeLink(index, broker)
+        case .subscribePeers(let prefix, let isAdded):
+            for broker in brokers[index].links.keys.sorted() { subscribe(index, broker, prefix, isAdded) }
         case .publish, .note, .drained: break
+        }
+    }
+
+    // MARK: Links between brokers
+
+    private func place(of broker: BrokerID) -> Int? { brokers.firstIndex { $0.core?.id == broker } }
+
+    private func openLink(_ index: Int, _ broker: BrokerID, _ topics: [[UInt8]]) {
+        brokers[index].links[broker] = []
+        for topic in topics { subscribe(index, broker, topic, true) }
+    }
+
+    private func closeLink(_ index: Int, _ broker: BrokerID) {
+        for topic in brokers[index].links[broker] ?? [] { subscribe(index, broker, topic, false) }
+        brokers[index].links[broker] = nil
+    }
+
+    /// As XPUB does: the first subscription of a prefix, by whomever, and the last end of one are told.
+    private func subscribe(_ index: Int, _ broker: BrokerID, _ prefix: [UInt8], _ isAdded: Bool) {
+        func holders() -> Int { brokers.reduce(0) { $0 + ($1.links[broker]?.count { $0 == prefix } ?? 0) } }
+        let before = holders()
+        if isAdded {
+            brokers[index].links[broker]?.append(prefix)
+        } else if let place = brokers[index].links[broker]?.firstIndex(of: prefix) {
+            brokers[index].links[broker]?.remove(at: place)
+        }
+        guard (before == 0) != (holders() == 0), let target = place(of: broker) else { return }
+        events.add(.peerInterest(target, brokers[target].epoch, prefix, isAdded), at: time + 1)
+    }
+
+    private func publishToPeers(_ topic: [UInt8], _ payload: [UInt8], _ index: Int) {
+        guard let id = brokers[index].core?.id, let message = try? PeerMessage.decode(topic: topic, payload: payload) else { return }
+        for (target, place) in brokers.enumerated() where place.links[id]?.contains(where: topic.starts(with:)) == true {
+            if isStormy && random.chance(weather.lossPermille) { continue }
+            events.add(.fromPeer(target, place.epoch, id, message), at: time + delay())
         }
     }
 
@@ -225,7 +286,7 @@ final class World {
     private func execute(_ index: Int, _ epoch: Int, _ ticket: Int, _ request: StoreRequest) {
         let away = StoreReply.failed(.unavailable("the simulation says so"))
         let isLost = isStormy && random.chance(weather.unknownPermille)
-        let reply = isAway ? away : store.perform(request, now: Self.epoch + time)
+        let reply = isAway || brokers[index].isCutOff ? away : store.perform(request, now: Self.epoch + time)
         events.add(.storeReply(index, epoch, ticket, isLost ? away : reply), at: time + 1 + Int64(random.below(isStormy ? 30 : 3)))
     }
 

@@ -8,7 +8,7 @@ package import TaskProtocol
 package struct ModelStore: Sendable {
     package private(set) var tasks: [TaskID: ModelTask] = [:]
     package private(set) var sessions: [SessionID: (counter: Int64, broker: BrokerID)] = [:]
-    package private(set) var brokers: Set<BrokerID> = []
+    package private(set) var brokers: [BrokerID: BrokerRow] = [:]
     /// Models that can be named.
     package var models: Set<String> = ["demo"]
     /// Writes under old leases so far.
@@ -28,10 +28,12 @@ package struct ModelStore: Sendable {
         case .beat(let beat): return .beaten(self.beat(beat))
         case .sweep(let dead): return .swept(sweep(dead))
         case .registerBroker(let registration):
-            brokers.insert(registration.id)
+            brokers[registration.id] = BrokerRow(
+                id: registration.id, counter: brokers[registration.id]?.counter ?? 0, peersEndpoint: registration.endpoints["peers"],
+                publicKey: registration.publicKey)
             return .done
         case .endBroker(let id):
-            brokers.remove(id)
+            brokers[id] = nil
             return .done
         case .markIdle: return .done
         case .registerSession(let registration):
@@ -181,10 +183,13 @@ package struct ModelStore: Sendable {
             sessions[entry.session] = (counter + 1, beat.broker)
         }
         let mine = Set(beat.sessions.map(\.session))
+        let isKnown = brokers[beat.broker] != nil
+        brokers[beat.broker]?.counter += 1
         return BeatReply(
             databaseMilliseconds: now, unknown: unknown,
             counters: sessions.sorted { $0.key < $1.key }.map { SessionCounter(session: $0.key, counter: $0.value.counter, broker: $0.value.broker) },
-            cancels: cancels { mine.contains($0) }, brokerKnown: brokers.contains(beat.broker))
+            cancels: cancels { mine.contains($0) }, brokerKnown: isKnown,
+            brokers: brokers.values.sorted { $0.id < $1.id })
     }
 
     private func cancels(_ isWanted: (SessionID) -> Bool) -> [LeaseReference] {

@@ -56,6 +56,31 @@ struct ChildProcessTests {
         #expect(DataDirectory.read(folder.path + "/log") == "one\ntwo\n")
     }
 
+    @Test("a process that has ended counts as ended, though nobody has taken notice of it")
+    func unreaped() throws {
+        var pid = pid_t()
+        var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("/bin/cat"), nil]
+        defer { free(arguments[0]) }
+        // It runs as long as somebody can write to its input.
+        var ends: [Int32] = [0, 0]
+        try #require(pipe(&ends) == 0)
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
+        posix_spawn_file_actions_addclose(&actions, ends[1])
+        try #require(posix_spawn(&pid, "/bin/cat", &actions, nil, &arguments, nil) == 0)
+        posix_spawn_file_actions_destroy(&actions)
+        #expect(ProcessTable.isRunning(pid))
+        close(ends[0])
+        close(ends[1])
+        let deadline = monotonicSeconds() + 10
+        while ProcessTable.isRunning(pid), monotonicSeconds() < deadline { usleep(5000) }
+        #expect(!ProcessTable.isRunning(pid))
+        #expect(kill(pid, 0) == 0)
+        waitpid(pid, nil, 0)
+        #expect(!ProcessTable.isRunning(pid))
+    }
+
     @Test("a missing program is an error that names it")
     func missing() {
         #expect {

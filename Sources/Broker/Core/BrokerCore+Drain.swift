@@ -6,13 +6,12 @@ extension BrokerCore {
     mutating func beginDrain() {
         guard !isDraining else { return }
         isDraining = true
-        let error = ContractError(.unavailable, "the broker is shutting down: ask another, or again")
-        for number in watchers.numbers {
-            guard let watcher = watchers.close(number) else { continue }
-            clients.end(watcher.request.address.client)
-            refuse(watcher.request, error)
-        }
+        endWatches(watchers.numbers, Self.shuttingDown)
+        sayStatus()
+        sendWorkersAway()
     }
+
+    static let shuttingDown = ContractError(.unavailable, "the broker is shutting down: ask another, or again")
 
     /// Ends the drain when nothing is under way any more.
     mutating func finishDrain() {

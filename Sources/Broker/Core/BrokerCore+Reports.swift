@@ -12,7 +12,7 @@ extension BrokerCore {
     mutating func taskEvents(_ held: WorkerLease, _ events: [WorkerEvent], from address: [UInt8]) {
         guard let lease = heardOf(held, from: address) else { return }
         runs(lease)
-        guard watchers.isWatched(held.task) || subscriptions.wants(topic(held.task)) else {
+        guard isFollowed(held.task) else {
             leases[held.lease]?.nextSequence += events.count
             return
         }
@@ -163,7 +163,7 @@ extension BrokerCore {
         if error != nil { counters.retries += 1 }
         emit(
             .retrying(error: error, runAt: runAt), task: ready.task, attempt: attempt,
-            sequence: leases[lease]?.nextSequence ?? foreignSequence(ready.task))
+            sequence: leases[lease]?.nextSequence ?? nextSequence(ready.task, attempt))
         forget(lease, tell: address)
         inLine(ready, runAt: runAt)
     }
@@ -200,6 +200,7 @@ extension BrokerCore {
         let due = now + runAt - wallClock()
         if due <= now {
             queues.ready(ready.queue, rank: ready.rank)
+            hasNewWork = true
         } else {
             timers.nextDue = min(timers.nextDue ?? due, due)
         }

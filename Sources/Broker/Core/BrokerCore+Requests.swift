@@ -66,7 +66,7 @@ extension BrokerCore {
 
     /// Why an operation cannot be taken now, if it cannot.
     private func refusal(of operation: Operation, _ request: RequestReference) -> ContractError? {
-        if isDraining { return ContractError(.unavailable, "the broker is shutting down: ask another, or again") }
+        if isDraining { return Self.shuttingDown }
         guard isRegistered, clock.isSet, !isStoreAway else {
             return ContractError(.unavailable, "the database is away: nothing was accepted, try again")
         }
@@ -90,7 +90,8 @@ extension BrokerCore {
         }
         submitBytes += byteCount
         let pending = PendingSubmit(
-            request: request, group: SubmitGroup(items: items), isSingle: submit.isSingle, watches: submit.watch, byteCount: byteCount)
+            request: request, group: SubmitGroup(items: items), isSingle: submit.isSingle,
+            watcher: submit.watch ? items.first.map { openSubmitWatch($0.id, request) } : nil, byteCount: byteCount)
         lanes.add(.submit(pending), to: items.contains { $0.submission.key != nil } ? .keyedSubmit : .submit)
     }
 
@@ -104,8 +105,8 @@ extension BrokerCore {
             case .refused(let item, var error):
                 let path = SubmitRequest(tasks: [], isSingle: pending.isSingle, watch: false).path(item)
                 error.field = error.field.map(path.member) ?? path.text
-                finish(pending.request, error)
-            case .busy: finish(pending.request, ContractError(.busy, "a key is held by a transaction still open: try again"))
+                refuse(pending, error)
+            case .busy: refuse(pending, ContractError(.busy, "a key is held by a transaction still open: try again"))
             }
         }
     }
@@ -113,17 +114,28 @@ extension BrokerCore {
     private mutating func accepted(_ pending: PendingSubmit, _ tasks: [SubmittedTask]) {
         counters.submitted += tasks.count { !$0.duplicate }
         answer(pending.request, .submitted(tasks.map { Reply.Submitted(id: $0.id, state: $0.state, duplicate: $0.duplicate) }))
-        if pending.watches, let task = tasks.first {
-            watchSubmitted(task, pending.request)
+        var early: [TaskEvent] = []
+        if let number = pending.watcher, let task = tasks.first {
+            early = beginSubmitWatch(number, task, pending.request)
         } else {
             clients.end(pending.request.address.client)
         }
         for (task, item) in zip(tasks, pending.group.items) where !task.duplicate { begin(task, item) }
+        if let number = pending.watcher { for event in early { deliver(event, to: number) } }
+    }
+
+    /// Nothing of a submit was accepted.
+    mutating func refuse(_ submit: PendingSubmit, _ error: ContractError) {
+        closeSubmitWatch(submit.watcher)
+        finish(submit.request, error)
     }
 
     private mutating func begin(_ task: SubmittedTask, _ item: SubmitItem) {
         emit(.queued, task: task.id, attempt: 0, sequence: 0)
-        if let grant = task.grant { return granted(grant) }
+        if let grant = task.grant {
+            if let name = item.submission.parameters.modelName { modelNames.learn(name, from: grant.resolved, now: now) }
+            return granted(grant)
+        }
         guard task.state == .queued, item.submission.after.isEmpty else { return }
         inLine(ReadyTask(task: task.id, queue: task.queue, rank: task.rank), runAt: item.submission.runAt ?? wallClock())
     }
@@ -141,8 +153,11 @@ extension BrokerCore {
             guard let running = reply.running else { continue }
             if leases[running.lease] != nil {
                 cancelRunning(running.lease)
-            } else if let session = running.session {
+            } else if let session = running.session, sessions[session] != nil {
                 tell(session: session, .cancel(lease: running.lease))
+            } else {
+                // Its broker sees the mark with its next sweep, which a wake-up brings forward.
+                wakePeersNow()
             }
         }
     }
@@ -150,7 +165,7 @@ extension BrokerCore {
     mutating func retryAnswered(_ works: [StoreWork], _ outlines: [TaskOutline]) {
         guard case .retry(let request, _)? = works.first else { return }
         finish(request, .stands(outlines.map { Reply.Stand(id: $0.id, state: $0.state) }))
-        for outline in outlines { emit(.queued, task: outline.id, attempt: outline.attempt, sequence: foreignSequence(outline.id)) }
+        for outline in outlines { emit(.queued, task: outline.id, attempt: outline.attempt, sequence: nextSequence(outline.id, outline.attempt)) }
         timers.sweep = nil
     }
 

@@ -165,7 +165,7 @@ extension BrokerCore {
         case .submit(var submit):
             withdrawOffers(&submit)
             submitBytes -= submit.byteCount
-            finish(submit.request, error)
+            refuse(submit, error)
         case .claim(_, let reserved): claimFailed(reserved: reserved)
         case .cancel(let request, _), .retry(let request, _), .catalogue(let request, _): finish(request, error)
         case .read(let read): readRefused(read, error)
@@ -260,6 +260,7 @@ extension BrokerCore {
     private mutating func beaten(_ reply: BeatReply) {
         clock.read(reply.databaseMilliseconds, at: now)
         lastBeatCommitted = now
+        observePeers(reply.brokers)
         if !reply.brokerKnown, isRegistered, let registration, !lanes.isBusy(.sessions) { lanes.add(.registerBroker(registration), to: .sessions) }
         for session in reply.unknown where sessions[session]?.state == .joined {
             let address = sessions[session]?.address

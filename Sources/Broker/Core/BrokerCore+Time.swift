@@ -73,6 +73,8 @@ extension BrokerCore {
     private mutating func sendHeartbeats() {
         for id in sessions.silent(now: now, after: settings.workerSilence) { forgetSession(id, why: "silent") }
         let beatsOK = beatsAreAcknowledged
+        sayStatus()
+        if !beatsOK, lastBeatCommitted != nil { sendWorkersAway() }
         for session in sessions.all.values.sorted(by: { $0.id < $1.id }) where session.state == .joined {
             tell(session.address, .heartbeat(beatsOK: beatsOK))
         }
@@ -90,6 +92,11 @@ extension BrokerCore {
     mutating func notified() {
         guard isRegistered, !isStoreAway else { return }
         if let mark = idle.notified(now: now) { lanes.add(.mark(idle: mark), to: .sessions) }
+        lookAgain()
+    }
+
+    /// Looks at all queues, and at what nobody has checked, without waiting for the next sweep.
+    mutating func lookAgain() {
         timers.sweep = now
         if lanes.waitingCount(.due) == 0 { lanes.add(.due, to: .due) }
         lookForUnchecked()

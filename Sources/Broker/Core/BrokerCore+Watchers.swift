@@ -3,20 +3,59 @@ internal import TaskProtocol
 /// Waits and watches: each reads the task's status first, is told of its events, and reads the status again at the end.
 extension BrokerCore {
     mutating func openWatcher(_ kind: Watcher.Kind, _ task: TaskID, _ request: RequestReference) {
-        readStatus(watchers.open(kind, request, task: task), task)
+        readStatus(open(kind, task, request), task)
+    }
+
+    /// - Returns: the watcher's number.
+    private mutating func open(_ kind: Watcher.Kind, _ task: TaskID, _ request: RequestReference) -> Int {
+        if !watchers.isWatched(task) { interest(topic(task), isAdded: true) }
+        return watchers.open(kind, request, task: task)
+    }
+
+    @discardableResult
+    private mutating func close(_ number: Int) -> Watcher? {
+        guard let watcher = watchers.close(number) else { return nil }
+        if !watchers.isWatched(watcher.task) { interest(topic(watcher.task), isAdded: false) }
+        return watcher
     }
 
     private mutating func readStatus(_ number: Int, _ task: TaskID) {
         lanes.add(.read(StatusRead(ids: [task], results: true, purpose: .watcher(number))), to: .results)
     }
 
-    /// A watch that came with its submit: the reply was its first status, and its events follow without a gap.
-    mutating func watchSubmitted(_ task: SubmittedTask, _ request: RequestReference) {
-        let number = watchers.open(.watch, request, task: task.id)
+    // MARK: A watch that comes with its submit
+
+    /// Opens it before the task is stored, so that no event of a fast worker, of whichever broker, comes before it.
+    mutating func openSubmitWatch(_ task: TaskID, _ request: RequestReference) -> Int {
+        let number = open(.watch, task, request)
+        watchers[number]?.phase = .submitting
         watchers[number]?.isAnswered = true
-        if task.duplicate { return readStatus(number, task.id) }
+        return number
+    }
+
+    /// The submit was refused: nothing is to be watched.
+    mutating func closeSubmitWatch(_ number: Int?) { if let number { close(number) } }
+
+    /// The task is stored and the reply, which is the watch's first status, is sent.
+    /// - Returns: events that came meanwhile; the task's `queued` goes before them.
+    mutating func beginSubmitWatch(_ number: Int, _ task: SubmittedTask, _ request: RequestReference) -> [TaskEvent] {
+        guard let watcher = watchers[number] else { return [] }
+        if isDraining {
+            endWatch(number)
+            refuse(request, Self.shuttingDown)
+            return []
+        }
+        if task.duplicate {
+            close(number)
+            let other = open(.watch, task.id, request)
+            watchers[other]?.isAnswered = true
+            readStatus(other, task.id)
+            return []
+        }
         watchers[number]?.phase = .waiting
         watchers[number]?.state = task.state
+        watchers[number]?.early = []
+        return watcher.early
     }
 
     mutating func unwatch(_ id: RequestID, _ request: RequestReference) {
@@ -29,12 +68,20 @@ extension BrokerCore {
 
     /// A client that takes nothing loses its watches; `get` and `wait` still answer it later.
     mutating func clientLost(_ client: [UInt8]) {
-        for number in watchers.watches(of: client) { endWatch(number) }
+        for number in watchers.watches(of: client) where watchers[number]?.phase != .submitting { endWatch(number) }
+    }
+
+    /// Ends waits and watches with an error.
+    mutating func endWatches(_ numbers: [Int], _ error: ContractError) {
+        for number in numbers where watchers[number]?.phase != .submitting {
+            guard let watcher = close(number) else { continue }
+            finish(watcher.request, error)
+        }
     }
 
     /// Ends a wait or watch without a word.
     mutating func endWatch(_ number: Int) {
-        if let watcher = watchers.close(number) { clients.end(watcher.request.address.client) }
+        if let watcher = close(number) { clients.end(watcher.request.address.client) }
     }
 
     /// A wait is over: it is answered with the status as it is then.
@@ -51,9 +98,9 @@ extension BrokerCore {
             // The status is on its way: it will be the answer, the deadline being over.
             case .opening where !isStoreAway: break
             case .waiting, .opening:
-                guard let watcher = watchers.close(number) else { continue }
+                guard let watcher = close(number) else { continue }
                 finish(watcher.request, ContractError(.unavailable, "the database is away: ask again"))
-            case .closing, nil: break
+            case .closing, .submitting, nil: break
             }
         }
     }
@@ -79,8 +126,10 @@ extension BrokerCore {
         watchers[number]?.attempt = status.attempt
         switch (watcher.kind, watcher.phase) {
         case (.wait, .closing(let timedOut)):
-            watchers.close(number)
-            finish(watcher.request, .status(status, timedOut: timedOut && !status.state.isTerminal))
+            // It ended and was queued anew by somebody's retry before it was read.
+            if !timedOut, !status.state.isTerminal { return waitOpened(watcher, status) }
+            close(number)
+            finish(watcher.request, .status(status, timedOut: !status.state.isTerminal))
         case (.wait, _): waitOpened(watcher, status)
         case (.watch, _): watchOpened(watcher, status)
         }
@@ -89,10 +138,11 @@ extension BrokerCore {
     private mutating func waitOpened(_ watcher: Watcher, _ status: TaskStatus) {
         guard case .wait(let deadline) = watcher.kind else { return }
         if status.state.isTerminal || deadline <= now {
-            watchers.close(watcher.number)
+            close(watcher.number)
             return finish(watcher.request, .status(status, timedOut: !status.state.isTerminal))
         }
         watchers[watcher.number]?.phase = .waiting
+        watchers[watcher.number]?.endedEarly = false
         if watcher.endedEarly { closeWait(watcher.number, timedOut: false) }
     }
 
@@ -102,7 +152,7 @@ extension BrokerCore {
         watchers[watcher.number]?.early = []
         watchers[watcher.number]?.phase = .waiting
         if let end = Self.end(status.state, error), !watcher.early.contains(where: \.isTerminal) {
-            let sequence = foreignSequence(status.id)
+            let sequence = nextSequence(status.id, status.attempt)
             deliver(TaskEvent(task: status.id, attempt: status.attempt, sequence: Int64(sequence), at: wallClock(), body: end), to: watcher.number)
             return
         }
@@ -120,7 +170,7 @@ extension BrokerCore {
                 watchers[number]?.phase = .waiting
                 return
             }
-            watchers.close(number)
+            close(number)
             var error = error
             if error.code == .notFound { error.field = "task" }
             finish(watcher.request, error)
@@ -129,8 +179,7 @@ extension BrokerCore {
 
     // MARK: Tasks led from elsewhere
 
-    /// Looks at tasks that somebody waits for and that no worker of ours runs: other brokers' ends reach us at the latest so.
-    /// (Events of other brokers come over their `peers` endpoints; this stays as what makes up for a broken link.)
+    /// Looks at tasks that somebody waits for and that no worker of ours runs: what a broken link between brokers hides reaches us so, a second late.
     mutating func lookElsewhere() {
         guard isReady, !lanes.isBusy(.outlines) else { return }
         let leases = leases
@@ -148,7 +197,7 @@ extension BrokerCore {
         guard let watcher = watchers[number], watcher.phase == .waiting, let body = news(outline, watcher) else { return }
         watchers[number]?.state = outline.state
         watchers[number]?.attempt = outline.attempt
-        let sequence = Int64(foreignSequence(outline.id))
+        let sequence = Int64(nextSequence(outline.id, outline.attempt))
         deliver(TaskEvent(task: outline.id, attempt: outline.attempt, sequence: sequence, at: wallClock(), body: body), to: number)
     }
 

@@ -114,19 +114,25 @@ extension BrokerCore {
         if !joined.isEmpty { lanes.add(.leases(joined, asked: now), to: .reconcile) }
     }
 
-    /// Takes the store's picture of some sessions' leases.
-    /// - Parameters:
-    ///   - listed: what a worker that is joining says it holds; nil where nobody was asked.
-    ///   - asked: when the picture was asked for. What was granted later it cannot show.
+    /// Takes the store's picture of some sessions' leases, and compares it with what their workers listed when they registered (for the first time, or
+    /// because both sides differed): an end that a worker was not told of, or a grant that it does not know, comes to light here.
+    /// - Parameter asked: when the picture was asked for. What was granted later it cannot show.
     mutating func reconcile(_ held: [HeldLease], of ids: [SessionID], asked: Int64) {
         let standing = Set(held.map(\.grant.lease))
         for id in ids {
             guard let session = sessions[id] else { continue }
-            let listed = session.state == .joining ? session.registration.leases : []
-            let listedIDs = Set(listed.map(\.lease))
-            for entry in held where entry.grant.session == id { adopt(entry, isListed: listedIDs.contains(entry.grant.lease)) }
+            let list = sessions.takeListed(id, asked: asked)
+            let listedIDs = Set((list?.leases ?? []).map(\.lease))
+            for entry in held where entry.grant.session == id {
+                if listedIDs.contains(entry.grant.lease) {
+                    adopt(entry, isListed: true)
+                } else {
+                    adopt(entry, isListed: false)
+                    if let list { doubt(entry.grant, unlistedAt: list.at) }
+                }
+            }
             for lease in session.leases.sorted() where !standing.contains(lease) { dropUnlessNewer(lease, asked: asked) }
-            for entry in listed where !standing.contains(entry.lease) && leases[entry.lease] == nil {
+            for entry in list?.leases ?? [] where !standing.contains(entry.lease) && leases[entry.lease] == nil {
                 tell(session.address, .stale(lease: entry.lease))
             }
         }
@@ -136,11 +142,20 @@ extension BrokerCore {
         let grant = entry.grant
         if leases[grant.lease] == nil && !leases.endedLately(grant.lease) {
             let phase: Lease.Phase = isListed ? .confirmed : .granted(since: now, sent: 0, last: now - settings.grantRepeat)
-            insert(grant, phase: phase, firstSequence: foreignSequence(grant.task))
+            insert(grant, phase: phase, firstSequence: nextSequence(grant.task, grant.attempt))
         } else if isListed {
             leases.confirm(grant.lease, now: now)
         }
         if entry.cancelRequested { cancelRunning(grant.lease) }
+    }
+
+    /// A lease that its worker had confirmed and does not list any more is offered to it once more, and given back where it is not confirmed again.
+    private mutating func doubt(_ grant: Grant, unlistedAt listed: Int64) {
+        guard let lease = leases[grant.lease], !lease.isSettling, lease.since < listed else { return }
+        if case .granted = lease.phase { return }
+        let message = message(of: grant)
+        leases[grant.lease]?.grant = message
+        leases[grant.lease]?.phase = .granted(since: now, sent: 0, last: now - settings.grantRepeat)
     }
 
     private mutating func dropUnlessNewer(_ id: LeaseID, asked: Int64) {
@@ -150,25 +165,26 @@ extension BrokerCore {
         endLease(id)
     }
 
-    /// A number for the events of an attempt that began under another broker, or under one that forgot: higher than any that it can have reached.
-    func foreignSequence(_ task: TaskID) -> Int { Int(max(0, wallClock() - task.milliseconds)) * 10 }
-
     // MARK: The life of a lease here
 
     /// Remembers a committed lease of a worker joined here.
     mutating func insert(_ grant: Grant, phase: Lease.Phase, firstSequence: Int = 0) {
-        let isFinetune = grant.kind == .finetune
-        let stall = isFinetune ? settings.finetuneStallSeconds : settings.stallSeconds
-        let message = WorkerGrant(
-            task: grant.task, lease: grant.lease, attempt: grant.attempt, resolved: grant.resolved, timeoutSeconds: grant.timeoutSeconds,
-            stallSeconds: stall, alone: grant.isolated, resume: grant.resume)
+        let isExclusive = grant.kind == .finetune || grant.isolated
+        let message = message(of: grant)
         let isConfirmed = if case .granted = phase { false } else { true }
         leases.insert(
             Lease(
                 task: grant.task, lease: grant.lease, session: grant.session, attempt: grant.attempt, failures: grant.failures, kind: grant.kind,
-                queue: grant.queue, isExclusive: isFinetune || grant.isolated, timeoutSeconds: grant.timeoutSeconds, stallSeconds: stall,
+                queue: grant.queue, isExclusive: isExclusive, timeoutSeconds: grant.timeoutSeconds, stallSeconds: message.stallSeconds, since: now,
                 grant: isConfirmed ? nil : message, phase: phase, lastSign: now, nextSequence: firstSequence))
-        sessions.granted(grant.lease, to: grant.session, isExclusive: isFinetune || grant.isolated)
+        sessions.granted(grant.lease, to: grant.session, isExclusive: isExclusive)
+    }
+
+    private func message(of grant: Grant) -> WorkerGrant {
+        WorkerGrant(
+            task: grant.task, lease: grant.lease, attempt: grant.attempt, resolved: grant.resolved, timeoutSeconds: grant.timeoutSeconds,
+            stallSeconds: grant.kind == .finetune ? settings.finetuneStallSeconds : settings.stallSeconds, alone: grant.isolated,
+            resume: grant.resume)
     }
 
     /// Forgets a lease that ended in the store.

@@ -13,7 +13,8 @@ package import TaskProtocol
 /// A request whose commit has an unknown outcome is sent to the store again, with the same ids, until it is known; only then is its client answered.
 ///
 /// The sub-machines: ``ClientTable`` (who asks how much), ``StoreLanes`` (group commit and repetition), ``SessionTable`` and ``LifeCount`` (who lives),
-/// ``LeaseTable`` (who runs what), ``QueueTable`` (where work waits), ``WatcherTable`` (who waits for what), ``IdleMark`` (who must be notified).
+/// ``LeaseTable`` (who runs what), ``QueueTable`` (where work waits), ``WatcherTable`` (who waits for what), ``IdleMark`` (who must be notified),
+/// ``PeerTable`` (the other brokers).
 package struct BrokerCore: Sendable {
     package let id: BrokerID
     let settings: BrokerSettings
@@ -30,8 +31,12 @@ package struct BrokerCore: Sendable {
     var life = LifeCount()
     var leases = LeaseTable()
     var queues = QueueTable()
+    var modelNames = ModelNames()
     var watchers = WatcherTable()
+    /// What clients subscribed to on the events endpoint, and other brokers on the peers endpoint.
     var subscriptions = SubscriptionTable()
+    var peerSubscriptions = SubscriptionTable()
+    var peers = PeerTable()
     var idle = IdleMark()
     var timers = Timers()
     package internal(set) var counters = BrokerCounters()
@@ -45,6 +50,9 @@ package struct BrokerCore: Sendable {
     var isDrained = false
     var submitBytes = 0
     var uncheckedTasks = false
+    /// Work came in line since the peers were last woken, and when they may be again.
+    var hasNewWork = false
+    var nextWake: Int64 = 0
     var lastBeatCommitted: Int64?
     var durability: Durability?
     var figures: [QueueFigures] = []
@@ -71,13 +79,18 @@ package struct BrokerCore: Sendable {
         case .clientMessage(let frames): clientMessage(frames)
         case .clientLost(let client): clientLost(client)
         case .workerMessage(let address, let message): workerMessage(message, from: address)
-        case .subscription(let prefix, let isAdded): if isAdded { subscriptions.add(prefix) } else { subscriptions.remove(prefix) }
+        case .subscription(let prefix, let isAdded):
+            subscriptions.set(prefix, isAdded: isAdded)
+            interest(prefix, isAdded: isAdded)
+        case .peerSubscription(let prefix, let isAdded): peerSubscriptions.set(prefix, isAdded: isAdded)
+        case .peerMessage(let link, let message): peerMessage(message, over: link)
         case .storeReply(let ticket, let reply): storeReply(ticket, reply)
         case .notified: notified()
         case .tick: tick()
         case .drain: beginDrain()
         }
         pump()
+        wakePeers()
         actions.append(contentsOf: self.actions)
         self.actions.removeAll(keepingCapacity: true)
     }

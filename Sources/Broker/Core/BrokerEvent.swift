@@ -12,6 +12,10 @@ package enum BrokerEvent: Sendable {
     case workerMessage(from: [UInt8], WorkerMessage)
     /// Somebody subscribed on the events endpoint, or ceased to.
     case subscription(prefix: [UInt8], isAdded: Bool)
+    /// Another broker subscribed on the peers endpoint, or ceased to.
+    case peerSubscription(prefix: [UInt8], isAdded: Bool)
+    /// A well-formed message over the link to another broker.
+    case peerMessage(over: BrokerID, PeerMessage)
     /// The store's answer to ``BrokerAction/store(ticket:_:)``.
     case storeReply(ticket: Int, StoreReply)
     /// Something was published or unblocked in SQL.
@@ -30,12 +34,34 @@ package enum BrokerAction: Sendable {
     case tell([UInt8], BrokerMessage)
     /// Publish on the events endpoint.
     case publish(topic: [UInt8], payload: [UInt8])
+    /// Publish on the peers endpoint.
+    case publishToPeers(topic: [UInt8], payload: [UInt8])
+    /// Open a link to another broker's peers endpoint, subscribed to these prefixes.
+    case connectPeer(PeerAddress, topics: [[UInt8]])
+    /// Close the link to a broker.
+    case disconnectPeer(BrokerID)
+    /// Subscribe to a prefix on all links, or cease to; each addition has one removal.
+    case subscribePeers(prefix: [UInt8], isAdded: Bool)
     /// Ask the store; its answer comes back as ``BrokerEvent/storeReply(ticket:_:)``.
     case store(ticket: Int, lane: StoreLane, StoreRequest)
     /// Something for the log.
     case note(BrokerNote)
     /// A drain is complete: the process may end.
     case drained
+}
+
+/// Where another broker publishes for its peers.
+package struct PeerAddress: Sendable, Equatable {
+    package var broker: BrokerID
+    package var endpoint: String
+    /// Its CURVE public key, where it has one.
+    package var publicKey: String?
+
+    package init(broker: BrokerID, endpoint: String, publicKey: String?) {
+        self.broker = broker
+        self.endpoint = endpoint
+        self.publicKey = publicKey
+    }
 }
 
 /// What is worth a line in the log.

@@ -22,6 +22,8 @@ package struct BrokerSettings: Sendable {
     package var sweepInterval: Int64 = 1_000
     /// The same while the broker is idle.
     package var idleSweepInterval: Int64 = 250
+    /// Between two wake-ups of the other brokers.
+    package var wakeInterval: Int64 = 20
     /// How long there must be nothing to do before the broker calls itself idle.
     package var idleAfter: Int64 = 500
     /// Between two readings of the queues' figures.

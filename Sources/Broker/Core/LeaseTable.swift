@@ -22,6 +22,8 @@ struct Lease: Sendable {
     let isExclusive: Bool
     let timeoutSeconds: Double?
     let stallSeconds: Double
+    /// When it came to be known here.
+    let since: Int64
     /// What to send until the worker confirms.
     var grant: WorkerGrant?
     var phase: Phase

@@ -31,6 +31,9 @@ struct Session: Sendable {
     /// It runs a finetune or an isolated task: nothing else is granted.
     var exclusive: LeaseID?
     var differsSince: Int64?
+    /// The leases that its last `register` listed, until they were compared with the store's, and when it came.
+    var listed: [WorkerLease]?
+    var listedAt: Int64 = 0
 
     /// How many more tasks it may be granted: one a free slot, and at most `slots` that wait in the worker.
     var credit: Int {
@@ -69,13 +72,21 @@ struct SessionTable: Sendable {
             known.lastHeard = now
             known.isUncounted = true
             known.differsSince = nil
+            (known.listed, known.listedAt) = (registration.leases, now)
             all[id] = known
             return
         }
         all[id] = Session(
             id: id, address: address, registration: registration, lastHeard: now,
             reportedFree: max(0, registration.slots - registration.leases.count),
-            models: Set(registration.models))
+            models: Set(registration.models), listed: registration.leases, listedAt: now)
+    }
+
+    /// What the worker listed before the store was asked; nil where that was compared already, or where it said nothing new.
+    mutating func takeListed(_ id: SessionID, asked: Int64) -> (leases: [WorkerLease], at: Int64)? {
+        guard let session = all[id], let listed = session.listed, session.listedAt <= asked else { return nil }
+        all[id]?.listed = nil
+        return (listed, session.listedAt)
     }
 
     /// Its row and its leases are known: it may work.

@@ -14,7 +14,8 @@ struct PendingSubmit: Sendable {
     var group: SubmitGroup
     /// `task` was given, not `tasks`: error fields begin so.
     var isSingle: Bool
-    var watches: Bool
+    /// The watch that came with it.
+    var watcher: Int?
     var byteCount: Int
 }
 

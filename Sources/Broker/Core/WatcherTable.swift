@@ -13,6 +13,8 @@ struct Watcher: Sendable {
 
     /// How far it is.
     enum Phase: Sendable, Equatable {
+        /// It came with a submit whose task is being stored. What follows is `waiting`.
+        case submitting
         /// The first status is being read. What follows is `waiting`, or its end where the task has ended already.
         case opening
         /// The task has not ended as far as is known.
@@ -75,6 +77,9 @@ struct WatcherTable: Sendable {
         if byTask[watcher.task]?.isEmpty == true { byTask[watcher.task] = nil }
         return watcher
     }
+
+    /// The tasks that somebody waits for.
+    var tasks: [TaskID] { byTask.keys.sorted() }
 
     func watchers(of task: TaskID) -> [Int] { byTask[task]?.sorted() ?? [] }
 

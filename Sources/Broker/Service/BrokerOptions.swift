@@ -13,6 +13,8 @@ package struct BrokerOptions: Sendable {
     package var version = "0.1.0"
     /// The host's name as others see it in `brokers`.
     package var host = ""
+    /// Stands in `brokers` for this broker's address where it listens on all of its machine's (`*`, `0.0.0.0`); nil: ``host``.
+    package var advertisedHost: String?
     package var settings = BrokerSettings()
 
     package init() {}
@@ -32,6 +34,14 @@ package struct BrokerEndpoints: Sendable, Equatable {
     package var workers: String
     package var peers: String
 
-    /// By name, as `brokers` holds them.
-    var named: [String: String] { ["tasks": tasks, "events": events, "workers": workers, "peers": peers] }
+    /// By name, as `brokers` holds them for others to connect to.
+    /// - Parameter host: stands for the address where a socket listens on all of them.
+    func named(reachableAt host: String) -> [String: String] {
+        ["tasks": tasks, "events": events, "workers": workers, "peers": peers].mapValues { endpoint in
+            guard let wildcard = ["tcp://0.0.0.0:", "tcp://[::]:", "tcp://*:"].first(where: endpoint.hasPrefix), !host.isEmpty else {
+                return endpoint
+            }
+            return "tcp://\(host):\(endpoint.dropFirst(wildcard.count))"
+        }
+    }
 }

@@ -75,7 +75,8 @@ package final class BrokerService: Sendable {
             store.open(notified: { inbox.notify() })
             defer { store.close() }
             let registration = BrokerRegistration(
-                id: id, host: options.host, pid: Int(getpid()), version: options.version, endpoints: endpoints.named, publicKey: nil)
+                id: id, host: options.host, pid: Int(getpid()), version: options.version,
+                endpoints: endpoints.named(reachableAt: options.advertisedHost ?? options.host), publicKey: nil)
             try reactor.run(registration, drainMilliseconds: Int64(options.drainSeconds * 1_000))
         } catch {
             logger.error("the broker's sockets failed", metadata: ["error": "\(error)"])

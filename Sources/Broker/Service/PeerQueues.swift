@@ -40,20 +40,28 @@ package struct PeerQueues: Sendable {
     func isWaiting(_ peer: [UInt8]) -> Bool { queues[peer] != nil }
 
     /// Keeps a message for later.
-    /// - Returns: false where the peer has too much waiting: it is given up, with all that waits.
-    package mutating func add(_ entry: Entry, for peer: [UInt8], now: Int64) -> Bool {
+    /// - Returns: the peers that are given up for it, with all that waits for them: this one where it has too much waiting, and where all together have,
+    ///   those with most.
+    package mutating func add(_ entry: Entry, for peer: [UInt8], now: Int64) -> [[UInt8]] {
         var queue = queues[peer] ?? Queue(blockedSince: now)
         if entry.isDroppable, queue.byteCount > bytesPerPeer / 16 || byteCount > bytesInAll / 2 {
             dropped += 1
-            return true
+            return []
         }
         queue.entries.append(entry)
         queue.byteCount += entry.byteCount
         byteCount += entry.byteCount
         queues[peer] = queue
-        guard queue.byteCount > bytesPerPeer || byteCount > bytesInAll else { return true }
-        remove(peer)
-        return false
+        var lost: [[UInt8]] = []
+        if queue.byteCount > bytesPerPeer {
+            remove(peer)
+            lost.append(peer)
+        }
+        while byteCount > bytesInAll, let hoarder = queues.max(by: { $0.value.byteCount < $1.value.byteCount })?.key {
+            remove(hoarder)
+            lost.append(hoarder)
+        }
+        return lost
     }
 
     mutating func remove(_ peer: [UInt8]) {

@@ -7,8 +7,9 @@ struct Reactor: ~Copyable {
     private let tasks: Socket
     private let events: Socket
     private let workers: Socket
-    /// Other brokers subscribe here; what is published on it comes with their links.
+    /// Other brokers subscribe here, as this one does at theirs over its links.
     private let peers: Socket
+    private var links: PeerLinks
     private var poller: Poller
     private let places: (tasks: Int, events: Int, workers: Int, peers: Int, wakeup: Int)
 
@@ -45,6 +46,7 @@ struct Reactor: ~Copyable {
         var poller = Poller()
         places = (poller.add(tasks), poller.add(events), poller.add(workers), poller.add(peers), poller.add(inbox.wakeup))
         self.poller = poller
+        links = PeerLinks(context)
         self.tasks = tasks
         self.events = events
         self.workers = workers
@@ -54,6 +56,18 @@ struct Reactor: ~Copyable {
         self.inbox = inbox
         self.logger = logger
         inbox.bound(endpoints)
+    }
+
+    /// The wait's members in their order, the links last: made anew when those change.
+    private mutating func watchLinks() {
+        var poller = Poller()
+        poller.add(tasks)
+        poller.add(events)
+        poller.add(workers)
+        poller.add(peers)
+        poller.add(inbox.wakeup)
+        links.join(&poller)
+        self.poller = poller
     }
 
     private func now() -> Int64 {
@@ -71,7 +85,8 @@ struct Reactor: ~Copyable {
             if poller.isReadable(places.workers) { try readWorkers() }
             if poller.isReadable(places.tasks) { try readClients() }
             if poller.isReadable(places.events) { try readSubscriptions() }
-            if poller.isReadable(places.peers) { while try peers.receive(maximumFrames: 1, maximumBytes: 4_096) != nil {} }
+            if poller.isReadable(places.peers) { try readPeerSubscriptions() }
+            try readLinks()
             handle(.tick)
             flush()
             publishSnapshot()
@@ -129,8 +144,36 @@ struct Reactor: ~Copyable {
     private mutating func readSubscriptions() throws(MessagingError) {
         for _ in 0..<Self.messagesPerTurn {
             guard let message = try events.receive(maximumFrames: 1, maximumBytes: 4_096) else { return }
-            guard let frame = message.frames.first, let kind = frame.first, kind <= 1 else { continue }
-            handle(.subscription(prefix: Array(frame.dropFirst()), isAdded: kind == 1))
+            if let (prefix, isAdded) = Self.subscription(message) { handle(.subscription(prefix: prefix, isAdded: isAdded)) }
+        }
+    }
+
+    private mutating func readPeerSubscriptions() throws(MessagingError) {
+        for _ in 0..<Self.messagesPerTurn {
+            guard let message = try peers.receive(maximumFrames: 1, maximumBytes: 4_096) else { return }
+            if let (prefix, isAdded) = Self.subscription(message) { handle(.peerSubscription(prefix: prefix, isAdded: isAdded)) }
+        }
+    }
+
+    /// XPUB's message about a subscription: 1 or 0, then the prefix. Anything else comes from a stranger.
+    private static func subscription(_ message: Multipart) -> (prefix: [UInt8], isAdded: Bool)? {
+        guard let frame = message.frames.first, let kind = frame.first, kind <= 1 else { return nil }
+        return (Array(frame.dropFirst()), kind == 1)
+    }
+
+    /// What other brokers publish; a message that is none of theirs is counted and dropped.
+    private mutating func readLinks() throws(MessagingError) {
+        for broker in links.readable(poller) {
+            for _ in 0..<Self.messagesPerTurn {
+                guard let message = try links.receive(from: broker) else { break }
+                guard message.frames.count == 2, !message.isTruncated,
+                    let decoded = try? PeerMessage.decode(topic: message.frames[0], payload: message.frames[1])
+                else {
+                    malformed += 1
+                    continue
+                }
+                handle(.peerMessage(over: broker, decoded))
+            }
         }
     }
 
@@ -146,12 +189,32 @@ struct Reactor: ~Copyable {
         switch action {
         case .reply(let address, let payload, let isDroppable):
             let entry = PeerQueues.Entry(frames: address.envelope + [payload], isDroppable: isDroppable)
-            if !offer(entry, address.client) { handle(.clientLost(address.client)) }
+            for client in offer(entry, address.client) { handle(.clientLost(client)) }
         case .tell(let address, let message): tell(address, message)
         case .publish(let topic, let payload): _ = try? events.send([topic, payload])
+        case .publishToPeers(let topic, let payload): _ = try? peers.send([topic, payload])
+        case .connectPeer, .disconnectPeer, .subscribePeers: link(action)
         case .store(let ticket, let lane, let request): ask(ticket, lane, request)
         case .note(let note): logger.log(note)
         case .drained: isDrained = true
+        }
+    }
+
+    private mutating func link(_ action: BrokerAction) {
+        do throws(MessagingError) {
+            switch action {
+            case .connectPeer(let address, let topics):
+                try links.open(address, topics: topics)
+                watchLinks()
+            case .disconnectPeer(let broker):
+                // The wait must not hold a socket that is closed.
+                links.close(broker)
+                watchLinks()
+            case .subscribePeers(let prefix, let isAdded): try links.subscribe(prefix, isAdded: isAdded)
+            default: break
+            }
+        } catch {
+            logger.warning("a link to another broker failed", metadata: ["error": "\(error)"])
         }
     }
 
@@ -162,9 +225,9 @@ struct Reactor: ~Copyable {
         }
     }
 
-    /// - Returns: false where the client is given up.
-    private mutating func offer(_ entry: PeerQueues.Entry, _ client: [UInt8]) -> Bool {
-        if !clientQueues.isWaiting(client), let outcome = try? tasks.send(entry.frames), outcome == .sent { return true }
+    /// - Returns: the clients that are given up for want of room.
+    private mutating func offer(_ entry: PeerQueues.Entry, _ client: [UInt8]) -> [[UInt8]] {
+        if !clientQueues.isWaiting(client), let outcome = try? tasks.send(entry.frames), outcome == .sent { return [] }
         return clientQueues.add(entry, for: client, now: now())
     }
 

@@ -24,6 +24,9 @@ struct BrokerCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The artifact store.", valueName: "folder"))
     var artifacts = "./.scriptorium/artifacts"
 
+    @Option(help: ArgumentHelp("The address that other brokers and their workers reach this one at; by default the host's name.", valueName: "host"))
+    var advertise: String?
+
     @Option(help: ArgumentHelp("The largest request.", valueName: "bytes"))
     var maxRequest = 16 << 20
 
@@ -114,6 +117,7 @@ struct BrokerCommand: AsyncParsableCommand {
         options.drainSeconds = drainTimeout
         options.version = Version.number
         options.host = Self.hostName()
+        options.advertisedHost = advertise
         options.settings.maximumRequestBytes = maxRequest
         do { try options.check() } catch { throw CommandFailure.usage("\(error)") }
         return options

@@ -1,0 +1,89 @@
+internal import TaskProtocol
+
+/// Another broker of the installation, as this one sees it.
+struct Peer: Sendable {
+    let id: BrokerID
+    let endpoint: String
+    let publicKey: String?
+    /// Its beats, and how many of ours in a row have seen that number.
+    var counter: Int64
+    var beatsStill = 0
+    /// What it said last, and when.
+    var status: PeerStatus?
+    var heardAt: Int64?
+    /// Somebody else answers at its endpoint (a loopback address of another machine): nothing that comes from there counts.
+    var isMistaken = false
+}
+
+/// The brokers that this one is linked to: those in `brokers` whose beats rise.
+struct PeerTable: Sendable {
+    /// What one look at the rows asks for.
+    struct Changes: Sendable, Equatable {
+        var connect: [PeerAddress] = []
+        var disconnect: [BrokerID] = []
+    }
+
+    /// A broker that died stays in its table for minutes; a link to it is given up when its beats have stood still for so many of ours.
+    private static let beatsUntilUnlinked = 7
+    private static let bound = 256
+    /// A peer not heard for so long is no refuge.
+    private static let silence: Int64 = 3_000
+
+    private(set) var all: [BrokerID: Peer] = [:]
+    /// Rows without a link: their beats stood still when the link was given up.
+    private var still: [BrokerID: Int64] = [:]
+
+    var isEmpty: Bool { all.isEmpty }
+
+    subscript(id: BrokerID) -> Peer? { all[id] }
+
+    /// Takes the rows that one beat saw.
+    mutating func observe(_ rows: [BrokerRow], own: BrokerID) -> Changes {
+        var changes = Changes()
+        let ids = Set(rows.map(\.id))
+        for id in all.keys.sorted() where !ids.contains(id) { drop(id, &changes) }
+        still = still.filter { ids.contains($0.key) }
+        for row in rows.sorted(by: { $0.id < $1.id }) where row.id != own { observe(row, &changes) }
+        return changes
+    }
+
+    private mutating func observe(_ row: BrokerRow, _ changes: inout Changes) {
+        if var peer = all[row.id] {
+            peer.beatsStill = row.counter == peer.counter ? peer.beatsStill + 1 : 0
+            peer.counter = row.counter
+            all[row.id] = peer
+            guard peer.beatsStill >= Self.beatsUntilUnlinked || row.peersEndpoint != peer.endpoint || row.publicKey != peer.publicKey else { return }
+            drop(row.id, &changes)
+            if peer.beatsStill >= Self.beatsUntilUnlinked { still[row.id] = row.counter }
+        } else if still[row.id] != row.counter, let endpoint = row.peersEndpoint, all.count < Self.bound {
+            still[row.id] = nil
+            all[row.id] = Peer(id: row.id, endpoint: endpoint, publicKey: row.publicKey, counter: row.counter)
+            changes.connect.append(PeerAddress(broker: row.id, endpoint: endpoint, publicKey: row.publicKey))
+        }
+    }
+
+    private mutating func drop(_ id: BrokerID, _ changes: inout Changes) {
+        all[id] = nil
+        changes.disconnect.append(id)
+    }
+
+    /// A status came over the link to a broker.
+    mutating func heard(_ status: PeerStatus, over link: BrokerID, now: Int64) {
+        guard all[link] != nil else { return }
+        all[link]?.isMistaken = status.broker != link
+        guard status.broker == link else { return }
+        all[link]?.status = status
+        all[link]?.heardAt = now
+    }
+
+    /// Whether what comes over a link comes from the broker that it is meant to reach.
+    func isGenuine(_ link: BrokerID) -> Bool { all[link].map { !$0.isMistaken } ?? false }
+
+    /// Brokers whose beats the database acknowledges, for workers to go to: the longest known first.
+    func refuges(now: Int64) -> [PeerStatus] {
+        all.values.sorted { $0.id < $1.id }.compactMap { peer in
+            guard let status = peer.status, let heard = peer.heardAt, now - heard <= Self.silence else { return nil }
+            return status.beatsOK && !status.isDraining ? status : nil
+        }
+    }
+}

@@ -1,0 +1,55 @@
+internal import Messaging
+internal import TaskProtocol
+
+/// The sockets that subscribe to other brokers, one a broker: each may have its own CURVE key, and what comes over one is known to come from there.
+///
+/// Lives on the reactor's thread, like its sockets.
+struct PeerLinks {
+    /// Keeps a socket, which cannot be copied, where a list of them is needed.
+    private final class Link {
+        let broker: BrokerID
+        let socket: Socket
+        /// Its place in the wait.
+        var place = 0
+
+        init(_ broker: BrokerID, _ socket: consuming Socket) {
+            self.broker = broker
+            self.socket = socket
+        }
+    }
+
+    private let context: ZMQContext
+    private var links: [Link] = []
+
+    init(_ context: ZMQContext) { self.context = context }
+
+    /// Subscribes to a broker.
+    mutating func open(_ address: PeerAddress, topics: [[UInt8]]) throws(MessagingError) {
+        close(address.broker)
+        var options = SocketOptions()
+        options.receiveHighWater = 10_000
+        let socket = try Socket(context, .subscriber, options)
+        for topic in topics { try socket.subscribe(topic) }
+        try socket.connect(address.endpoint)
+        links.append(Link(address.broker, socket))
+    }
+
+    /// Closes the link to a broker; the wait is to be made anew.
+    mutating func close(_ broker: BrokerID) { links.removeAll { $0.broker == broker } }
+
+    /// Subscribes to a prefix at all brokers, or ceases to.
+    func subscribe(_ prefix: [UInt8], isAdded: Bool) throws(MessagingError) {
+        for link in links { if isAdded { try link.socket.subscribe(prefix) } else { try link.socket.unsubscribe(prefix) } }
+    }
+
+    /// Adds all links to a wait.
+    func join(_ poller: inout Poller) { for link in links { link.place = poller.add(link.socket) } }
+
+    /// Links over which something came.
+    func readable(_ poller: borrowing Poller) -> [BrokerID] { links.filter { poller.isReadable($0.place) }.map(\.broker) }
+
+    /// The next message of a broker.
+    func receive(from broker: BrokerID) throws(MessagingError) -> Multipart? {
+        try links.first { $0.broker == broker }?.socket.receive(maximumFrames: 2, maximumBytes: 64 << 20)
+    }
+}
