@@ -81,6 +81,11 @@ extension BrokerCore {
             return unknown(running, lane)
         }
         storeIsBack()
+        if running.wasRepeated, reply.isBusy {
+            // What holds the lock may be the first sending itself, whose commit nobody knows of yet: `busy` would say that nothing was accepted.
+            lanes.postpone(ticket, until: now + settings.storeRetry)
+            return
+        }
         if case .failed(let failure) = reply { return failed(running, lane, failure) }
         lanes.finish(ticket)
         if case .refused(let error) = reply { return refused(running.works, lane, error) }
