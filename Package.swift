@@ -112,7 +112,8 @@ let package = Package(
         .target(
             name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings"], path: "Tests/QueueSimulation", swiftSettings: strict),
         tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
-        tests("Worker", ["Worker", "Broker", "TaskProtocol", "ArtifactStore", "Encodings", "ModelFiles", "Tokenizers", "QueueSimulation"]),
+        tests(
+            "Worker", ["Worker", "Broker", "Messaging", "TaskProtocol", "ArtifactStore", "Encodings", "ModelFiles", "Tokenizers", "QueueSimulation"]),
         tests("Client", ["Client", "TaskProtocol", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),
         tests("Operations", ["Operations", logging, coreMetrics, lifecycle]),
