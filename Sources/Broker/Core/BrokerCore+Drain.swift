@@ -9,7 +9,7 @@ extension BrokerCore {
         let error = ContractError(.unavailable, "the broker is shutting down: ask another, or again")
         for number in watchers.numbers {
             guard let watcher = watchers.close(number) else { continue }
-            clients.end(watcher.request.address.client)
+            clients.end(watcher.request.address)
             refuse(watcher.request, error)
         }
     }
