@@ -51,7 +51,7 @@ package final class WorkerService: Sendable {
         }
         let reactor = try ServiceThread(name: "worker-reactor") { [self] in
             do throws(MessagingError) {
-                var reactor = WorkerReactor(core: core, context: context, shared: shared, log: log)
+                var reactor = WorkerReactor(core: core, context: context, shared: shared, log: log, credentials: options.credentials)
                 try reactor.run()
             } catch {
                 failure.withLock { $0 = "\(error)" }

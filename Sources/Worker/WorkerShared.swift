@@ -19,8 +19,9 @@ final class WorkerShared: Sendable {
 
     func countTokens(_ count: Int) { tokens.wrappingAdd(UInt64(clamping: count), ordering: .relaxed) }
 
-    func update(_ snapshot: WorkerSnapshot, malformed: UInt64) {
+    func update(_ snapshot: WorkerSnapshot, malformed: UInt64, refusal: String?) {
         var snapshot = snapshot
+        snapshot.refusal = refusal
         snapshot.malformedTotal = malformed
         seen.withLock { $0 = snapshot }
     }
