@@ -51,12 +51,12 @@ package final class WorkerService: Sendable {
         let engine = try thread("engine") { [shared, toLoader, options, waits] () throws(MessagingError) in
             try runEngine(options: options, store: store, workFolder: work, shared: shared, loader: toLoader, wait: waits.engine)
         }
-        let reactor = try thread("reactor") { [shared, toLoader, log] () throws(MessagingError) in
+        let reactor = try thread("reactor") { [shared, toLoader, log, credentials = options.credentials] () throws(MessagingError) in
             defer {
                 shared.toEngine.put(.end)
                 toLoader.put(.end)
             }
-            var reactor = WorkerReactor(core: core, context: context, shared: shared, log: log)
+            var reactor = WorkerReactor(core: core, context: context, shared: shared, log: log, credentials: credentials)
             try reactor.run()
         }
         threads.withLock { $0 = [reactor, engine, loader] }

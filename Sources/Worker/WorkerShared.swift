@@ -41,8 +41,9 @@ final class WorkerShared: Sendable {
         toEngine.put(answer)
     }
 
-    func update(_ snapshot: WorkerSnapshot, malformed: UInt64) {
+    func update(_ snapshot: WorkerSnapshot, malformed: UInt64, refusal: String?) {
         var snapshot = snapshot
+        snapshot.refusal = refusal
         snapshot.malformedTotal = malformed
         seen.withLock { $0 = snapshot }
     }

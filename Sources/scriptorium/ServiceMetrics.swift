@@ -86,7 +86,7 @@ extension WorkerSnapshot {
     var readiness: Readiness {
         var reasons: [String] = []
         if draining { reasons.append("draining: it takes no new work") }
-        if !joined { reasons.append("not joined to a broker") }
+        if !joined { reasons.append("not joined to a broker" + (refusal.map { ": " + $0 } ?? "")) }
         return Readiness(reasons: reasons)
     }
 

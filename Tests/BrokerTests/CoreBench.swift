@@ -15,6 +15,7 @@ struct CoreBench {
     var told: [BrokerMessage] = []
     var saidToPeers: [PeerMessage] = []
     var links: [BrokerID: [[UInt8]]] = [:]
+    var linksOpened = 0
     var published: [[UInt8]] = []
     let session = UUIDValue(hi: 5, lo: 5)
     private var lastID: Int64 = 0
@@ -37,7 +38,9 @@ struct CoreBench {
                 if holds { held.append((ticket, request)) } else { answer(ticket, request) }
             case .publishToPeers(let topic, let payload):
                 if let message = try? PeerMessage.decode(topic: topic, payload: payload) { saidToPeers.append(message) }
-            case .connectPeer(let address, let topics): links[address.broker] = topics
+            case .connectPeer(let address, let topics):
+                links[address.broker] = topics
+                linksOpened += 1
             case .disconnectPeer(let broker): links[broker] = nil
             case .subscribePeers(let prefix, let isAdded):
                 for broker in links.keys {

@@ -267,6 +267,7 @@ struct SimulatedWorld {
         case .connect(let link, let endpoint):
             addresses += 1
             workers[index].link = (link, Int(endpoint) ?? 0, Array("\(addresses)".utf8))
+        case .learnKeys: break
         case .disconnect: workers[index].link = nil
         case .send(let id, let message):
             guard let link = workers[index].link, link.id == id else { return faults.append("a message over a closed link") }

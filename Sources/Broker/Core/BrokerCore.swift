@@ -77,7 +77,7 @@ package struct BrokerCore: Sendable {
         case .start(let registration):
             self.registration = registration
             lanes.add(.registerBroker(registration), to: .sessions)
-        case .clientMessage(let frames): clientMessage(frames)
+        case .clientMessage(let frames, let key, let isTruncated): clientMessage(frames, key, isTruncated: isTruncated)
         case .clientLost(let client): clientLost(client)
         case .workerMessage(let address, let message): workerMessage(message, from: address)
         case .subscription(let prefix, let isAdded):

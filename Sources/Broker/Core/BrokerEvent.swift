@@ -5,8 +5,9 @@ package import TaskProtocol
 package enum BrokerEvent: Sendable {
     /// The process is ready to work; its row is to be made. Comes first, once.
     case start(BrokerRegistration)
-    /// All frames of a message on the tasks endpoint, routing id first.
-    case clientMessage([[UInt8]])
+    /// All frames of a message on the tasks endpoint, routing id first; the public key of its sender, where CURVE has proved one; and whether
+    /// it had more frames or bytes, which were dropped.
+    case clientMessage([[UInt8]], key: String? = nil, isTruncated: Bool = false)
     /// A client took nothing for so long, or has so much waiting, that its watches end.
     case clientLost([UInt8])
     /// A well-formed message on the workers endpoint.
