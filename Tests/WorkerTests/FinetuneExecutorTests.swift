@@ -1,6 +1,7 @@
 import ArtifactStore
 import DurableFiles
 import Encodings
+import ModelFiles
 import TaskProtocol
 import TestSupport
 import Testing
@@ -100,6 +101,13 @@ import Worker
         let again = second.start(task, model: model, dataset: dataset, resume: resume)
         let steps = second.run().flatMap { if case .progress(again, _, let steps) = $0 { steps.map(\.step) } else { [Int]() } }
         return (try #require(ResumeReference(json: resume)?.step), steps)
+    }
+
+    @Test("the contexts that publishing checks blocks against are those of the configurations", arguments: ModelConfig.names)
+    func namedContexts(name: String) throws {
+        let config = try #require(ModelConfig.named(name))
+        #expect(ModelConfig.value("n_positions", in: config)?.intValue == Names.contextLengths[name])
+        #expect(Set(Names.configs) == Set(Names.contextLengths.keys))
     }
 
     @Test("a resume state that is gone costs the work, not the task")
