@@ -96,6 +96,15 @@ package enum StoreReply: Sendable, Equatable {
     case refused(ContractError)
     /// The store could not do it now.
     case failed(StoreFailure)
+
+    /// Whether a lock that was not free kept it, or a part of it, from being done.
+    package var isBusy: Bool {
+        switch self {
+        case .failed(.busy): true
+        case .submitted(let outcomes): outcomes.contains(.busy)
+        default: false
+        }
+    }
 }
 
 /// Why the store gave no answer.

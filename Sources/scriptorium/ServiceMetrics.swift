@@ -122,6 +122,7 @@ extension BrokerCounters {
             ("training_steps_dropped_total", "Logged training steps dropped while the database was away.", droppedTrainingSteps),
             ("retries_total", "Attempts that are tried again.", retries),
             ("lapsed_total", "Leases that lapsed: with their worker, by a stall or over their time.", lapsed),
+            ("missed_work_total", "Times that due work stood beside free room until everything was looked at.", missedWork),
             ("stale_writes_total", "Writes refused because their lease was not current.", staleWrites),
             ("tokens_total", "Tokens reported by workers.", tokens), ("grants_total", "Leases handed to workers.", grants),
             ("released_total", "Leases given back uncounted.", released),

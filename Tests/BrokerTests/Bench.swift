@@ -20,6 +20,7 @@ final class ModelGateway: StoreGateway {
 
     func open(notified: @escaping @Sendable () -> Void) {}
     func close() {}
+    func listenAnew() {}
 
     func perform(_ request: StoreRequest, lane: StoreLane, reply: @escaping @Sendable (StoreReply) -> Void) {
         guard !isAway else { return reply(.failed(.unavailable("the test says so"))) }

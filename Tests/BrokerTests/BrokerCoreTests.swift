@@ -80,6 +80,27 @@ import Testing
         #expect(bench.store.tasks.count == 1)
     }
 
+    @Test("a submit sent again that finds a lock held is not refused: the lock may be its own first sending's, whose commit nobody knows of")
+    func unknownOutcomeBehindALock() {
+        var bench = CoreBench()
+        bench.holds = true
+        bench.submit()
+        let (ticket, request) = bench.held.removeFirst()
+        bench.feed(.storeReply(ticket: ticket, .failed(.unavailable("cut"))))
+        bench.now += 300
+        bench.feed(.tick)
+        let again = bench.held.firstIndex { $0.request == request }
+        let (second, _) = bench.held.remove(at: again ?? 0)
+        bench.feed(.storeReply(ticket: second, .submitted([.busy])))
+        #expect(bench.replies.isEmpty)
+        bench.now += 300
+        bench.feed(.tick)
+        #expect(bench.held.contains { $0.request == request })
+        bench.release()
+        #expect(bench.replies.last?["ok"]?.boolValue == true)
+        #expect(bench.store.tasks.count == 1)
+    }
+
     @Test("a batch that fails for its data is repeated one by one, and only the guilty one is refused")
     func guilty() {
         var bench = CoreBench()

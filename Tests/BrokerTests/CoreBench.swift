@@ -44,7 +44,7 @@ struct CoreBench {
                     if isAdded { links[broker]?.append(prefix) } else { links[broker]?.removeAll { $0 == prefix } }
                 }
             case .publish(let topic, _): published.append(topic)
-            case .note, .drained: break
+            case .listenAnew, .note, .drained: break
             }
         }
     }

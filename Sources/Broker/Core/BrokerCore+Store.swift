@@ -81,6 +81,11 @@ extension BrokerCore {
             return unknown(running, lane)
         }
         storeIsBack()
+        if running.wasRepeated, reply.isBusy {
+            // What holds the lock may be the first sending itself, whose commit nobody knows of yet: `busy` would say that nothing was accepted.
+            lanes.postpone(ticket, until: now + settings.storeRetry)
+            return
+        }
         if case .failed(let failure) = reply { return failed(running, lane, failure) }
         lanes.finish(ticket)
         if case .refused(let error) = reply { return refused(running.works, lane, error) }
@@ -298,10 +303,23 @@ extension BrokerCore {
     private mutating func swept(_ due: DueReply) {
         for ready in due.ready { queues.ready(ready.queue, rank: ready.rank) }
         for ended in due.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
+        lookForMissedWork(due.queues)
         queues.observe(due.queues)
         if let next = due.nextDueMilliseconds { timers.nextDue = max(now + 1, now + next - due.databaseMilliseconds) }
         for reference in due.cancels where leases[reference.lease] != nil { cancelRunning(reference.lease) }
         if due.unchecked > 0 { lookForUnchecked() }
+    }
+
+    /// Work that stands beside free room for long is answered by a scan of everything and a new connection for notifications.
+    private mutating func lookForMissedWork(_ waiting: [WaitingQueue]) {
+        let lines = queues
+        let isMissed = idleCredit.observe(waiting, hasRoom: sessions.credit > 0, now: now, patience: settings.idleCreditPatience) {
+            !lines[$0].wasShort
+        }
+        guard isMissed else { return }
+        counters.missedWork += 1
+        queues.forgetMarks()
+        actions.append(.listenAnew)
     }
 
     // MARK: Tasks published in SQL

@@ -38,6 +38,7 @@ package struct BrokerCore: Sendable {
     var peerSubscriptions = SubscriptionTable()
     var peers = PeerTable()
     var idle = IdleMark()
+    var idleCredit = IdleCredit()
     var timers = Timers()
     package internal(set) var counters = BrokerCounters()
 

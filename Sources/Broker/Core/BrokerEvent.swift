@@ -45,6 +45,8 @@ package enum BrokerAction: Sendable {
     case subscribePeers(prefix: [UInt8], isAdded: Bool)
     /// Ask the store; its answer comes back as ``BrokerEvent/storeReply(ticket:_:)``.
     case store(ticket: Int, lane: StoreLane, StoreRequest)
+    /// Make the connection that notifications come over anew: one may have been lost with it.
+    case listenAnew
     /// Something for the log.
     case note(BrokerNote)
     /// A drain is complete: the process may end.
@@ -94,6 +96,8 @@ package struct BrokerCounters: Sendable, Equatable {
     package var grants = 0
     package var released = 0
     package var malformedRequests = 0
+    /// How often due work stood beside free room until everything was looked at.
+    package var missedWork = 0
     /// Leases that ended because their worker died; those among ``lapsed`` that no task brought about.
     package var leaseLosses = 0
     /// Training steps that were dropped because the database was away for too long.

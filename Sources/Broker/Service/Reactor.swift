@@ -195,6 +195,7 @@ struct Reactor: ~Copyable {
         case .publishToPeers(let topic, let payload): _ = try? peers.send([topic, payload])
         case .connectPeer, .disconnectPeer, .subscribePeers: link(action)
         case .store(let ticket, let lane, let request): ask(ticket, lane, request)
+        case .listenAnew: store.listenAnew()
         case .note(let note): logger.log(note)
         case .drained: isDrained = true
         }
