@@ -118,7 +118,8 @@ let package = Package(
         tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings", "DatabaseTestSupport"]),
         tests("ArtifactStore", ["ArtifactStore", "Encodings"]),
         .target(
-            name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings"], path: "Tests/QueueSimulation", swiftSettings: strict),
+            name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings", "TestSupport"], path: "Tests/QueueSimulation",
+            swiftSettings: strict),
         tests("Broker", ["Broker", "Measures", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
         tests(
             "Worker",

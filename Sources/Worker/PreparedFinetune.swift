@@ -190,7 +190,7 @@ struct FinetunePreparation {
             case .files(let files):
                 let lineByLine = parameters.lineByLine ?? task.dataset?.lineByLine ?? false
                 return try TokenDataset.encode(
-                    files: files, tokenizer: tokenizer, lineByLine: lineByLine, header: lineByLine && (parameters.header ?? true)
+                    files: files, tokenizer: tokenizer, lineByLine: lineByLine, header: parameters.header ?? true
                 ) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
             }
         } catch {

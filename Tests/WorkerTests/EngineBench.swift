@@ -46,6 +46,18 @@ struct EngineBench {
         return reports + engine.takeReports()
     }
 
+    /// Lets a finetune make some turns, then drains it.
+    /// - Returns: what another attempt can go on from.
+    func drain(_ lease: LeaseID, afterTurns count: Int) -> [UInt8]? {
+        var turns = 0
+        _ = run { reports in
+            turns += reports.contains(.started(lease)) ? 1 : 0
+            return turns == count
+        }
+        engine.stop(lease, .draining)
+        return run().stopped(lease).resume
+    }
+
     /// A generate of the reference model.
     static func generate(_ change: (inout GenerateParameters) -> Void = { _ in }) -> TaskParameters {
         var parameters = GenerateParameters(model: "demo")

@@ -1,6 +1,7 @@
 import ArtifactStore
 import DurableFiles
 import Encodings
+import ModelFiles
 import TaskProtocol
 import TestSupport
 import Testing
@@ -50,13 +51,7 @@ import Worker
         let expected = try #require(whole.run().checkpoints.last)
         var first = try EngineBench()
         let lease = first.start(try EngineBench.finetune { $0.saveEvery = 0 })
-        var turns = 0
-        _ = first.run { reports in
-            turns += reports.contains(.started(lease)) ? 1 : 0
-            return turns == 4
-        }
-        first.engine.stop(lease, .draining)
-        let resume = try #require(first.run().stopped(lease).resume)
+        let resume = try #require(first.drain(lease, afterTurns: 4))
         let step = try #require(ResumeReference(json: resume)?.step)
         #expect((1...7).contains(step))
         var second = try EngineBench(sharing: first)
@@ -89,17 +84,18 @@ import Worker
             $0.saveEvery = 0
         }
         let lease = first.start(task, model: model, dataset: dataset)
-        var turns = 0
-        _ = first.run { reports in
-            turns += reports.contains(.started(lease)) ? 1 : 0
-            return turns == 4
-        }
-        first.engine.stop(lease, .draining)
-        let resume = try #require(first.run().stopped(lease).resume)
+        let resume = try #require(first.drain(lease, afterTurns: 4))
         var second = try EngineBench(cacheBytes: cacheBytes, sharing: first)
         let again = second.start(task, model: model, dataset: dataset, resume: resume)
         let steps = second.run().flatMap { if case .progress(again, _, let steps) = $0 { steps.map(\.step) } else { [Int]() } }
         return (try #require(ResumeReference(json: resume)?.step), steps)
+    }
+
+    @Test("the contexts that publishing checks blocks against are those of the configurations", arguments: ModelConfig.names)
+    func namedContexts(name: String) throws {
+        let config = try #require(ModelConfig.named(name))
+        #expect(ModelConfig.value("n_positions", in: config)?.intValue == Names.contextLengths[name])
+        #expect(Set(Names.configs) == Set(Names.contextLengths.keys))
     }
 
     @Test("a resume state that is gone costs the work, not the task")
