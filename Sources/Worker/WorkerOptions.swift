@@ -53,6 +53,9 @@ package struct WorkerSnapshot: Sendable, Equatable {
     package var tokensTotal: UInt64 = 0
     /// Checkpoint digests of the models in memory.
     package var modelsLoaded: [String] = []
+    /// Models loaded since the start, and those that could not be.
+    package var modelLoadsTotal: UInt64 = 0
+    package var modelLoadFailuresTotal: UInt64 = 0
     /// Messages that could not be read.
     package var malformedTotal: UInt64 = 0
 

@@ -26,7 +26,7 @@ struct WorkerReactor: ~Copyable {
         self.log = log
     }
 
-    /// Runs until the core says exit, one link after another.
+    /// Runs until the core says exit or a thread fails, one link after another.
     mutating func run() throws(MessagingError) {
         var endpoint: String?
         while !isDone {
@@ -51,6 +51,7 @@ struct WorkerReactor: ~Copyable {
             actions = []
             try poller.wait(milliseconds: Self.tickMilliseconds)
             takeInputs(into: &actions)
+            if shared.failure != nil { isDone = true }
         }
         return nil
     }
@@ -95,6 +96,11 @@ struct WorkerReactor: ~Copyable {
             if !outgoing.isEmpty { try outgoing.flush(over: socket) }
             if poller.isReadable(socketIndex) { try receive(from: socket, into: &actions) }
             takeInputs(into: &actions)
+            // Without a goodbye: nobody knows what became of the tasks, so their leases lapse.
+            if shared.failure != nil {
+                isDone = true
+                return nil
+            }
         }
     }
 

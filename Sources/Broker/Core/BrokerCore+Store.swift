@@ -236,6 +236,7 @@ extension BrokerCore {
     }
 
     private mutating func settle(_ work: StoreWork, _ reply: SettlementReply) {
+        measure(work, reply)
         switch work {
         case .complete(let completion, let address):
             if case .recorded = reply.settlement {
@@ -284,7 +285,9 @@ extension BrokerCore {
         }
         for entry in reply.settled {
             counters.lapsed += 1
+            counters.leaseLosses += 1
             let reference = entry.reference
+            measureEnd(reference.lease, "lost")
             switch entry.settlement {
             case .recorded(let state, let error), .alreadyRecorded(let state, let error):
                 emitEnd(reference.task, reference.attempt, state, error, sequence: leases[reference.lease]?.nextSequence)

@@ -1,3 +1,4 @@
+package import Measures
 package import TaskProtocol
 
 /// What can happen to a broker: the only ways into its logic.
@@ -93,6 +94,14 @@ package struct BrokerCounters: Sendable, Equatable {
     package var grants = 0
     package var released = 0
     package var malformedRequests = 0
+    /// Leases that ended because their worker died; those among ``lapsed`` that no task brought about.
+    package var leaseLosses = 0
+    /// Training steps that were dropped because the database was away for too long.
+    package var droppedTrainingSteps = 0
+    /// Seconds from due to start, by queue.
+    package var queueWait = HistogramFamily(.requests, labels: ["queue"])
+    /// Seconds from start to end of an attempt, by kind and outcome.
+    package var taskDuration = HistogramFamily(.requests, labels: ["kind", "outcome"])
 
     package init() {}
 }

@@ -61,6 +61,8 @@ package struct BrokerSettings: Sendable {
     package var batchTasks = 1_000
     /// Bytes of one transaction, likewise.
     package var batchBytes = 8 << 20
+    /// Training steps of one lease that wait for the store together; of more, the oldest are dropped and counted.
+    package var waitingSteps = 10_000
     /// Candidates that a claim looks at.
     package var claimWindow = 1_000
     /// Grants of one claim.

@@ -105,6 +105,15 @@ enum StoreWork: Sendable {
         }
     }
 
+    /// The lease whose training it is about, if it is about any: works of one lease keep their order.
+    var trainedLease: LeaseID? {
+        switch self {
+        case .steps(let update): update.lease
+        case .checkpoint(let commit, _, _): commit.lease
+        default: endsLease
+        }
+    }
+
     /// The lease that it ends, if it ends one.
     var endsLease: LeaseID? {
         switch self {

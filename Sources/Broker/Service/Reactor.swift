@@ -1,4 +1,5 @@
 internal import Logging
+internal import Measures
 internal import Messaging
 internal import TaskProtocol
 
@@ -19,7 +20,7 @@ struct Reactor: ~Copyable {
     private var core: BrokerCore
     private var clientQueues = PeerQueues()
     private var workerQueues = PeerQueues(bytesPerPeer: 256 << 20, patience: 10_000)
-    private var database: [String: DatabaseTime] = [:]
+    private var database = HistogramFamily(.work, labels: ["request"])
     private var malformed = 0
     private var lastSnapshot: Int64 = 0
     private var lastFlush: Int64 = 0
@@ -106,8 +107,7 @@ struct Reactor: ~Copyable {
         inbox.wakeup.drain()
         let items = inbox.take()
         for answer in items.answers {
-            database[answer.kind, default: DatabaseTime()].count += 1
-            database[answer.kind, default: DatabaseTime()].seconds += answer.seconds
+            database.record(answer.seconds, [answer.kind])
             handle(.storeReply(ticket: answer.ticket, answer.reply))
         }
         if items.isNotified { handle(.notified) }
