@@ -3,6 +3,19 @@ import QueueSimulation
 import TaskProtocol
 import Testing
 
+@Suite struct DatabaseClockTests {
+    @Test("a clock that is set back is noticed, and so is the first reading; a slow answer and a clock set forwards are not")
+    func setBack() {
+        var clock = DatabaseClock()
+        let readings: [(database: Int64, now: Int64)] = [
+            (1_000_000, 100), (1_001_500, 1_600), (1_003_000, 7_000), (4_600_000, 8_000), (1_006_000, 9_000),
+        ]
+        let noticed = readings.map { clock.read($0.database, at: $0.now) }
+        #expect(noticed == [true, false, false, false, true])
+        #expect(clock.milliseconds(at: 10_000) == 1_007_000)
+    }
+}
+
 @Suite struct TableTests {
     @Test("a session is dead after five beats that saw the same counter, and not one sooner")
     func lifeCount() {

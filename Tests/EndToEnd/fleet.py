@@ -132,8 +132,8 @@ class Fleet:
         self._keeper = None
         url = broker_url or (lambda index: database.url("scriptorium_broker"))
         self.brokers = [Broker(self, i, url(i), arguments=broker_arguments, env=broker_env and broker_env(i)) for i in range(brokers)]
-        endpoints = worker_endpoints or (lambda index: [broker.workers for broker in self.brokers])
-        self.workers = [Worker(self, i, endpoints(i), slots, arguments=worker_arguments) for i in range(workers)]
+        endpoints = worker_endpoints or (lambda brokers, index: [broker.workers for broker in brokers])
+        self.workers = [Worker(self, i, endpoints(self.brokers, i), slots, arguments=worker_arguments) for i in range(workers)]
 
     @property
     def members(self):

@@ -43,10 +43,14 @@ class Pirate:
         while not self.stop.is_set():
             if self.socket is None:
                 self.connect()
-            self.socket.send(payload)
-            extra = members.get("timeout_ms", 0) / 1000
-            if self.socket.poll((self.timeout + extra) * 1000):
+            # No poll before it: what is readable may be a second answer to an earlier request, which `recv` passes over.
+            self.socket.setsockopt(zmq.RCVTIMEO, int(self.timeout * 1000) + members.get("timeout_ms", 0))
+            try:
+                self.socket.send(payload)
                 reply = json.loads(self.socket.recv())
+            except zmq.Again:
+                self.silences += 1
+            else:
                 if reply["ok"]:
                     return reply
                 code = reply["error"]["code"]
@@ -55,8 +59,6 @@ class Pirate:
                     return reply
                 self.refusals[code] = self.refusals.get(code, 0) + 1
                 self.stop.wait(0.1)
-            else:
-                self.silences += 1
             if time.monotonic() > end:
                 raise AssertionError(f"no broker answered {op} within {patience} s: {self.refusals}, {self.silences} silences")
             self.connect()

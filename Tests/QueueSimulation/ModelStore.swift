@@ -56,6 +56,8 @@ package struct ModelStore: Sendable {
         case .unchecked(let limit): return .unchecked(unchecked(limit))
         case .adopt(let adoptions): return .adopted(adopt(adoptions))
         case .dueSweep: return .due(dueSweep())
+        // Its clock is never set.
+        case .endBackoffs: return .done
         case .figures: return .figures([])
         case .durability: return .durability(Durability(synchronousCommit: "on", synchronousStandbys: [], xminAge: 0, xminAgeSeconds: 0))
         }

@@ -130,6 +130,21 @@ import Testing
         #expect(try bench.complete([bench.completion(third)]) == [.stale])
     }
 
+    @Test("after the clock was set back a retry is due, as its pause can be no longer; a task published for later keeps its time")
+    func clockSetBack() throws {
+        let bench = try Bench()
+        let soon = try bench.running()
+        let far = try bench.running()
+        _ = try bench.settle(.fail([bench.failure(soon, delay: 60_000), bench.failure(far, delay: 3_600_000)]))
+        var submission = bench.generate()
+        submission.runAt = bench.now() + 3_600_000
+        let later = try bench.submit([bench.item(submission)])[0]
+        #expect(bench.ask(.endBackoffs(longestMilliseconds: 70_000)) == .done)
+        #expect(try bench.due().ready.map(\.task) == [far.task])
+        #expect(try bench.claim().grants.map(\.task) == [far.task])
+        #expect(try bench.state(later.id) == .queued && bench.state(soon.task) == .queued)
+    }
+
     @Test("a final error ends a task at its first attempt") func finalFailure() throws {
         let bench = try Bench()
         let grant = try bench.running()

@@ -35,6 +35,7 @@ extension BrokerCore {
         case .claim(let queue, _): return claimRequest(queue).map { ([$0.0], $0.1) }
         case .beat: return (works, .beat(BeatRequest(broker: id, sessions: sessions.takeBeats())))
         case .due: return (works, .dueSweep)
+        case .endBackoffs: return (works, .endBackoffs(longestMilliseconds: settings.retryLongest + Self.backoffLeeway))
         case .figures: return (works, .figures)
         case .durability: return (works, .durability)
         case .unchecked:
@@ -217,9 +218,13 @@ extension BrokerCore {
         }
     }
 
+    /// A retry's pause is at most the longest, but for what the transaction that gave it took.
+    private static let backoffLeeway: Int64 = 10_000
+
     private mutating func done(_ works: [StoreWork]) {
         for work in works {
             switch work {
+            case .endBackoffs: (clockWasSetBack, timers.sweep) = (false, nil)
             case .registerBroker: isRegistered = true
             case .mark: marked()
             case .endBroker: actions.append(.drained)
@@ -259,7 +264,7 @@ extension BrokerCore {
     // MARK: Beats and sweeps
 
     private mutating func beaten(_ reply: BeatReply) {
-        clock.read(reply.databaseMilliseconds, at: now)
+        if clock.read(reply.databaseMilliseconds, at: now) { clockWasSetBack = true }
         lastBeatCommitted = now
         observePeers(reply.brokers)
         if !reply.brokerKnown, isRegistered, let registration, !lanes.isBusy(.sessions) { lanes.add(.registerBroker(registration), to: .sessions) }

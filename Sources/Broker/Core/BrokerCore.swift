@@ -25,6 +25,8 @@ package struct BrokerCore: Sendable {
     var actions: [BrokerAction] = []
 
     var clock = DatabaseClock()
+    /// The database's clock may have been set back, and nobody has yet seen to the retries that now lie too far ahead.
+    var clockWasSetBack = false
     var clients = ClientTable()
     var lanes = StoreLanes()
     var sessions = SessionTable()
