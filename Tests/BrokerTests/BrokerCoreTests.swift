@@ -131,6 +131,50 @@ import Testing
         #expect(Set(bench.grants.map(\.lease)).count == 2)
     }
 
+    @Test("a worker that has fallen silent gets nothing new, and what it never confirmed is not lost with it")
+    func quietWorker() {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        bench.pass(2_600)
+        bench.submit()
+        #expect(bench.store.tasks.values.map(\.attempt).sorted() == [0, 1])
+        bench.pass(12_000)
+        #expect(bench.store.sessions.isEmpty)
+        #expect(bench.store.tasks.values.allSatisfy { $0.losses == 0 && $0.failures == 0 && $0.state == .queued })
+    }
+
+    @Test("a lease whose claim was answered to nobody comes to light within seconds, also where it was made late", arguments: [0, 6_000] as [Int64])
+    func hiddenLease(delay: Int64) throws {
+        var bench = CoreBench()
+        bench.submit()
+        bench.pass(500)
+        bench.holds = true
+        bench.joinWorker()
+        // Everything is answered but the claim, whose connection breaks.
+        var claim: StoreRequest?
+        for _ in 0..<20 where claim == nil {
+            let held = bench.held
+            bench.held = []
+            for (ticket, request) in held {
+                if case .claim = request {
+                    claim = request
+                    bench.feed(.storeReply(ticket: ticket, .failed(.unavailable("cut"))))
+                } else {
+                    bench.answer(ticket, request)
+                }
+            }
+        }
+        let lost = try #require(claim)
+        bench.held = []
+        bench.now += delay
+        _ = bench.store.perform(lost, now: CoreBench.epoch + bench.now)
+        bench.release()
+        bench.pass(3_000, heartbeats: true)
+        #expect(bench.grants.count >= 1)
+        #expect(bench.store.tasks.values.first?.attempt == 1)
+    }
+
     @Test("a completion is recorded once, however often it is said, and a late one is stale")
     func completion() throws {
         var bench = CoreBench()

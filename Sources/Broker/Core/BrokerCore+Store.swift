@@ -126,6 +126,7 @@ extension BrokerCore {
             return
         }
         lanes.finish(running.ticket)
+        if running.works.contains(where: \.mayHideLeases) { timers.doubtUntil = now + settings.doubt }
         let error = ContractError(.unavailable, "the database is away: try again")
         for work in running.works {
             if case .mark = work { lanes.add(work, to: lane) } else { refuse(work, error) }

@@ -244,7 +244,8 @@ extension BrokerCore {
     }
 
     private mutating func releaseUnknown(_ id: LeaseID) {
-        guard let lease = leases[id], sessions[lease.session].map({ now - $0.lastHeard < settings.grantUnknown }) ?? true else { return }
+        // Also where the worker has fallen silent: what it never confirmed was not lost with it.
+        guard let lease = leases[id] else { return }
         giveBack(lease.task, id, lease.attempt, kind: lease.kind, why: "undelivered")
     }
 

@@ -116,6 +116,14 @@ enum StoreWork: Sendable {
         }
     }
 
+    /// Whether leases that its lost answer told of are known to nobody here.
+    var mayHideLeases: Bool {
+        switch self {
+        case .claim, .leases: true
+        default: false
+        }
+    }
+
     /// The lease that it ends, if it ends one.
     var endsLease: LeaseID? {
         switch self {
