@@ -73,6 +73,9 @@ class Pirate:
 def generate(chance, model="demo"):
     """A small generate task. Seeds repeat, so that equal tasks meet: their texts must be equal."""
     params = {"model": model, "prompt": chance.choice(["the", "of", "and the"]), "n": chance.randrange(1, 4), "max_length": chance.choice([8, 12, 20])}
+    if chance.random() < 0.05:
+        # Long enough for a kill to meet it.
+        params |= {"n": 100, "max_length": 40}
     params["seed"] = chance.randrange(200)
     if chance.random() < 0.2:
         params["stream"] = True
