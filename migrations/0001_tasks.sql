@@ -2,6 +2,9 @@
 --
 -- A task's row is written once and never updated. While it waits or runs it has a row in the narrow table `hot`; when it ends that row goes
 -- and one row of `outcome` is written. Everything public is a view or table that the contract names; the rest is free to change.
+--
+-- What grows with time (task, resolutions, outcome, tries, and in the next file training_steps and generations) is partitioned by the month of the
+-- task's version-7 id, so that retention drops whole months. The partitions are made by make_partitions().
 
 CREATE SCHEMA IF NOT EXISTS scriptorium;
 COMMENT ON SCHEMA scriptorium IS 'A queue of text generation tasks and all of its results';
@@ -53,7 +56,7 @@ COMMENT ON FUNCTION scriptorium.uuid_v7() IS 'A version-7 id of the database''s 
 CREATE TABLE scriptorium.task (
     id uuid PRIMARY KEY,
     created_at timestamptz NOT NULL,
-    kind text NOT NULL CHECK (octet_length(kind) BETWEEN 1 AND 64),
+    kind text NOT NULL CHECK (octet_length(kind) <= 64),
     queue text NOT NULL CHECK (octet_length(queue) BETWEEN 1 AND 256),
     priority smallint NOT NULL CHECK (priority BETWEEN -100 AND 100),
     max_attempts smallint NOT NULL CHECK (max_attempts BETWEEN 1 AND 100),
@@ -67,7 +70,7 @@ CREATE TABLE scriptorium.task (
     resolved text,
     tags jsonb CHECK (jsonb_typeof(tags) = 'object'),
     after uuid[]
-);
+) PARTITION BY RANGE (id);
 COMMENT ON TABLE scriptorium.task IS 'A task as it was accepted; never updated';
 COMMENT ON COLUMN scriptorium.task.id IS 'Version-7 id';
 COMMENT ON COLUMN scriptorium.task.created_at IS 'The id''s time';
@@ -87,13 +90,22 @@ COMMENT ON COLUMN scriptorium.task.tags IS 'The publisher''s strings by name';
 COMMENT ON COLUMN scriptorium.task.after IS 'Tasks that must have succeeded first';
 CREATE INDEX task_tags ON scriptorium.task USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
 
+CREATE TABLE scriptorium.task_given (
+    task uuid PRIMARY KEY,
+    given jsonb NOT NULL
+);
+COMMENT ON TABLE scriptorium.task_given IS
+    'Tasks published in SQL with members that their columns cannot hold, as they were given: a broker''s check ends them';
+COMMENT ON COLUMN scriptorium.task_given.task IS 'The task; its columns hold defaults instead of what does not fit';
+COMMENT ON COLUMN scriptorium.task_given.given IS 'The whole task as it was published';
+
 CREATE TABLE scriptorium.resolutions (
     task uuid PRIMARY KEY,
     resolved text NOT NULL,
     seed bigint,
     seed_assigned boolean NOT NULL,
     resolved_at timestamptz NOT NULL DEFAULT now()
-);
+) PARTITION BY RANGE (task);
 COMMENT ON TABLE scriptorium.resolutions IS 'What was pinned for tasks that were checked after they were stored; never updated';
 COMMENT ON COLUMN scriptorium.resolutions.task IS 'The task';
 COMMENT ON COLUMN scriptorium.resolutions.resolved IS 'Every effective parameter, names as digests: JSON exactly as workers are given it';
@@ -220,7 +232,7 @@ CREATE TABLE scriptorium.outcome (
     broker uuid,
     error jsonb,
     result jsonb
-);
+) PARTITION BY RANGE (task);
 COMMENT ON TABLE scriptorium.outcome IS 'How a task ended, with its last attempt where one ran to that end';
 COMMENT ON COLUMN scriptorium.outcome.task IS 'The task';
 COMMENT ON COLUMN scriptorium.outcome.created_at IS 'The task''s, so that views sort without the wide row';
@@ -250,7 +262,7 @@ CREATE TABLE scriptorium.tries (
     outcome text NOT NULL CHECK (outcome IN ('succeeded', 'failed', 'lost', 'released', 'cancelled', 'timed_out', 'superseded')),
     error jsonb,
     PRIMARY KEY (task, attempt)
-);
+) PARTITION BY RANGE (task);
 COMMENT ON TABLE scriptorium.tries IS 'Earlier attempts of tasks that were started again';
 COMMENT ON COLUMN scriptorium.tries.task IS 'The task';
 COMMENT ON COLUMN scriptorium.tries.attempt IS 'The number of the start, from 1';

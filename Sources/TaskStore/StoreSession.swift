@@ -141,8 +141,8 @@ package struct StoreSession {
         return done ? .done : .adopted(adopted)
     }
 
-    private static let partitions = Statement("make_partitions", "SELECT make_generation_partitions(now() - interval '1 month', 8)")
+    private static let partitions = Statement("make_partitions", "SELECT make_partitions(now() - interval '1 day', 4)")
 
-    /// Makes the months of `generations` that lie ahead; brokers call it at their start and once a day.
+    /// Makes the months of history that lie ahead.
     package func makePartitions() throws(StoreError) { _ = try connection.run(Self.partitions) }
 }

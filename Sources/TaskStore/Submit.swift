@@ -95,27 +95,14 @@ struct SubmitDraft {
 
     // MARK: after
 
-    private static let lockParents = Statement(
-        "lock_parents", "SELECT task FROM hot WHERE task = ANY ($1::uuid[]) ORDER BY task FOR SHARE")
-    private static let parentStates = Statement(
-        "parent_states",
-        """
-        SELECT t.id, o.state FROM task t LEFT JOIN LATERAL (SELECT state FROM outcome WHERE outcome.task = t.id OFFSET 0) o ON true
-        WHERE t.id = ANY ($1::uuid[])
-        """)
-
     /// Looks at the tasks that items wait for, under locks that keep them from ending meanwhile.
     mutating func checkParents(_ connection: StoreConnection) throws(StoreError) {
         let items = accepted.filter { !$0.value.submission.after.isEmpty }
         guard !items.isEmpty else { return }
-        let parents = Set(items.flatMap(\.value.submission.after)).sorted()
-        _ = try connection.run(Self.lockParents, [.uuids(parents)])
-        let rows = try connection.run(Self.parentStates, [.uuids(parents)])
-        var states: [TaskID: String?] = [:]
-        for row in rows.indices { states.updateValue(rows.string(row, 1), forKey: try rows.requireUUID(row, 0)) }
+        let states = try StoreSession(connection).lockedStates(Set(items.flatMap(\.value.submission.after)))
         for (group, item, value) in items {
             if let missing = value.submission.after.firstIndex(where: { states[$0] == nil }) {
-                refuse(group, item, ContractError(.notFound, "there is no such task", field: "after[\(missing)]"))
+                refuse(group, item, StoreSession.unknownParent(missing))
             } else if value.submission.after.allSatisfy({ states[$0] == .some("succeeded") }) {
                 unchecked.insert(value.id)
             } else {
@@ -136,13 +123,16 @@ struct SubmitDraft {
     private static let compareKeys = Statement(
         "compare_keys",
         """
-        SELECT v.ord, t.id,
+        SELECT v.ord, k.task, t.id IS NULL,
             t.kind = v.kind
             AND jsonb_strip_nulls(CASE WHEN t.seed_assigned THEN t.params - 'seed' ELSE t.params END) = jsonb_strip_nulls(v.params::jsonb)
         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS v (queue, key, kind, params, ord)
         CROSS JOIN LATERAL (SELECT k.task FROM task_keys k WHERE k.queue = v.queue AND k.key = v.key OFFSET 0) k
-        CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = k.task OFFSET 0) t
+        LEFT JOIN LATERAL (SELECT * FROM task WHERE task.id = k.task OFFSET 0) t ON true
         """)
+    /// Keys whose tasks retention has dropped go after them.
+    private static let dropKeys = Statement(
+        "drop_keys", "DELETE FROM task_keys WHERE task = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM task WHERE task.id = task_keys.task)")
 
     private struct QueueKey: Hashable, Comparable {
         var queue: String
@@ -233,12 +223,19 @@ struct SubmitDraft {
                 .textBytes(items.map { $0.submission.submittedParams }),
             ])
         var owners: [QueueKey: KeyOwner] = [:]
+        var orphaned = Set<TaskID>()
         for row in rows.indices {
             let (entry, key) = keyed[Int(try rows.requireInt(row, 0)) - 1]
-            var equal: Set<TaskID> = try rows.bool(row, 2) ? [entry.value.id] : []
+            let task = try rows.requireUUID(row, 1)
+            if try rows.bool(row, 2) {
+                orphaned.insert(task)
+                continue
+            }
+            var equal: Set<TaskID> = try rows.bool(row, 3) ? [entry.value.id] : []
             if case .equals(let others)? = owners[key]?.comparison { equal.formUnion(others) }
-            owners[key] = KeyOwner(task: try rows.requireUUID(row, 1), comparison: .equals(equal))
+            owners[key] = KeyOwner(task: task, comparison: .equals(equal))
         }
+        if !orphaned.isEmpty { _ = try connection.run(Self.dropKeys, [.uuids(orphaned.sorted())]) }
         return owners
     }
 
@@ -290,9 +287,6 @@ struct SubmitDraft {
         RETURNING task, rank, lease IS NOT NULL
         """)
 
-    private static let insertAfter = Statement(
-        "insert_after", "INSERT INTO task_after (parent, child) SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING")
-
     /// Inserts what is neither refused nor a duplicate.
     mutating func insert(_ connection: StoreConnection) throws(StoreError) {
         let new = accepted.filter { duplicates[$0.value.id] == nil }.sorted { $0.value.id < $1.value.id }
@@ -318,7 +312,7 @@ struct SubmitDraft {
         guard !new.isEmpty else { return }
         let tasks = new.map(\.value)
         let parents = tasks.filter { waiting.contains($0.id) }.flatMap { task in task.submission.after.map { (parent: $0, child: task.id) } }
-        if !parents.isEmpty { _ = try connection.run(Self.insertAfter, [.uuids(parents.map(\.parent)), .uuids(parents.map(\.child))]) }
+        try StoreSession(connection).insertParents(parents)
         let rows = try connection.run(
             Self.insertHot,
             [

@@ -118,9 +118,14 @@ package struct ModelStore: Sendable {
     }
 
     /// Publishes a task as `scriptorium.submit()` does: unchecked.
-    package mutating func publish(_ id: TaskID, params: [UInt8], now: Int64) {
-        tasks[id] = ModelTask(
-            id: id, kind: .generate, queue: "default", priority: 0, maxAttempts: 3, params: params, createdAt: now, runAt: now, rank: now)
+    /// - Parameter priority: where out of range, it is kept beside the task as it was given.
+    package mutating func publish(_ id: TaskID, params: [UInt8], priority: Int = 0, now: Int64) {
+        let fits = (-100...100).contains(priority)
+        var task = ModelTask(
+            id: id, kind: .generate, queue: "default", priority: fits ? priority : 0, maxAttempts: 3, params: params, createdAt: now, runAt: now,
+            rank: now - Int64(fits ? priority : 0) * 60_000)
+        task.publishedPriority = fits ? nil : priority
+        tasks[id] = task
     }
 
     // MARK: Leases
@@ -375,10 +380,10 @@ package struct ModelStore: Sendable {
 
     private func unchecked(_ limit: Int) -> [UncheckedTask] {
         tasks.values.filter { $0.state == .queued && $0.resolved == nil && parentsSucceeded($0) }.sorted { $0.id < $1.id }.prefix(limit).map {
-            UncheckedTask(
-                id: $0.id, kind: $0.kind.rawValue, queue: $0.queue, priority: $0.priority, maxAttempts: $0.maxAttempts,
-                timeoutSeconds: $0.timeoutSeconds,
-                params: $0.params, seed: $0.seed, seedAssigned: $0.seedAssigned)
+            let params = String(decoding: $0.params, as: UTF8.self)
+            let given = "{\"kind\":\"\($0.kind.rawValue)\",\"params\":\(params),\"priority\":\($0.publishedPriority ?? $0.priority)}"
+            return UncheckedTask(
+                id: $0.id, given: Array(given.utf8), isMisfit: $0.publishedPriority != nil, seed: $0.seed, seedAssigned: $0.seedAssigned)
         }
     }
 
@@ -388,7 +393,7 @@ package struct ModelStore: Sendable {
         var reply = AdoptReply(ready: [], ended: [])
         for adoption in adoptions {
             switch adoption {
-            case .accept(let id, let parameters, let seed, let assigned):
+            case .accept(let id, let parameters, _, let seed, let assigned):
                 guard var task = tasks[id], task.state == .queued else { continue }
                 if task.resolved == nil { task.resolved = resolve(parameters, seed, assigned) }
                 tasks[id] = task

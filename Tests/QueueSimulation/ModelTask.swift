@@ -9,6 +9,8 @@ package struct ModelTask: Sendable {
     package var maxAttempts: Int
     package var timeoutSeconds: Double?
     package var after: [TaskID] = []
+    /// A priority given in SQL that its column cannot hold.
+    package var publishedPriority: Int?
     package var params: [UInt8]
     package var parameters: TaskParameters?
     package var seed: Int64?

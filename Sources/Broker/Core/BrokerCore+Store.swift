@@ -312,10 +312,12 @@ extension BrokerCore {
 
     private mutating func verdict(_ task: UncheckedTask) -> Adoption {
         do throws(ContractError) {
-            let parameters = try TaskParameters.decodeStored(kind: task.kind, params: task.params)
-            let seed = task.seed ?? parameters.seed
+            let submission = try task.checked()
+            let seed = task.seed ?? submission.parameters.seed
             let isAssigned = task.seed != nil ? task.seedAssigned : seed == nil
-            return .accept(task: task.id, parameters: parameters, seed: seed ?? Seed.assigned(using: &random), seedAssigned: isAssigned)
+            return .accept(
+                task: task.id, parameters: submission.parameters, after: submission.after, seed: seed ?? Seed.assigned(using: &random),
+                seedAssigned: isAssigned)
         } catch {
             return .reject(task: task.id, error: error)
         }

@@ -1,0 +1,106 @@
+"""The queue as its users know it: publishing in SQL, and what queues, schedules and retention promise."""
+
+import json
+import statistics
+import threading
+import time
+import unittest
+
+import psycopg2
+import support
+
+SMALL = {"model": "demo", "prompt": "the", "max_length": 8}
+
+
+class PublishingInSQL(support.ServiceTestCase):
+    def connect(self):
+        connection = psycopg2.connect(self.service.file["database_url"])
+        self.addCleanup(connection.close)
+        return connection
+
+    def wait_until_idle(self):
+        support.wait_until(lambda: self.service.sql("SELECT 1 FROM scriptorium.brokers WHERE idle"), 10, "the broker to be idle")
+
+    def test_a_committed_task_starts_at_once_and_one_rolled_back_never(self):
+        connection = self.connect()
+        client = self.service.client()
+        client.generate(**SMALL)
+        delays = []
+        for _ in range(10):
+            self.wait_until_idle()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT scriptorium.submit('generate', %s)", [json.dumps(SMALL)])
+                gone = cursor.fetchone()[0]
+                connection.rollback()
+                cursor.execute("SELECT scriptorium.submit('generate', %s)", [json.dumps(SMALL)])
+                task = cursor.fetchone()[0]
+                cursor.execute("SELECT clock_timestamp()")
+                committed = cursor.fetchone()[0]
+                connection.commit()
+            self.assertEqual(client.result(task, 5)["state"], "succeeded")
+            (started,) = self.service.sql("SELECT started_at FROM scriptorium.tasks WHERE id = %s", task)[0]
+            delays.append((started - committed).total_seconds() * 1000)
+            self.assertEqual(client.request("get", ids=[gone])["error"]["code"], "not_found")
+        print(f"from commit to start: median {statistics.median(delays):.1f} ms, longest {max(delays):.1f} ms", flush=True)
+
+    def test_many_at_once_are_all_or_none_and_in_order(self):
+        connection = self.connect()
+        tasks = [{"kind": "generate", "params": {**SMALL, "seed": seed}, "tags": {"n": str(seed)}} for seed in range(300)]
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT scriptorium.submit_many(%s)", [json.dumps(tasks)])
+            ids = [row[0] for row in cursor.fetchall()]
+        client = self.service.client()
+        for seed, task in enumerate(ids):
+            status = client.result(task)
+            self.assertEqual((status["state"], status["params"]["seed"], status["tags"]), ("succeeded", seed, {"n": str(seed)}))
+        before = self.service.sql("SELECT count(*) FROM scriptorium.tasks")[0][0]
+        with self.assertRaises(psycopg2.errors.InvalidParameterValue):
+            self.service.sql("SELECT scriptorium.submit_many(%s)", json.dumps([tasks[0], {"kind": "generate"}]))
+        self.assertEqual(self.service.sql("SELECT count(*) FROM scriptorium.tasks")[0][0], before)
+
+    def test_what_cannot_be_valid_ends_with_the_error_of_a_client(self):
+        client = self.service.client()
+        cases = [
+            ({"priority": 1000}, "priority => 1000"), ({"max_attempts": 0}, "max_attempts => 0"), ({"timeout_s": -1}, "timeout_s => -1"),
+            ({"queue": "no blanks"}, "queue => 'no blanks'"), ({"key": "k" * 257}, "key => repeat('k', 257)"),
+            ({"tags": {"a": "t" * 257}}, "tags => jsonb_build_object('a', repeat('t', 257))"),
+        ]  # fmt: skip
+        for members, arguments in cases:
+            task = self.service.sql(f"SELECT scriptorium.submit('generate', %s, {arguments})", json.dumps(SMALL))[0][0]
+            status = client.result(task, 10)
+            refused = client.request("submit", task={"kind": "generate", "params": SMALL, **members})["error"]
+            self.assertTrue(refused["field"].startswith("task."), refused)
+            self.assertEqual((status["state"], status["error"]), ("failed", {**refused, "field": refused["field"].removeprefix("task.")}))
+
+    def test_sixty_four_publishers(self):
+        each, publishers = 25, 64
+        failures = []
+
+        def publish():
+            try:
+                connection = psycopg2.connect(self.service.file["database_url"])
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    for _ in range(each):
+                        cursor.execute("SELECT scriptorium.submit('generate', %s, tags => '{\"from\": \"crowd\"}')", [json.dumps(SMALL)])
+                connection.close()
+            except psycopg2.Error as error:
+                failures.append(error)
+
+        self.wait_until_idle()
+        threads = [threading.Thread(target=publish) for _ in range(publishers)]
+        begun = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.monotonic() - begun
+        self.assertEqual(failures, [])
+        query = """SELECT count(*) FROM scriptorium.tasks WHERE tags @> '{"from": "crowd"}' AND state = 'succeeded'"""
+        support.wait_until(lambda: self.service.sql(query)[0][0] == each * publishers, 90, "all of them to succeed")
+        print(f"{publishers} publishers: {each * publishers / seconds:.0f} tasks a second committed, all recorded after "
+              f"{time.monotonic() - begun:.1f} s", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    unittest.main()
