@@ -275,6 +275,35 @@ $$;
 COMMENT ON FUNCTION scriptorium.cancel(uuid) IS
     'Cancels a task: a waiting one at once, a running one at its next token or step; returns its state';
 
+-- Settings of queues, for the owner and for brokers. What runs goes on running; what is to be started follows at once, or with each broker's next look.
+
+CREATE FUNCTION scriptorium.pause_queue(name text) RETURNS void
+    LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, scriptorium, pg_temp
+BEGIN ATOMIC
+    INSERT INTO scriptorium.queues AS q (name, paused) VALUES (pause_queue.name, true) ON CONFLICT (name) DO UPDATE SET paused = true;
+END;
+COMMENT ON FUNCTION scriptorium.pause_queue(text) IS 'Starts nothing more of a queue until resume_queue()';
+
+CREATE FUNCTION scriptorium.resume_queue(name text) RETURNS void
+    LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, scriptorium, pg_temp
+BEGIN ATOMIC
+    UPDATE scriptorium.queues q SET paused = false WHERE q.name = resume_queue.name;
+    SELECT scriptorium.wake_brokers();
+END;
+COMMENT ON FUNCTION scriptorium.resume_queue(text) IS 'Lets a paused queue go on';
+
+CREATE FUNCTION scriptorium.limit_queue(name text, max_running integer) RETURNS void
+    LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, scriptorium, pg_temp
+BEGIN ATOMIC
+    INSERT INTO scriptorium.queues AS q (name, max_running) VALUES (limit_queue.name, limit_queue.max_running)
+        ON CONFLICT (name) DO UPDATE SET max_running = limit_queue.max_running;
+    SELECT scriptorium.wake_brokers();
+END;
+COMMENT ON FUNCTION scriptorium.limit_queue(text, integer) IS 'Lets at most so many tasks of a queue run at once; null takes the limit away';
+
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA scriptorium FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA scriptorium FROM PUBLIC;
 
@@ -291,7 +320,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     scriptorium.task, scriptorium.task_given, scriptorium.resolutions, scriptorium.brokers, scriptorium.sessions, scriptorium.hot, scriptorium.outcome,
     scriptorium.tries, scriptorium.task_keys, scriptorium.task_after, scriptorium.task_progress, scriptorium.task_resume, scriptorium.queues,
-    scriptorium.schedules, scriptorium.checkpoints, scriptorium.models, scriptorium.datasets, scriptorium.training_steps, scriptorium.generations
+    scriptorium.schedules, scriptorium.schedule_ticks, scriptorium.checkpoints, scriptorium.models, scriptorium.datasets,
+    scriptorium.training_steps, scriptorium.generations
     TO scriptorium_broker;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA scriptorium TO scriptorium_broker;
 GRANT EXECUTE ON FUNCTION scriptorium.uuid_time(uuid), scriptorium.uuid_floor(timestamptz) TO scriptorium_reader;

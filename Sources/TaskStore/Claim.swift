@@ -11,6 +11,7 @@ extension StoreSession {
             SELECT hot.task, hot.rank, hot.attempt, hot.failures, hot.losses
             FROM hot
             WHERE hot.queue = $1::text AND hot.rank >= $2::bigint AND hot.lease IS NULL AND hot.blocked IS NULL
+                AND ($4::bool OR NOT EXISTS (SELECT FROM queues WHERE queues.name = $1::text AND (queues.paused OR queues.max_running IS NOT NULL)))
             ORDER BY hot.rank, hot.task
             LIMIT $3::bigint
             FOR UPDATE SKIP LOCKED
@@ -25,12 +26,24 @@ extension StoreSession {
         ORDER BY c.rank, c.task
         """)
 
+    /// A queue without limit is locked together with others who lease from it; that fails while somebody changes its settings.
     private static let queueSettings = Statement(
-        "queue_settings", "SELECT paused, max_running FROM queues WHERE name = $1::text")
-    private static let lockQueue = Statement(
-        "lock_queue", "SELECT paused, max_running FROM queues WHERE name = $1::text FOR UPDATE")
-    private static let countRunning = Statement(
-        "count_running", "SELECT count(*) FROM hot WHERE hot.queue = $1::text AND hot.session IS NOT NULL")
+        "queue_settings",
+        """
+        SELECT coalesce(q.paused, false), q.max_running,
+            CASE WHEN coalesce(q.paused, false) OR q.max_running IS NOT NULL THEN true
+                ELSE pg_try_advisory_xact_lock_shared(queue_lock($1::text)) END
+        FROM (SELECT) one LEFT JOIN (SELECT * FROM queues WHERE queues.name = $1::text) q ON true
+        """)
+    private static let takeQueue = Statement("take_queue", "SELECT take_queue($1::text)")
+    private static let queueRoom = Statement(
+        "queue_room",
+        """
+        SELECT q.paused, q.max_running - (
+            SELECT count(*) FROM (SELECT FROM hot WHERE hot.session IS NOT NULL AND hot.queue = q.name LIMIT q.max_running) running
+        )
+        FROM queues q WHERE q.name = $1::text
+        """)
     private static let lockSessions = Statement(
         "lock_sessions", "SELECT id FROM sessions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE")
 
@@ -57,7 +70,7 @@ extension StoreSession {
             guard room > 0 else {
                 return ClaimReply(queue: request.queue, grants: [], exhausted: false, lowWater: nil, unplaced: 0, heldBack: true)
             }
-            let candidates = try candidates(request)
+            let candidates = try candidates(request, isLimited: room != .max)
             let live = try liveSessions(request.offers.map(\.session))
             let offers = request.offers.filter { live.contains($0.session) }
             let placed = Placement.assign(
@@ -86,21 +99,24 @@ extension StoreSession {
         }
     }
 
-    /// How many more tasks of a queue may run. The running ones are counted under a lock of the queue's row, never kept in a counter.
+    /// How many more tasks of a queue may run; `Int.max` where it has no limit.
+    ///
+    /// The running ones are counted under the queue's lock, never kept in a counter that could leak. A queue whose settings somebody is changing in an
+    /// open transaction is held back until that is decided.
     private func roomUnderLimit(_ queue: String) throws(StoreError) -> Int {
         let settings = try connection.run(Self.queueSettings, [.text(queue)])
-        guard settings.count > 0 else { return .max }
         if try settings.bool(0, 0) { return 0 }
-        guard settings.int(0, 1) != nil else { return .max }
-        let locked = try connection.run(Self.lockQueue, [.text(queue)])
-        guard locked.count > 0, let limit = locked.int(0, 1) else { return .max }
-        if try locked.bool(0, 0) { return 0 }
-        return max(0, Int(limit - (try connection.run(Self.countRunning, [.text(queue)]).requireInt(0, 0))))
+        guard settings.int(0, 1) != nil else { return try settings.bool(0, 2) ? .max : 0 }
+        guard try connection.run(Self.takeQueue, [.text(queue)]).bool(0, 0) else { return 0 }
+        let room = try connection.run(Self.queueRoom, [.text(queue)])
+        guard room.count > 0, try !room.bool(0, 0) else { return 0 }
+        // The limit may have been taken away meanwhile: the next claim sees that.
+        return Int(room.int(0, 1) ?? 0)
     }
 
-    private func candidates(_ request: ClaimRequest) throws(StoreError) -> [(grant: Grant, rank: Int64, model: String?)] {
+    private func candidates(_ request: ClaimRequest, isLimited: Bool) throws(StoreError) -> [(grant: Grant, rank: Int64, model: String?)] {
         let rows = try connection.run(
-            Self.claimScan, [.text(request.queue), .int(request.fromRank ?? Int64.min), .int(Int64(request.limit))])
+            Self.claimScan, [.text(request.queue), .int(request.fromRank ?? Int64.min), .int(Int64(request.limit)), .bool(isLimited)])
         var found: [(grant: Grant, rank: Int64, model: String?)] = []
         found.reserveCapacity(rows.count)
         for row in rows.indices {

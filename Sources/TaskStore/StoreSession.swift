@@ -76,7 +76,8 @@ package struct StoreSession {
         case .registerDataset(let registration): try registerDataset(registration)
         case .unchecked(let limit): .unchecked(try unchecked(limit: limit))
         case .adopt(let adoptions): .adopted(try adopt(adoptions))
-        case .dueSweep: .due(try dueSweep())
+        case .dueSweep(let blocked): .due(try dueSweep(after: blocked))
+        case .administer(let administration): try administer(administration)
         case .figures: .figures(try figures())
         case .durability: .durability(try durability())
         }

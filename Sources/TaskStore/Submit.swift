@@ -241,9 +241,15 @@ struct SubmitDraft {
 
     // MARK: Rows
 
+    /// The rows of tasks, with whether their queue's lock could be shared, which a lease needs. It is taken here so that the next statement sees all
+    /// settings that were committed before; a queue whose settings somebody is changing leases nothing, and nobody waits for it.
     private static let insertTasks = Statement(
         "insert_tasks",
         """
+        WITH q AS MATERIALIZED (
+            SELECT n.name, pg_try_advisory_xact_lock_shared(queue_lock(n.name)) AS locked
+            FROM (SELECT DISTINCT u.name FROM unnest($16::text[]) AS u (name)) n
+        ), stored AS (
         INSERT INTO task (
             id, created_at, kind, queue, priority, max_attempts, seed_assigned, seed, timeout_s, run_at, key, client, params, resolved, tags, after
         )
@@ -257,7 +263,9 @@ struct SubmitDraft {
             $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]
         ) AS v (id, kind, queue, priority, max_attempts, seed_assigned, seed, timeout_s, run_at, key, client, params, resolved, tags, after)
         ON CONFLICT (id) DO NOTHING
-        RETURNING id
+        RETURNING id, queue
+        )
+        SELECT stored.id, coalesce((SELECT q.locked FROM q WHERE q.name = stored.queue), false) FROM stored
         """)
 
     /// The hot rows of tasks just inserted, leased at once where their session still stands and nothing holds them back. The session rows
@@ -302,15 +310,19 @@ struct SubmitDraft {
                 .texts(submissions.map(\.key)), .texts(new.map { groups[$0.group].client }), .textBytes(submissions.map(\.submittedParams)),
                 .textBytes(new.map { resolved[$0.group][$0.item] }),
                 .textBytes(submissions.map { $0.tags.isEmpty ? nil : $0.tagsJSON }), .texts(submissions.map { Self.arrayText($0.after) }),
+                .texts(Set(tasks.filter { $0.grant != nil }.map(\.submission.queue)).sorted()),
             ])
-        var stored = Set<TaskID>()
-        for row in rows.indices { stored.insert(try rows.requireUUID(row, 0)) }
-        try insertHot(connection, new.filter { stored.contains($0.value.id) })
+        var leasable: [TaskID: Bool] = [:]
+        for row in rows.indices { leasable[try rows.requireUUID(row, 0)] = try rows.bool(row, 1) }
+        try insertHot(connection, new.filter { leasable[$0.value.id] != nil }, leasable)
     }
 
-    private mutating func insertHot(_ connection: StoreConnection, _ new: [(group: Int, item: Int, value: SubmitItem)]) throws(StoreError) {
+    private mutating func insertHot(
+        _ connection: StoreConnection, _ new: [(group: Int, item: Int, value: SubmitItem)], _ leasable: [TaskID: Bool]
+    ) throws(StoreError) {
         guard !new.isEmpty else { return }
         let tasks = new.map(\.value)
+        let grants = tasks.map { leasable[$0.id] == true ? $0.grant : nil }
         let parents = tasks.filter { waiting.contains($0.id) }.flatMap { task in task.submission.after.map { (parent: $0, child: task.id) } }
         try StoreSession(connection).insertParents(parents)
         let rows = try connection.run(
@@ -319,7 +331,7 @@ struct SubmitDraft {
                 .uuids(tasks.map(\.id)), .ints(tasks.map(\.submission.runAt)), .texts(tasks.map(\.submission.queue)),
                 .texts(new.map { groups[$0.group].client }), .int32s(tasks.map(\.submission.priority)),
                 .texts(tasks.map { waiting.contains($0.id) ? "a" : unchecked.contains($0.id) ? "c" : nil }),
-                .uuids(tasks.map { $0.grant?.lease }), .uuids(tasks.map { $0.grant?.session }), .uuids(tasks.map { $0.grant?.broker }),
+                .uuids(grants.map { $0?.lease }), .uuids(grants.map { $0?.session }), .uuids(grants.map { $0?.broker }),
             ])
         for row in rows.indices {
             inserted[try rows.requireUUID(row, 0)] = InsertedRow(rank: try rows.requireInt(row, 1), leased: try rows.bool(row, 2))

@@ -102,5 +102,47 @@ class PublishingInSQL(support.ServiceTestCase):
               f"{time.monotonic() - begun:.1f} s", flush=True)  # fmt: skip
 
 
+class QueuesAndSchedules(support.ServiceTestCase):
+    def test_a_paused_queue_waits_and_a_limited_one_runs_no_more_than_it_may(self):
+        service, client = self.service, self.service.client()
+        service.run("queue", "pause", "night")
+        ids = [client.submit("generate", SMALL, queue="night") for _ in range(20)]
+        self.assertEqual(client.ask("get", ids=ids[:1])["tasks"][0]["waiting_for"], "paused")
+        row = json.loads(service.run("queue", "list", "--json").splitlines()[0])
+        self.assertEqual((row["name"], row["paused"], row["depth"], row["running"]), ("night", True, 20, 0))
+        service.run("queue", "limit", "night", 2)
+        self.assertIn("paused", service.run("queue", "resume", "night", "--json"))
+        for task in ids:
+            self.assertEqual(client.result(task)["state"], "succeeded")
+        together = """SELECT max(n) FROM (SELECT count(*) AS n FROM scriptorium.attempts a JOIN scriptorium.attempts b
+            ON b.started_at <= a.started_at AND b.finished_at > a.started_at JOIN scriptorium.tasks t ON t.id = a.task_id AND t.queue = 'night'
+            JOIN scriptorium.tasks u ON u.id = b.task_id AND u.queue = 'night' GROUP BY a.task_id) x"""
+        self.assertLessEqual(service.sql(together)[0][0], 2)
+        self.assertIn("none", service.run("queue", "limit", "night", "none"))
+        self.assertIn("limit", service.run("queue", "limit", "night", "many", status=2))
+
+    def test_a_schedule_makes_a_task_a_tick(self):
+        service = self.service
+        service.run("schedule", "add", "often", "--cron", "* * * * *", "--params", json.dumps(SMALL), "--priority", 3)
+        due = service.sql("SELECT next_run_at FROM scriptorium.schedules")
+        support.wait_until(lambda: service.sql("SELECT next_run_at FROM scriptorium.schedules")[0][0], 10, f"its next time, not {due}")
+        # Nobody waits a minute for a test: its time comes now.
+        service.sql("UPDATE scriptorium.schedules SET next_run_at = date_trunc('minute', now())")
+        query = "SELECT state, priority, tags ->> 'tick' FROM scriptorium.tasks WHERE tags ->> 'schedule' = 'often' ORDER BY created_at"
+        rows = support.wait_until(lambda: [r for r in service.sql(query) if r[0] == "succeeded"], 15, "its task to succeed")
+        self.assertEqual(rows[0][1], 3)
+        service.run("schedule", "disable", "often")
+        row = json.loads(service.run("schedule", "list", "--json").splitlines()[0])
+        self.assertEqual((row["name"], row["enabled"], row["cron"], row["options"]), ("often", False, "* * * * *", {"priority": 3}))
+        self.assertEqual(row["last_run_at"][:16], rows[0][2][:16])
+        refused = service.run("schedule", "add", "bad", "--cron", "61 * * * *", "--params", json.dumps(SMALL), status=2)
+        self.assertIn("the minute field of cron has a value that is not in 0 … 59", refused)
+        self.assertIn("schedule.params.top_p", service.run("schedule", "add", "bad", "--cron", "@daily", "--params", '{"model": "demo", "top_p": 7}', status=2))
+        with self.assertRaisesRegex(psycopg2.Error, "the minute field of cron has a value that is not in 0 … 59"):
+            service.sql("INSERT INTO scriptorium.schedules (name, cron, kind, params) VALUES ('bad', '61 * * * *', 'generate', '{}')")
+        service.run("schedule", "remove", "often")
+        self.assertEqual(service.sql("SELECT count(*) FROM scriptorium.schedules"), [(0,)])
+
+
 if __name__ == "__main__":
     unittest.main()

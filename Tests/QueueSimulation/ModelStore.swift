@@ -51,6 +51,8 @@ package struct ModelStore: Sendable {
         case .states(let ids): return .outlines(ids.map { tasks[$0].map(outline) })
         case .models, .registerModel: return .models([])
         case .datasets, .registerDataset: return .datasets([])
+        case .administer(.schedules): return .administered(.schedules([]))
+        case .administer: return .administered(.queues([]))
         case .unchecked(let limit): return .unchecked(unchecked(limit))
         case .adopt(let adoptions): return .adopted(adopt(adoptions))
         case .dueSweep: return .due(dueSweep())

@@ -34,7 +34,7 @@ extension BrokerCore {
         case .submit: return submitRequest(works)
         case .claim(let queue, _): return claimRequest(queue).map { ([$0.0], $0.1) }
         case .beat: return (works, .beat(BeatRequest(broker: id, sessions: sessions.takeBeats())))
-        case .due: return (works, .dueSweep)
+        case .due: return (works, .dueSweep(after: blockedLookedAt))
         case .figures: return (works, .figures)
         case .durability: return (works, .durability)
         case .unchecked:
@@ -203,6 +203,7 @@ extension BrokerCore {
         case .outlines(let outlines): outlinesRead(outlines)
         case .models(let rows): if case .catalogue(let request, let asked)? = works.first { modelsAnswered(request, asked, rows) }
         case .datasets(let rows): if case .catalogue(let request, let asked)? = works.first { datasetsAnswered(request, asked, rows) }
+        case .administered(let reply): if case .catalogue(let request, let asked)? = works.first { administered(request, asked, reply) }
         case .unchecked(let tasks): check(tasks)
         case .adopted(let reply): adopted(reply)
         case .due(let due): swept(due)
@@ -295,6 +296,8 @@ extension BrokerCore {
         for ready in due.ready { queues.ready(ready.queue, rank: ready.rank) }
         for ended in due.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
         queues.observe(due.queues)
+        blockedLookedAt = due.blockedLookedAt
+        noteUnreadable(due.unreadableSchedules)
         if let next = due.nextDueMilliseconds { timers.nextDue = max(now + 1, now + next - due.databaseMilliseconds) }
         for reference in due.cancels where leases[reference.lease] != nil { cancelRunning(reference.lease) }
         if due.unchecked > 0 { lookForUnchecked() }

@@ -45,6 +45,10 @@ package struct BrokerCore: Sendable {
     var isDrained = false
     var submitBytes = 0
     var uncheckedTasks = false
+    /// Up to which blocked task the last sweep looked.
+    var blockedLookedAt: TaskID?
+    /// Schedules that this version cannot read, each noted once.
+    var unreadableSchedules: Set<String> = []
     var lastBeatCommitted: Int64?
     var durability: Durability?
     var figures: [QueueFigures] = []

@@ -9,8 +9,9 @@ package struct QueueLine: Sendable {
     package var lowWater: Int64?
     /// The last scan ended before its limit and placed all that it saw: what is published now is the next in line.
     var wasShort = true
-    /// Paused, or at its limit: no claim at insert.
+    /// Paused, or limited: no claim at insert.
     var isHeldBack = false
+    var isPaused = false
     /// The generation of room that the last scan saw; a scan in vain is repeated only under a newer one.
     var scannedGeneration: UInt64 = 0
     /// The smallest rank that came while a scan was under way, which need not have seen it.
@@ -42,6 +43,13 @@ package struct QueueTable: Sendable {
         lines[name] = line
     }
 
+    /// One of its tasks ended: where a limit held others back, there is room for one.
+    package mutating func ended(_ name: String) {
+        guard let line = lines[name], line.isHeldBack, !line.isPaused else { return }
+        lines[name]?.hasWork = true
+        lines[name]?.scannedGeneration = 0
+    }
+
     /// A scan begins: what comes from now on may escape it.
     package mutating func scanning(_ name: String) { lines[name]?.cameMeanwhile = nil }
 
@@ -50,11 +58,13 @@ package struct QueueTable: Sendable {
         let names = Set(waiting.map(\.name))
         for name in lines.keys where !names.contains(name) {
             lines[name]?.isHeldBack = false
+            lines[name]?.isPaused = false
         }
         for queue in waiting {
             var line = self[queue.name]
             line.hasWork = line.hasWork || !queue.paused
             line.isHeldBack = queue.paused || queue.maxRunning != nil
+            line.isPaused = queue.paused
             line.scannedGeneration = 0
             line.lowWater = line.lowWater.map { min($0, queue.oldestRank) }
             if queue.paused { line.hasWork = false }

@@ -92,6 +92,7 @@ enum StoreWork: Sendable {
     var isRepeatedWhenAway: Bool {
         switch self {
         case .claim, .beat, .due, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark, .catalogue(_, .models): false
+        case .catalogue(_, .administer(let administration)): !administration.isReading
         default: true
         }
     }
