@@ -67,7 +67,7 @@ package struct ModelStore: Sendable {
         for (index, item) in group.items.enumerated() {
             if let error = refusal(item) { return .refused(item: index, error: error) }
         }
-        return .accepted(group.items.map { insert($0) })
+        return .accepted(group.items.map { insert($0, client: group.client) })
     }
 
     private func refusal(_ item: SubmitItem) -> ContractError? {
@@ -80,7 +80,7 @@ package struct ModelStore: Sendable {
         return nil
     }
 
-    private mutating func insert(_ item: SubmitItem) -> SubmittedTask {
+    private mutating func insert(_ item: SubmitItem, client: String) -> SubmittedTask {
         let submission = item.submission
         if let key = submission.key.map({ "\(submission.queue)/\($0)" }) {
             if let first = keys[key], first != item.id { return submitted(first, duplicate: true, offer: nil) }
@@ -94,6 +94,7 @@ package struct ModelStore: Sendable {
             timeoutSeconds: submission.timeoutSeconds, params: submission.submittedParams, createdAt: now, runAt: runAt,
             rank: runAt - Int64(submission.priority) * 60_000)
         task.after = submission.after
+        task.client = client
         task.parameters = submission.parameters
         (task.seed, task.seedAssigned) = (item.seed, item.seedAssigned)
         if submission.after.isEmpty { task.resolved = resolve(submission.parameters, item.seed, item.seedAssigned) }
@@ -152,24 +153,28 @@ package struct ModelStore: Sendable {
             ($0.rank, $0.id) < ($1.rank, $1.id)
         }
         let window = Array(line.prefix(request.limit))
+        let isExhausted = window.count < request.limit
+        let known = Set(window.map(\.client))
+        let farther = isExhausted || !request.looksFarther ? [] : line.dropFirst(request.limit).prefix(10_000).filter { !known.contains($0.client) }
+        let all = window + farther.prefix(request.leases.count)
+        let dealt = FairShare.order(all.map(\.client), after: request.lastClient).map { all[$0] }
         let offers = request.offers.filter { sessions[$0.session] != nil }
         let places = Placement.assign(
-            candidates: window.map { PlacementCandidate(task: $0.id, kind: $0.kind, model: nil, isolated: $0.losses >= 2) }, offers: offers)
+            candidates: dealt.map { PlacementCandidate(task: $0.id, kind: $0.kind, model: nil, isolated: $0.losses >= 2) }, offers: offers)
         var grants: [Grant] = []
-        var firstUnplaced: Int64?
-        for (candidate, place) in zip(window, places) {
-            guard let place, grants.count < request.leases.count, var task = tasks[candidate.id] else {
-                firstUnplaced = firstUnplaced ?? candidate.rank
-                continue
-            }
+        var lastClient: String?
+        for (candidate, place) in zip(dealt, places) {
+            guard let place, grants.count < request.leases.count, var task = tasks[candidate.id] else { continue }
             Self.lease(&task, request.leases[grants.count], offers[place].session)
             tasks[task.id] = task
             grants.append(grant(task))
+            lastClient = task.client
         }
+        let granted = Set(grants.map(\.task))
         return ClaimReply(
-            queue: request.queue, grants: grants, exhausted: window.count < request.limit,
-            lowWater: firstUnplaced ?? window.last?.rank ?? request.fromRank,
-            unplaced: window.count - grants.count, heldBack: false)
+            queue: request.queue, grants: grants, exhausted: isExhausted,
+            lowWater: window.first { !granted.contains($0.id) }?.rank ?? window.last?.rank ?? request.fromRank,
+            unplaced: window.count { !granted.contains($0.id) }, heldBack: false, lastClient: lastClient)
     }
 
     private func leases(of ids: [SessionID]) -> [HeldLease] {

@@ -5,6 +5,7 @@ package struct ModelTask: Sendable {
     package let id: TaskID
     package var kind: TaskKind
     package var queue: String
+    package var client = ""
     package var priority: Int
     package var maxAttempts: Int
     package var timeoutSeconds: Double?

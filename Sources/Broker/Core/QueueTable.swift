@@ -14,6 +14,10 @@ package struct QueueLine: Sendable {
     var isPaused = false
     /// The generation of room that the last scan saw; a scan in vain is repeated only under a newer one.
     var scannedGeneration: UInt64 = 0
+    /// The client whose task was leased last from here: turns go on behind it.
+    var lastClient: String?
+    /// When a scan last looked behind a full window.
+    var lookedFarther: Int64?
     /// The smallest rank that came while a scan was under way, which need not have seen it.
     var cameMeanwhile: Int64?
 }
@@ -52,6 +56,13 @@ package struct QueueTable: Sendable {
 
     /// A scan begins: what comes from now on may escape it.
     package mutating func scanning(_ name: String) { lines[name]?.cameMeanwhile = nil }
+
+    /// Whether a scan that begins now is to look behind a full window for clients that have nothing in it: once in an interval.
+    mutating func looksFarther(_ name: String, now: Int64, every interval: Int64) -> Bool {
+        if let time = self[name].lookedFarther, now - time < interval { return false }
+        lines[name, default: QueueLine()].lookedFarther = now
+        return true
+    }
 
     /// The sweep's picture of all queues with work in line.
     package mutating func observe(_ waiting: [WaitingQueue]) {
@@ -94,6 +105,7 @@ package struct QueueTable: Sendable {
     package mutating func scanned(_ reply: ClaimReply, generation: UInt64) {
         var line = self[reply.queue]
         if let mark = reply.lowWater { line.lowWater = mark }
+        line.lastClient = reply.lastClient ?? line.lastClient
         line.wasShort = reply.exhausted && reply.unplaced == 0
         line.isHeldBack = line.isHeldBack || reply.heldBack
         if line.wasShort || reply.heldBack { line.hasWork = false }
