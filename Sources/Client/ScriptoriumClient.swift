@@ -185,7 +185,7 @@ public final class ScriptoriumClient: Sendable {
         thread.post(.call(number, call))
     }
 
-    private func call(_ map: JSONObject, isRepeatable: Bool = true, seconds: Double? = nil) async throws(ClientError) -> Node {
+    func call(_ map: JSONObject, isRepeatable: Bool = true, seconds: Double? = nil) async throws(ClientError) -> Node {
         let number = lastID.add(1, ordering: .relaxed).newValue
         let payload = request(number, map)
         let answer = await withTaskCancellationHandler {

@@ -99,6 +99,9 @@ private struct RequestReader {
             try refuseOthers(["model", "dataset"])
             return try Registrations(root: root, reader: reader).operation()
         default:
+            if let administration = try AdministrationReader(root: root, reader: reader).administration(name, refuseOthers) {
+                return .administer(administration)
+            }
             if NotYetSupported.operations.contains(name) { throw reader.notYet("op", "\"\(name)\"") }
             throw ContractError(.badRequest, "\"\(printable(name))\" is not an op", field: "op")
         }

@@ -127,7 +127,7 @@ import Testing
         #expect(wakes() == 2)
         bench.holds = true
         bench.feed(.peerMessage(over: other, .wake(other)))
-        #expect(bench.held.contains { $0.request == .dueSweep })
+        #expect(bench.held.contains { $0.request == .dueSweep() })
     }
 
     @Test("a broker cut from the database sends its workers to one that is not, and keeps them where there is none")

@@ -254,6 +254,40 @@ import Testing
         #expect(try bench.claim(fromRank: next.lowWater).grants.isEmpty)
     }
 
+    @Test("clients take turns, also where one has ten thousand tasks in line before the other's") func fairness() throws {
+        let bench = try Bench()
+        func submit(_ count: Int, as client: String) throws -> Set<TaskID> {
+            let items = (0..<count).map { _ in bench.item() }
+            guard case .accepted(let tasks) = try bench.outcomes([SubmitGroup(items: items, client: client)])[0] else { return [] }
+            return Set(tasks.map(\.id))
+        }
+        let greedy = try submit(10_000, as: "greedy")
+        let modest = try submit(6, as: "modest")
+        var request = ClaimRequest(broker: bench.broker, queue: "default", offers: [], leases: [], fromRank: nil, limit: 1_000)
+        func claim(_ slots: Int, looksFarther: Bool) throws -> Set<TaskID> {
+            request.offers = [PlacementOffer(session: bench.session, freeSlots: slots, idle: true, models: [])]
+            request.leases = (0..<slots).map { _ in .random() }
+            request.looksFarther = looksFarther
+            guard case .claimed(let reply) = bench.ask(.claim(request)) else { return [] }
+            (request.lastClient, request.fromRank) = (reply.lastClient, reply.lowWater)
+            #expect(reply.grants.count == slots)
+            return Set(reply.grants.map(\.task))
+        }
+        #expect(try claim(4, looksFarther: false).isSubset(of: greedy), "the window holds one client only")
+        let mixed = try claim(4, looksFarther: true)
+        #expect(mixed.intersection(modest).count == 2 && mixed.intersection(greedy).count == 2)
+        // One slot at a time: the turns go on from claim to claim.
+        let single = try (0..<4).map { _ in try claim(1, looksFarther: true) }
+        #expect(
+            single.map { $0.isSubset(of: modest) } == [false, true, false, true]
+                || single.map { $0.isSubset(of: modest) } == [true, false, true, false])
+        let rest = try claim(8, looksFarther: true)
+        #expect(rest.intersection(modest).count == 2, "all of the modest one's tasks run, though 9,989 are in line before them")
+        #expect(try bench.value("SELECT count(*) FROM hot WHERE client = 'modest' AND lease IS NULL") == "0")
+        let oldest = try bench.value("SELECT min(rank) FROM hot WHERE lease IS NULL")
+        #expect(request.fromRank.map(String.init) == oldest, "the mark stays with the oldest that waits")
+    }
+
     @Test("a paused queue is held back, a limited one runs no more than it may") func limits() throws {
         let bench = try Bench()
         _ = try bench.submit((0..<5).map { _ in bench.item() })

@@ -185,7 +185,7 @@ import Testing
         #expect(replies[0].unblocked == 1)
         guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
         #expect(unchecked.map(\.id) == [waiting.id] && unchecked[0].seed == 12_345_678)
-        let adoption = Adoption.accept(task: waiting.id, parameters: child.parameters, seed: 12_345_678, seedAssigned: true)
+        let adoption = Adoption.accept(task: waiting.id, parameters: child.parameters, after: child.after, seed: 12_345_678, seedAssigned: true)
         guard case .adopted(let adopted) = bench.ask(.adopt([adoption])) else { return unexpected() }
         #expect(adopted.ready.map(\.task) == [waiting.id])
         #expect(try bench.claim().grants.map(\.task) == [waiting.id])

@@ -17,7 +17,8 @@ extension BrokerCore {
         queues.scanning(queue)
         let names = (0..<min(room, settings.claimGrants)).map { _ in random.lease() }
         let request = ClaimRequest(
-            broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, limit: settings.claimWindow)
+            broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, limit: settings.claimWindow,
+            lastClient: queues[queue].lastClient, looksFarther: queues.looksFarther(queue, now: now, every: settings.sweepInterval))
         return (.claim(queue: queue, reserved: offers), .claim(request))
     }
 

@@ -54,6 +54,7 @@ extension BrokerCore {
                 registration.checkpointID = random.timed(wallClock())
                 lanes.add(.catalogue(request, .registerModel(registration)), to: .catalogue)
             case .registerDataset(let registration): lanes.add(.catalogue(request, .registerDataset(registration)), to: .catalogue)
+            case .administer(let administration): lanes.add(.catalogue(request, .administer(administration)), to: .catalogue)
             case .ping, .unwatch: break
             }
         }

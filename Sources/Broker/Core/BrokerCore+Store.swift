@@ -34,7 +34,7 @@ extension BrokerCore {
         case .submit: return submitRequest(works)
         case .claim(let queue, _): return claimRequest(queue).map { ([$0.0], $0.1) }
         case .beat: return (works, .beat(BeatRequest(broker: id, sessions: sessions.takeBeats())))
-        case .due: return (works, .dueSweep)
+        case .due: return (works, .dueSweep(after: blockedLookedAt))
         case .endBackoffs: return (works, .endBackoffs(longestMilliseconds: settings.retryLongest + Self.backoffLeeway))
         case .figures: return (works, .figures)
         case .durability: return (works, .durability)
@@ -210,6 +210,7 @@ extension BrokerCore {
         case .outlines(let outlines): outlinesRead(outlines)
         case .models(let rows): if case .catalogue(let request, let asked)? = works.first { modelsAnswered(request, asked, rows) }
         case .datasets(let rows): if case .catalogue(let request, let asked)? = works.first { datasetsAnswered(request, asked, rows) }
+        case .administered(let reply): if case .catalogue(let request, let asked)? = works.first { administered(request, asked, reply) }
         case .unchecked(let tasks): check(tasks)
         case .adopted(let reply): adopted(reply)
         case .due(let due): swept(due)
@@ -311,6 +312,8 @@ extension BrokerCore {
         for ended in due.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
         lookForMissedWork(due.queues)
         queues.observe(due.queues)
+        blockedLookedAt = due.blockedLookedAt
+        noteUnreadable(due.unreadableSchedules)
         if let next = due.nextDueMilliseconds { timers.nextDue = max(now + 1, now + next - due.databaseMilliseconds) }
         for reference in due.cancels where leases[reference.lease] != nil { cancelRunning(reference.lease) }
         if due.unchecked > 0 { lookForUnchecked() }
@@ -340,10 +343,12 @@ extension BrokerCore {
 
     private mutating func verdict(_ task: UncheckedTask) -> Adoption {
         do throws(ContractError) {
-            let parameters = try TaskParameters.decodeStored(kind: task.kind, params: task.params)
-            let seed = task.seed ?? parameters.seed
+            let submission = try task.checked()
+            let seed = task.seed ?? submission.parameters.seed
             let isAssigned = task.seed != nil ? task.seedAssigned : seed == nil
-            return .accept(task: task.id, parameters: parameters, seed: seed ?? Seed.assigned(using: &random), seedAssigned: isAssigned)
+            return .accept(
+                task: task.id, parameters: submission.parameters, after: submission.after, seed: seed ?? Seed.assigned(using: &random),
+                seedAssigned: isAssigned)
         } catch {
             return .reject(task: task.id, error: error)
         }

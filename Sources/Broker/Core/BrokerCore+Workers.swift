@@ -194,6 +194,7 @@ extension BrokerCore {
         dirtyProgress[id] = nil
         guard let lease = leases.remove(id) else { return nil }
         sessions.settled(id, of: lease.session)
+        queues.ended(lease.queue)
         return lease
     }
 

@@ -56,6 +56,10 @@ package struct BrokerCore: Sendable {
     /// Work came in line since the peers were last woken, and when they may be again.
     var hasNewWork = false
     var nextWake: Int64 = 0
+    /// Up to which blocked task the last sweep looked.
+    var blockedLookedAt: TaskID?
+    /// Schedules that this version cannot read, each noted once.
+    var unreadableSchedules: Set<String> = []
     var lastBeatCommitted: Int64?
     var durability: Durability?
     var figures: [QueueFigures] = []

@@ -79,6 +79,8 @@ package enum BrokerNote: Sendable, Equatable {
     case attemptFailed(task: TaskID, attempt: Int, code: String, final: Bool)
     case staleWrite(task: TaskID, lease: LeaseID)
     case storeRefused(String)
+    /// A schedule's cron expression is of a later version: others make its tasks.
+    case scheduleUnreadable(String)
     case unknownAnswer(String)
 }
 

@@ -94,6 +94,7 @@ enum StoreWork: Sendable {
     var isRepeatedWhenAway: Bool {
         switch self {
         case .claim, .beat, .due, .endBackoffs, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark, .catalogue(_, .models): false
+        case .catalogue(_, .administer(let administration)): !administration.isReading
         default: true
         }
     }

@@ -18,6 +18,7 @@ extension Logger {
             info("attempt failed", metadata: ["task": "\(task)", "attempt": "\(attempt)", "code": "\(code)", "final": "\(final)"])
         case .staleWrite(let task, let lease): info("stale write refused", metadata: ["task": "\(task)", "lease": "\(lease)"])
         case .storeRefused(let why): error("the database refused a request", metadata: ["error": "\(why)"])
+        case .scheduleUnreadable(let name): warning("schedule cannot be read by this version", metadata: ["schedule": "\(name)"])
         case .unknownAnswer(let what): warning("message ignored", metadata: ["what": "\(what)"])
         }
     }
