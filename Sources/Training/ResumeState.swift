@@ -1,4 +1,5 @@
 package import Datasets
+import DurableFiles
 import Encodings
 package import Kernels
 import ModelFiles
@@ -37,7 +38,7 @@ struct ResumeState {
             }
         }
         try SafetensorsWriter.write(tensors, to: folder + "/resume.safetensors")
-        try DurableFile.write(JSONValue.object(json).prettyPrinted, to: folder + "/resume.json")
+        try writeModelFile(JSONValue.object(json).prettyPrinted, to: folder + "/resume.json")
     }
 
     private static func digest(_ path: String) throws(ModelFileError) -> String {
@@ -117,7 +118,7 @@ extension TrainingOptions {
 
 extension Trainer {
     /// Whether a folder holds a checkpoint from which a run can go on.
-    package static func canResume(directory: String) -> Bool { DurableFile.entries(directory).contains("resume.json") }
+    package static func canResume(directory: String) -> Bool { FileTree.names(directory).contains("resume.json") }
 
     /// Goes on with a run from its checkpoint, with the same bits as if it had never stopped.
     /// - Parameters:

@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 import LanguageModels
 import ModelFiles
@@ -12,7 +13,7 @@ extension Trainer {
     @discardableResult
     package func saveCheckpoint(directory: String, tokenizer: Tokenizer?, resumable: Bool = true) throws(TrainingError) -> SavedCheckpoint {
         do throws(ModelFileError) {
-            try DurableFile.writeDirectory(directory) { (folder: String) throws(ModelFileError) in
+            try DurableFolder.write(replacing: directory, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
                 try ModelExport.writeFiles(config: config, generationConfig: generationConfig, tensors: weightTensors, into: folder)
                 if let tokenizer { try write(tokenizer, into: folder) }
                 if resumable { try ResumeState(self, weights: folder + "/model.safetensors").write(into: folder, trainer: self) }
