@@ -1,7 +1,7 @@
 import Encodings
-import Generation
+package import Generation
 import LanguageModels
-import TaskProtocol
+package import TaskProtocol
 import Tokenizers
 
 /// One generate task in the engine: its request, and what became of it so far.
@@ -89,11 +89,16 @@ extension TaskFault {
 extension GenerationRequest {
     /// The engine's view of a task whose every value is pinned.
     init(task: ResolvedTask, parameters: GenerateParameters, lineByLine: Bool) {
+        self.init(parameters: parameters, seed: task.seed, seedAssigned: task.seedAssigned, lineByLine: lineByLine)
+    }
+
+    /// The engine's view of a generate's parameters; their canonical JSON becomes part of the proof record.
+    package init(parameters: GenerateParameters, seed: Int64, seedAssigned: Bool, lineByLine: Bool) {
         let params = (try? JSONValue.parse(parameters.recordJSON))?.objectValue ?? [:]
         self.init(
-            prompts: parameters.prompts, n: parameters.n, parameters: SamplingParameters(parameters, seed: task.seed), text: TextOptions(parameters),
+            prompts: parameters.prompts, n: parameters.n, parameters: SamplingParameters(parameters, seed: seed), text: TextOptions(parameters),
             prependBos: parameters.prependBOS ?? lineByLine, stream: parameters.stream,
-            identity: ProofIdentity(params: params, seedAssigned: task.seedAssigned))
+            identity: ProofIdentity(params: params, seedAssigned: seedAssigned))
     }
 }
 
@@ -146,7 +151,7 @@ extension TextOptions {
 
 extension GenerateParameters {
     /// The parameters with the markers of the model's own config where the task asks for a schema and names none.
-    fileprivate func completed(by config: Schema?) -> GenerateParameters {
+    package func completed(by config: Schema?) -> GenerateParameters {
         var result = self
         guard schema, schemaTokens == nil, let config else { return result }
         result.schemaTokens = config.tokens
@@ -160,23 +165,8 @@ extension GenerationRecord {
             sample: sample.sample, promptIndex: sample.promptIndex, draw: sample.draw, prompt: sample.prompt, text: sample.text,
             schema: sample.schema, promptTokenIDs: sample.promptTokenIDs, tokenIDs: sample.tokenIDs,
             finishReason: TaskProtocol.FinishReason(rawValue: sample.finishReason.rawValue) ?? .length,
-            meanLogprob: sample.tokenIDs.isEmpty ? nil : sample.meanLogprob, logprobs: sample.logprobs.map { $0.json }, redrawn: sample.redrawn,
+            meanLogprob: sample.tokenIDs.isEmpty ? nil : sample.meanLogprob, logprobs: sample.logprobs.map { $0.json.serialised }, redrawn: sample.redrawn,
             params: parameters.recordJSON, recordSHA256: sample.recordSHA256, numerics: Numerics.float32,
             checkpointSHA256: loaded.model.checkpointSHA256, tokenizerSHA256: loaded.tokenizer.digest)
-    }
-}
-
-extension [TokenLogprob] {
-    /// One object a token: `token_id`, `logprob`, and `top` with the best candidates, best first.
-    fileprivate var json: [UInt8] {
-        JSONValue.array(
-            map { token in
-                .object([
-                    "logprob": .real(Double(token.logprob)), "token_id": .integer(Int64(token.tokenID)),
-                    "top": .array(
-                        token.top.map { .object(["logprob": .real(Double($0.logprob)), "token_id": .integer(Int64($0.tokenID))]) }),
-                ])
-            }
-        ).serialised
     }
 }
