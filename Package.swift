@@ -30,6 +30,7 @@ let package = Package(
     products: [
         .executable(name: "scriptorium", targets: ["scriptorium"]),
         .library(name: "ScriptoriumClient", targets: ["Client"]),
+        .library(name: "ScriptoriumEngine", targets: ["ScriptoriumEngine"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -63,6 +64,8 @@ let package = Package(
         library("LanguageModels", ["CKernels", "Kernels", "ModelFiles", "Encodings"]),
         library("Generation", ["CKernels", "Kernels", "LanguageModels", "Tokenizers", "Encodings"]),
         library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
+        library(
+            "ScriptoriumEngine", ["Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training"]),
 
         // The queue.
         library("Measures", []),
@@ -111,6 +114,7 @@ let package = Package(
         tests("Generation", ["Generation", "LanguageModels", "Kernels", "ModelFiles", "Tokenizers", "Encodings"]),
         tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
         tests("Measures", ["Measures"]),
+        tests("ScriptoriumEngine", ["ScriptoriumEngine"]),
         tests("Messaging", ["Messaging"]),
         tests("TaskProtocol", ["TaskProtocol", "Encodings"]),
         .target(

@@ -21,14 +21,7 @@ enum NotYetSupported {
 
     /// The first parameter whose value asks for something that comes later; nil where all can be done.
     static func refusal(_ parameters: GenerateParameters) -> Refusal? {
-        if parameters.numBeams > 1 { return Refusal(field: "num_beams", what: "above 1") }
-        if parameters.rng != .philox { return Refusal(field: "rng", what: "\"\(parameters.rng.rawValue)\"") }
         if parameters.precision != .float32 { return Refusal(field: "precision", what: "\"\(parameters.precision.rawValue)\"") }
-        if parameters.slidingWindow { return Refusal(field: "sliding_window", what: nil) }
-        if parameters.schema { return Refusal(field: "schema", what: nil) }
-        if parameters.schemaTokens != nil { return Refusal(field: "schema_tokens", what: nil) }
-        if parameters.schemaReturn != nil { return Refusal(field: "schema_return", what: nil) }
-        if parameters.cleanUpTokenizationSpaces { return Refusal(field: "clean_up_tokenization_spaces", what: nil) }
         return nil
     }
 

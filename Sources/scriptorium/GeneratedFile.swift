@@ -7,7 +7,7 @@ import Tokenizers
 enum GeneratedFile {
     /// Writes `ATG_<UTC>_<seed>.txt` and `ATG_<UTC>_<seed>.jsonl` into the working directory.
     /// - Returns: the name of the texts' file.
-    static func write(_ samples: [GeneratedSample], seed: UInt64) throws -> String {
+    static func write(_ samples: [GeneratedSample], seed: Int64) throws -> String {
         let stem = "ATG_\(timestamp())_\(seed)"
         let delimiter = String(repeating: "=", count: 20) + "\n"
         let texts = samples.map { $0.text + "\n" + delimiter }.joined()
