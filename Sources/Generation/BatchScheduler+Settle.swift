@@ -123,12 +123,14 @@ extension BatchScheduler {
         if parameters.doSample, job.request.text.nonemptyOutput, isRefused, batch.draw < Self.maximumDraw {
             return beginBatch(batch.range, draw: batch.draw + 1, of: prompt, job)
         }
+        // The next batch clears what this one holds.
+        let (results, draw) = (batch.results, batch.draw)
         if batch.range.upperBound < prompt.n {
             let next = batch.range.upperBound..<min(prompt.n, batch.range.upperBound + batch.range.count)
             beginBatch(next, draw: 0, of: prompt, job)
         }
-        for var sample in batch.results.sorted(by: { $0.sample < $1.sample }) {
-            sample.redrawn = batch.draw > 0 ? batch.draw : nil
+        for var sample in results.sorted(by: { $0.sample < $1.sample }) {
+            sample.redrawn = draw > 0 ? draw : nil
             handOver(sample, of: job)
         }
     }
