@@ -5,6 +5,7 @@
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
+#include "bfloat16_product.h"
 #include "ck_attention.h"
 #include "ck_functions.h"
 #include "ck_isa.h"
