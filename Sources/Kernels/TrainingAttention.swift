@@ -4,16 +4,17 @@ import CKernels
 package struct TrainingAttention {
     var forward: ck_training_attention_args
 
-    /// Row t of sequence b, head h: `queries + (b·length + t)·stride + h·headWidth`, likewise keys and values (for GPT-2: base,
-    /// base + C, base + 2C of the c_attn rows, stride 3C). `statistics`: `statisticsCount` floats kept for the backward pass.
+    /// Row t of sequence b, head h: `queries + (b·length + t)·stride + h·headStride`, likewise keys and values (for GPT-2: base,
+    /// base + C, base + 2C of the c_attn rows, stride 3C, head stride nil: the head's width). `statistics`: `statisticsCount` floats kept for the backward pass.
     package init(
         sequences: Int, length: Int, heads: Int, headWidth: Int, scale: Float, window: Int = 0, queries: UnsafePointer<Float>,
-        keys: UnsafePointer<Float>, values: UnsafePointer<Float>, stride: Int, out: UnsafeMutablePointer<Float>, outStride: Int,
+        keys: UnsafePointer<Float>, values: UnsafePointer<Float>, stride: Int, headStride: Int? = nil, out: UnsafeMutablePointer<Float>,
+        outStride: Int,
         statistics: UnsafeMutablePointer<Float>
     ) {
         forward = ck_training_attention_args(
             sequences: sequences, length: length, heads: heads, head_width: headWidth, scale: scale, window: UInt32(window), queries: queries,
-            keys: keys, values: values, stride: stride, out: out, out_stride: outStride, statistics: statistics)
+            keys: keys, values: values, stride: stride, head_stride: headStride ?? headWidth, out: out, out_stride: outStride, statistics: statistics)
     }
 
     /// Floats of statistics: maximum and sum of each row of each head.

@@ -10,7 +10,8 @@ enum RandomPurpose: UInt32 {
 extension ParameterStore {
     /// Fills every weight as transformers does for a new model (engine.md 2.1), from the seed alone.
     ///
-    /// Matrices are normal with σ = `initializer_range`, residual projections with σ / √(2 · layers); gains are 1, biases 0. The
+    /// Matrices are normal with σ = `initializer_range`, residual projections with `residualInitializerRange`
+    /// (for GPT-2 that by √(2 · layers)); gains are 1, biases 0. The
     /// stream of a tensor is its place in the order of names, so the bits depend on seed and description only.
     func initialise(_ description: ModelDescription, seed: UInt64) {
         let layout = description.tensors
@@ -20,8 +21,6 @@ extension ParameterStore {
             gains.formUnion([layer.norm1.gain.name, layer.norm2.gain.name])
             residual.formUnion((layer.attentionOutput.weights + layer.feedOutput.weights).map(\.name))
         }
-        let sigma = description.initializerRange
-        let residualSigma = sigma / (2 * Double(max(1, description.layers))).squareRoot()
         for (stream, parameter) in parameters.enumerated() {
             let target = weights.base + parameter.offset
             if gains.contains(parameter.name) {
@@ -30,7 +29,8 @@ extension ParameterStore {
                 target.update(repeating: 0, count: parameter.count)
             } else {
                 ck_normal(
-                    seed, UInt32(stream), RandomPurpose.initialWeights.rawValue << 28, 0, residual.contains(parameter.name) ? residualSigma : sigma,
+                    seed, UInt32(stream), RandomPurpose.initialWeights.rawValue << 28, 0,
+                    residual.contains(parameter.name) ? description.residualInitializerRange : description.initializerRange,
                     target, parameter.count)
             }
         }

@@ -18,7 +18,8 @@ final class TrainingPass {
     let isFrozenHead: Bool
     private let ids: UnsafeMutablePointer<Int32>
     private let labels: UnsafeMutablePointer<Int32>
-    private let places: UnsafeMutablePointer<Int32>
+    let places: UnsafeMutablePointer<Int32>
+    let rotary: RotaryTable?
 
     /// What the dropout of this micro-batch is drawn from.
     struct Position {
@@ -41,6 +42,7 @@ final class TrainingPass {
         self.sequences = sequences
         self.length = length
         memory = try ActivationMemory(description, sequences: sequences, length: length, options: options, pool: pool)
+        rotary = description.rotary.map { RotaryTable($0, positions: length) }
         isFrozenHead = store.gradient(description.tensors.head ?? description.tensors.tokenEmbedding) == nil
         let rows = sequences * length
         ids = .allocate(capacity: rows)
@@ -102,18 +104,19 @@ final class TrainingPass {
             memory.final, description.tensors.finalNorm, out: memory.finalNorm, mean: memory.finalMean, rstd: memory.finalRstd)
     }
 
-    /// Row r of the stream = wte[id] + wpe[place].
+    /// Row r of the stream = token embedding[id] [+ position embedding[place]].
     private func embed() {
         var arguments = ck_embedding_args(
-            tokens: store.weight(description.tensors.tokenEmbedding), positions: store.weight(description.tensors.positionEmbedding), ids: ids,
-            places: places, rows: rows, width: width, out: stream(0), out_stride: width)
+            tokens: store.weight(description.tensors.tokenEmbedding),
+            positions: description.tensors.positionEmbedding.map { UnsafePointer(store.weight($0)) },
+            ids: ids, places: places, rows: rows, width: width, out: stream(0), out_stride: width)
         ck_embedding(pool, &arguments)
         drop(stream(0), layer: 0, site: .embedding)
     }
 
     /// Gradients that the lookups add to must start at zero, but where the head's product overwrites them first.
     private func clearLookedUpGradients() {
-        for specification in [description.tensors.tokenEmbedding, description.tensors.positionEmbedding] {
+        for specification in [description.tensors.tokenEmbedding, description.tensors.positionEmbedding].compactMap({ $0 }) {
             if description.tied && specification.name == description.tensors.tokenEmbedding.name { continue }
             guard let gradient = store.gradient(specification) else { continue }
             gradient.update(repeating: 0, count: specification.shape.reduce(1, *))
@@ -125,7 +128,7 @@ final class TrainingPass {
         if let gradient = store.gradient(description.tensors.tokenEmbedding) {
             ck_embedding_gradient(pool, memory.dStream, rows, width, width, ids, gradient)
         }
-        if let gradient = store.gradient(description.tensors.positionEmbedding) {
+        if let gradient = description.tensors.positionEmbedding.flatMap(store.gradient) {
             ck_embedding_gradient(pool, memory.dStream, rows, width, width, places, gradient)
         }
     }

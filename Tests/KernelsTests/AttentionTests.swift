@@ -75,7 +75,24 @@ import Testing
             gradient = numbers.uniform(sequences * length * heads * width)
         }
 
-        func run(_ set: InstructionSet, threads: Int = 1) -> (out: [Float], gradients: [Float]) {
+        /// The same rows with each head's query, key and value side by side.
+        func headByHead(_ rows: [Float]) -> [Float] {
+            var moved = rows
+            for row in 0..<(rows.count / (3 * heads * width)) {
+                for part in 0..<3 {
+                    for head in 0..<heads {
+                        for column in 0..<width {
+                            moved[((row * heads + head) * 3 + part) * width + column] = rows[((row * 3 + part) * heads + head) * width + column]
+                        }
+                    }
+                }
+            }
+            return moved
+        }
+
+        func run(_ set: InstructionSet, threads: Int = 1, isHeadByHead: Bool = false) -> (out: [Float], gradients: [Float]) {
+            let rows = isHeadByHead ? headByHead(rows) : rows
+            let distance = isHeadByHead ? width : heads * width
             let pool = ThreadPool(threads: threads, instructionSet: set)
             let channels = heads * width
             var out = [Float](repeating: .nan, count: sequences * length * channels)
@@ -90,11 +107,12 @@ import Testing
                             let target = gradients.baseAddress!
                             var attention = TrainingAttention(
                                 sequences: sequences, length: length, heads: heads, headWidth: width, scale: 0.25, window: window, queries: base,
-                                keys: base + channels, values: base + 2 * channels, stride: 3 * channels, out: out.baseAddress!,
+                                keys: base + distance, values: base + 2 * distance, stride: 3 * channels,
+                                headStride: isHeadByHead ? 3 * width : width, out: out.baseAddress!,
                                 outStride: channels, statistics: statistics.baseAddress!)
                             attention.run(pool: pool)
                             attention.backward(
-                                dOut: gradient, dOutStride: channels, dQueries: target, dKeys: target + channels, dValues: target + 2 * channels,
+                                dOut: gradient, dOutStride: channels, dQueries: target, dKeys: target + distance, dValues: target + 2 * distance,
                                 dStride: 3 * channels, pool: pool)
                         }
                     }
@@ -117,6 +135,17 @@ import Testing
                 #expect(firstDifference(expected.out, got.out) == nil, "seed 23, case \(index), \(variant), forward")
                 #expect(firstDifference(expected.gradients, got.gradients) == nil, "seed 23, case \(index), \(variant), backward")
             }
+        }
+    }
+
+    @Test("queries, keys and values head by head give the bits of part by part")
+    func headOrders() {
+        var numbers = Numbers(seed: 26)
+        let made = Case(sequences: 2, length: 90, heads: 3, width: 20, numbers: &numbers)
+        for set in InstructionSet.available {
+            let (parts, heads) = (made.run(set), made.run(set, isHeadByHead: true))
+            #expect(firstDifference(parts.out, heads.out) == nil, "\(set)")
+            #expect(firstDifference(made.headByHead(parts.gradients), heads.gradients) == nil, "\(set)")
         }
     }
 

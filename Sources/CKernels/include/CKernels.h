@@ -12,6 +12,7 @@
 #include "ck_linear.h"
 #include "ck_philox.h"
 #include "ck_pool.h"
+#include "ck_rotary.h"
 #include "ck_rows.h"
 #include "ck_sampling.h"
 #include "ck_table.h"

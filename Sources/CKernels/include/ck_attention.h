@@ -18,9 +18,9 @@ enum { CK_PAGE_POSITIONS = 64 };
 typedef struct {
     float *const *pages;
     size_t page_offset;
-    const float *queries;  // row r, head h at queries + r·query_stride + h·d
-    size_t query_stride;
-    float *out;            // likewise; may not overlap the queries
+    const float *queries;  // row r, head h at queries + r·query_stride + h·query_head_stride
+    size_t query_stride, query_head_stride;
+    float *out;            // row r, head h at out + r·out_stride + h·d; may not overlap the queries
     size_t out_stride;
     uint32_t rows, first_position;
     float *statistics;     // or NULL: [head][rows][2], the maximum and the sum of each row
@@ -40,8 +40,8 @@ size_t ck_page_floats(size_t heads, size_t head_width);
 /// Any mix of prefill chunks and single rows, on all threads.
 void ck_attention(ck_pool *pool, const ck_attention_shape *shape, const ck_attention_span *spans, size_t count);
 
-/// Writes keys and values of rows at first_position … into the pages; row r, head h of keys at keys + r·stride + h·d.
+/// Writes keys and values of rows at first_position … into the pages; row r, head h of keys at keys + r·stride + h·head_stride.
 void ck_store_keys_values(const ck_attention_shape *shape, float *const *pages, size_t page_offset, uint32_t first_position,
-                          uint32_t rows, const float *keys, const float *values, size_t stride);
+                          uint32_t rows, const float *keys, const float *values, size_t stride, size_t head_stride);
 
 #endif

@@ -32,7 +32,7 @@ static void simd_attention(
     size_t begin = ck_first_visible(shape, firstEnd - 1), lastBegin = ck_first_visible(shape, lastEnd - 1);
     size_t origin = begin / LANES * LANES, stride = ck_round_up(lastEnd - origin, LANES);
     float *scores = scratch, *chain = scores + rows * stride, *sums = chain + rows * dv, total[QUERY_TILE];
-    const float *queries = span->queries + row * span->query_stride + head * d;
+    const float *queries = span->queries + row * span->query_stride + head * span->query_head_stride;
 
     // Scores: keys of a page stand in blocks d·16 apart, so up to four blocks make one tile.
     for (size_t position = origin; position < lastEnd;) {

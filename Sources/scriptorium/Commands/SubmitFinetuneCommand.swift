@@ -14,7 +14,7 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
     @Option(help: "The base: a model's name, name@step, a checkpoint's id or sha256:… .")
     var model: String?
 
-    @Option(help: ArgumentHelp("From scratch: gpt2-cpu, gpt2, or a JSON map with config.json's names.", valueName: "config"))
+    @Option(help: ArgumentHelp("From scratch: gpt2-cpu, gpt-neo-cpu, gpt2, or a JSON map with config.json's names.", valueName: "config"))
     var modelConfig: String?
 
     @Option(help: "The model name that the checkpoints are filed under.")
