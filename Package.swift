@@ -58,7 +58,7 @@ let package = Package(
         library("Encodings", ["CMsgPack", "CJansson", "CCrypto"]),
         library("Tokenizers", ["Encodings"]),
         library("Datasets", ["CZlib", "CMsgPack", "Encodings", "Tokenizers", "Kernels"]),
-        library("ModelFiles", ["Encodings", "Tokenizers"]),
+        library("ModelFiles", ["CKernels", "Kernels", "Encodings", "Tokenizers"]),
         library("LanguageModels", ["CKernels", "Kernels", "ModelFiles", "Encodings"]),
         library("Generation", ["CKernels", "Kernels", "LanguageModels", "Tokenizers", "Encodings"]),
         library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "Encodings"]),

@@ -17,6 +17,7 @@
 #include "ck_sampling.h"
 #include "ck_table.h"
 #include "training_attention.h"
+#include "training_dropout.h"
 #include "training_linear.h"
 #include "training_optimizer.h"
 #include "training_product.h"
