@@ -44,7 +44,8 @@ extension Adapter {
         }
         guard unused.isEmpty else {
             let names = known.reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
-            throw .option(name: "lora.targets", message: "names \(unused.sorted().joined(separator: ", ")), but the model has \(names.joined(separator: ", "))")
+            throw .option(
+                name: "lora.targets", message: "names \(unused.sorted().joined(separator: ", ")), but the model has \(names.joined(separator: ", "))")
         }
         return adapters
     }

@@ -99,7 +99,9 @@ extension ParameterStore {
         parameters.first { parameter in
             // The largest exponent is that of infinities and NaNs; integers compare without branches.
             var largest: UInt32 = 0
-            for index in parameter.offset..<parameter.offset + parameter.count { largest = max(largest, weights.base[index].bitPattern & 0x7fff_ffff) }
+            for index in parameter.offset..<parameter.offset + parameter.count {
+                largest = max(largest, weights.base[index].bitPattern & 0x7fff_ffff)
+            }
             return largest >= 0x7f80_0000
         }?.name
     }

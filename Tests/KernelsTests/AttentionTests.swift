@@ -91,7 +91,8 @@ import Testing
         }
 
         func run(_ set: InstructionSet, threads: Int = 1, isHeadByHead: Bool = false, dropout: DropoutMask? = nil)
-            -> (out: [Float], gradients: [Float]) {
+            -> (out: [Float], gradients: [Float])
+        {
             let rows = isHeadByHead ? headByHead(rows) : rows
             let distance = isHeadByHead ? width : heads * width
             let pool = ThreadPool(threads: threads, instructionSet: set)
