@@ -27,7 +27,8 @@ public final class ScriptoriumClient: Sendable {
     public init(brokers: [String], options: ClientOptions = ClientOptions()) throws(ClientError) {
         guard !brokers.isEmpty else { throw .broken("no broker is named") }
         self.options = options
-        do { thread = try ClientThread(brokers: brokers, options: options) } catch { throw .broken(error.description) }
+        let credentials = try options.keys?.credentials(for: brokers)
+        do { thread = try ClientThread(brokers: brokers, options: options, credentials) } catch { throw .broken(error.description) }
     }
 
     deinit { thread.post(.close) }

@@ -114,7 +114,7 @@ extension LoRAAdapter {
     /// Writes both files into an existing folder, each atomically, the weights first.
     package static func write(_ header: Header, tensors: [SafetensorsWriter.Tensor], into folder: String) throws(ModelFileError) {
         try SafetensorsWriter.write(tensors, to: folder + "/" + weightsFile)
-        try DurableFile.write(ConfigText.bytes(header.json), to: folder + "/" + configFile)
+        try writeModelFile(ConfigText.bytes(header.json), to: folder + "/" + configFile)
     }
 
     /// Writes this adapter's files into an existing folder, as they are.
@@ -128,6 +128,6 @@ extension LoRAAdapter {
         try withExtendedLifetime(tensors) { () throws(ModelFileError) in
             try SafetensorsWriter.write(list, to: folder + "/" + LoRAAdapter.weightsFile)
         }
-        try DurableFile.write(ConfigText.bytes(config), to: folder + "/" + LoRAAdapter.configFile)
+        try writeModelFile(ConfigText.bytes(config), to: folder + "/" + LoRAAdapter.configFile)
     }
 }

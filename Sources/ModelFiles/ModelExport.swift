@@ -1,3 +1,4 @@
+import DurableFiles
 package import Encodings
 
 /// Writes model directories that transformers loads.
@@ -7,10 +8,8 @@ package enum ModelExport {
         config: JSONObject, generationConfig: JSONObject?, tensors: [SafetensorsWriter.Tensor], into folder: String
     ) throws(ModelFileError) {
         try SafetensorsWriter.write(tensors, to: folder + "/model.safetensors")
-        if let generationConfig {
-            try DurableFile.write(ConfigText.bytes(generationConfig), to: folder + "/generation_config.json")
-        }
-        try DurableFile.write(ConfigText.bytes(config), to: folder + "/config.json")
+        if let generationConfig { try writeModelFile(ConfigText.bytes(generationConfig), to: folder + "/generation_config.json") }
+        try writeModelFile(ConfigText.bytes(config), to: folder + "/config.json")
     }
 }
 
@@ -25,7 +24,9 @@ extension ModelDirectory {
     /// The tensors keep their types, so the copy has the same checkpoint digest. A model with an adapter is written merged, as fp32
     /// where the adapter changed it: the bits that it is served with, under a digest of their own.
     package func export(to target: String) throws(ModelFileError) {
-        try DurableFile.writeDirectory(target) { (folder: String) throws(ModelFileError) in try writeCopy(into: folder) }
+        try DurableFolder.write(replacing: target, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
+            try writeCopy(into: folder)
+        }
     }
 
     /// Writes the files of ``export(to:)`` into an existing folder.
@@ -51,7 +52,7 @@ extension ModelDirectory {
             try ModelExport.writeFiles(config: config ?? self.config, generationConfig: generationConfig, tensors: list, into: folder)
         }
         for name in ModelDirectory.companions where exists(path + "/" + name) {
-            try DurableFile.write(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + name)
+            try writeModelFile(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + name)
         }
     }
 }

@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 
 /// Writes safetensors files that transformers loads: sorted names, aligned data, `{"format":"pt"}`.
@@ -36,14 +37,12 @@ package enum SafetensorsWriter {
     package static func write(_ tensors: [Tensor], metadata: [String: String] = torchMetadata, to path: String) throws(ModelFileError) {
         let sorted = tensors.sorted { TensorNames.precedes($0.info.name, $1.info.name) }
         let header = try header(sorted, metadata: metadata, path: path)
-        try DurableFile.write(path) { (write: (UnsafeRawBufferPointer) throws(ModelFileError) -> Void) throws(ModelFileError) in
-            var failure: ModelFileError?
-            header.withUnsafeBytes { buffer in
-                do throws(ModelFileError) { try write(buffer) } catch { failure = error }
-            }
-            if let failure { throw failure }
-            for tensor in sorted { try write(tensor.bytes) }
-        }
+        do throws(FileError) {
+            var file = try DurableFile(path: path)
+            try file.write(header)
+            for tensor in sorted { try file.write(tensor.bytes) }
+            try file.finish()
+        } catch { throw ModelFileError(error) }
     }
 
     /// The length word and the JSON, padded with spaces so that the data begins at a multiple of 64.

@@ -11,8 +11,8 @@ extension FinetuneParameters {
         var given = Set<FinetuneField>()
         try params.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
-            guard let field = FinetuneField.byName[text] else { throw reader.unknown(text) }
             if value.isNull { return }
+            guard let field = FinetuneField.byName[text] else { throw reader.unknown(text) }
             if NotYetSupported.finetuneMembers.contains(field) { throw reader.notYet(text) }
             if field != .dataset { try result.set(field, value, reader) }
             given.insert(field)
@@ -24,6 +24,10 @@ extension FinetuneParameters {
         guard given.contains(.output) else { throw reader.missing("output") }
         guard let dataset = params["dataset"] else { throw reader.missing("dataset") }
         try result.setDataset(dataset, reader)
+        if let context = result.contextLength {
+            let place = given.contains(.blockSize) ? "block_size" : "dataset.block_size"
+            try result.checkBlockSize(context: context, field: reader.field(place))
+        }
         try result.checkTogether(reader)
         return result
     }
@@ -38,7 +42,7 @@ extension FinetuneParameters {
         case .tokenizer: tokenizer = try Self.decodeTokenizer(node, reader)
         case .lineByLine: lineByLine = try reader.bool(name, node)
         case .header: header = try reader.bool(name, node)
-        case .blockSize: blockSize = try reader.int(name, node, in: 1...GenerateParameters.Limits.maxLength)
+        case .blockSize: blockSize = try reader.int(name, node, in: 2...GenerateParameters.Limits.maxLength)
         case .dropout: dropout = try reader.real(name, node, .unitWithoutOne)
         case .seed: seed = try reader.integer(name, node, in: 0...GenerateParameters.Limits.seed)
         case .precision: precision = try reader.finetunePrecision(name, node)
@@ -88,8 +92,8 @@ extension FinetuneParameters {
         var found: [Tokenizer] = []
         try node.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
-            guard ["name", "uri", "train"].contains(text) else { throw reader.unknown("tokenizer.\(text)") }
             if value.isNull { return }
+            guard ["name", "uri", "train"].contains(text) else { throw reader.unknown("tokenizer.\(text)") }
             switch text {
             case "name": found.append(.name(try reader.name("tokenizer.name", value)))
             case "uri": found.append(.uri(try reader.uri("tokenizer.uri", value)))
@@ -106,8 +110,8 @@ extension FinetuneParameters {
         var minimumFrequency = 2
         try node.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
-            guard ["vocab_size", "min_frequency"].contains(text) else { throw reader.unknown("tokenizer.train.\(text)") }
             if value.isNull { return }
+            guard ["vocab_size", "min_frequency"].contains(text) else { throw reader.unknown("tokenizer.train.\(text)") }
             // 256 bytes and the end token are in every vocabulary.
             if text == "vocab_size" { vocabularySize = try reader.int("tokenizer.train.vocab_size", value, in: 257...1_000_000) }
             if text == "min_frequency" { minimumFrequency = try reader.int("tokenizer.train.min_frequency", value, in: 0...Int64(Int32.max)) }
@@ -121,9 +125,7 @@ extension FinetuneParameters {
         try node.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
             let path = "dataset.\(text)"
-            if value.isNull && ["name", "uri", "text", "texts", "merge", "equalize", "line_by_line", "header", "block_size"].contains(text) {
-                return
-            }
+            if value.isNull { return }
             if NotYetSupported.datasetMembers.contains(text) { throw reader.notYet(path) }
             switch text {
             case "name": found.append(.name(try reader.name(path, value)))
@@ -133,7 +135,7 @@ extension FinetuneParameters {
             case "line_by_line": lineByLine = try reader.once(path, lineByLine, try reader.bool(path, value))
             case "header": header = try reader.once(path, header, try reader.bool(path, value))
             case "block_size":
-                blockSize = try reader.once(path, blockSize, try reader.int(path, value, in: 1...GenerateParameters.Limits.maxLength))
+                blockSize = try reader.once(path, blockSize, try reader.int(path, value, in: 2...GenerateParameters.Limits.maxLength))
             default: throw reader.unknown(path)
             }
         }

@@ -70,9 +70,5 @@ extension FinetuneParameters {
     }
 
     /// Canonical JSON of every effective value.
-    package var effectiveJSON: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
-    }
+    package var effectiveJSON: [UInt8] { JSONWriter.text { write(to: &$0) } }
 }

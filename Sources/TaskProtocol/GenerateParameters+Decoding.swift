@@ -22,8 +22,8 @@ extension GenerateParameters {
         var hasPrompt = false
         try params.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
-            guard let field = GenerateField.byName[text] else { throw reader.unknown(text) }
             if value.isNull { return }
+            guard let field = GenerateField.byName[text] else { throw reader.unknown(text) }
             if field == .prompt { hasPrompt = true }
             try result.set(field, value, reader)
         }

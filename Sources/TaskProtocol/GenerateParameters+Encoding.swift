@@ -62,16 +62,8 @@ extension GenerateParameters {
     }
 
     /// Canonical JSON of every effective value.
-    package var effectiveJSON: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
-    }
+    package var effectiveJSON: [UInt8] { JSONWriter.text { write(to: &$0) } }
 
     /// Canonical JSON of every effective value but model, prompts, `n` and seed: what `generations.params` holds.
-    package var recordJSON: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer, includingPrompts: false)
-        return writer.bytes
-    }
+    package var recordJSON: [UInt8] { JSONWriter.text { write(to: &$0, includingPrompts: false) } }
 }

@@ -55,7 +55,8 @@ private struct RegistrationMap {
 
     init(_ node: Node, _ path: String, known: Set<String>, _ reader: MemberReader) throws(ContractError) {
         guard node.kind == .map else { throw reader.wrongType(path, node, expected: "a map") }
-        try node.forEachMember { name, _ throws(ContractError) in
+        try node.forEachMember { name, value throws(ContractError) in
+            if value.isNull { return }
             let text = name.stringValue ?? ""
             guard known.contains(text) else { throw reader.unknown("\(path).\(text)") }
         }

@@ -107,7 +107,8 @@ private struct RequestReader {
     private func required(_ name: String) -> ContractError { ContractError(.badRequest, "\(name) is required", field: name) }
 
     private func refuseOthers(_ known: [String]) throws(ContractError) {
-        try root.forEachMember { name, _ throws(ContractError) in
+        try root.forEachMember { name, value throws(ContractError) in
+            if value.isNull { return }
             if name.equals("op") || name.equals("id") || known.contains(where: name.equals) { return }
             throw reader.unknown(name.stringValue ?? "")
         }

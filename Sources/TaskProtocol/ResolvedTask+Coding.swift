@@ -47,11 +47,7 @@ extension ResolvedTask {
     }
 
     /// Canonical JSON of the map that a worker is given.
-    package var json: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
-    }
+    package var json: [UInt8] { JSONWriter.text { write(to: &$0) } }
 
     /// Reads what ``json`` wrote, also after PostgreSQL's `jsonb` has put its members in another order.
     /// - Throws: a fault of the map, as `bad_request` or what the parameters' own check finds.

@@ -94,10 +94,13 @@ package struct Grant: Sendable, Equatable {
     package var resolved: [UInt8]
     /// JSON of the last resume state of a finetune.
     package var resume: [UInt8]?
+    /// How long the task had been due when the lease was made, by the database's clock: since its `run_at` or the end of its last attempt.
+    /// Nil for a lease that was only read back: whoever made it has counted that.
+    package var waitedMilliseconds: Int64?
 
     package init(
         task: TaskID, lease: LeaseID, session: SessionID, attempt: Int, failures: Int, kind: TaskKind, queue: String, isolated: Bool,
-        maxAttempts: Int, timeoutSeconds: Double?, resolved: [UInt8], resume: [UInt8]?
+        maxAttempts: Int, timeoutSeconds: Double?, resolved: [UInt8], resume: [UInt8]?, waitedMilliseconds: Int64? = nil
     ) {
         self.task = task
         self.lease = lease
@@ -111,6 +114,7 @@ package struct Grant: Sendable, Equatable {
         self.timeoutSeconds = timeoutSeconds
         self.resolved = resolved
         self.resume = resume
+        self.waitedMilliseconds = waitedMilliseconds
     }
 }
 

@@ -62,6 +62,9 @@ package enum StoreRequest: Sendable, Equatable {
     case adopt([Adoption])
     /// Puts in line what has come due, settles dependents, lists queues with work. Answered by ``StoreReply/due(_:)``.
     case dueSweep
+    /// The database's clock may have been set back: retries that would wait for longer than any does are due now. Answered by ``StoreReply/done``.
+    /// - Parameter longest: the longest pause that a retry is given.
+    case endBackoffs(longestMilliseconds: Int64)
     /// Depth and age of every queue, for metrics. Answered by ``StoreReply/figures(_:)``.
     case figures
     /// What the database promises about commits. Answered by ``StoreReply/durability(_:)``.
@@ -96,6 +99,15 @@ package enum StoreReply: Sendable, Equatable {
     case refused(ContractError)
     /// The store could not do it now.
     case failed(StoreFailure)
+
+    /// Whether a lock that was not free kept it, or a part of it, from being done.
+    package var isBusy: Bool {
+        switch self {
+        case .failed(.busy): true
+        case .submitted(let outcomes): outcomes.contains(.busy)
+        default: false
+        }
+    }
 }
 
 /// Why the store gave no answer.

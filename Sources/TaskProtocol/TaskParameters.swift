@@ -13,6 +13,15 @@ package enum TaskParameters: Sendable, Equatable {
         }
     }
 
+    /// The model that it runs on or begins with, as submitted: a name, `name@step`, an id or a digest.
+    package var modelName: String? {
+        switch self {
+        case .generate(let parameters): parameters.model
+        case .finetune(let parameters): parameters.model
+        case .verify: nil
+        }
+    }
+
     /// The seed as submitted; nil where one is to be assigned. A `verify` has none.
     package var seed: Int64? {
         switch self {

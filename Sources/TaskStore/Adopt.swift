@@ -36,10 +36,11 @@ extension StoreSession {
         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bool[]) AS v (task, resolved, seed, seed_assigned)
         ON CONFLICT (task) DO NOTHING
         """)
+    /// A time that was not asked for is the task's creation: it is no time ahead, even where the clock was set back since.
     private static let putInLine = Statement(
         "put_in_line",
         """
-        UPDATE hot SET blocked = CASE WHEN hot.run_at > now() THEN 'r' END
+        UPDATE hot SET blocked = CASE WHEN hot.run_at > greatest(now(), hot.created_at) THEN 'r' END
         WHERE hot.task = ANY ($1::uuid[]) AND hot.blocked = 'c'
         RETURNING hot.task, hot.queue, hot.rank, hot.blocked IS NULL
         """)

@@ -8,7 +8,7 @@ extension StoreSession {
         "claim_scan",
         """
         WITH c AS MATERIALIZED (
-            SELECT hot.task, hot.rank, hot.attempt, hot.failures, hot.losses
+            SELECT hot.task, hot.rank, hot.attempt, hot.failures, hot.losses, hot.run_at
             FROM hot
             WHERE hot.queue = $1::text AND hot.rank >= $2::bigint AND hot.lease IS NULL AND hot.blocked IS NULL
             ORDER BY hot.rank, hot.task
@@ -17,7 +17,11 @@ extension StoreSession {
         )
         SELECT c.task, c.rank, c.attempt, c.failures, c.losses, t.kind, t.max_attempts, t.timeout_s,
             convert_to(coalesce(t.resolved, r.resolved)::text, 'UTF8'), coalesce(t.resolved, r.resolved)::jsonb #>> '{model,sha256}',
-            convert_to(p.resume::text, 'UTF8')
+            convert_to(p.resume::text, 'UTF8'),
+            floor(extract(epoch FROM clock_timestamp() - greatest(
+                c.run_at,
+                CASE WHEN c.attempt > 0 THEN (SELECT tries.finished_at FROM tries WHERE tries.task = c.task AND tries.attempt = c.attempt) END
+            )) * 1000)::bigint
         FROM c
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = c.task OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM resolutions WHERE resolutions.task = c.task OFFSET 0) r ON true
@@ -110,7 +114,8 @@ extension StoreSession {
                 task: try rows.requireUUID(row, 0), lease: UUIDValue(hi: 0, lo: 0), session: UUIDValue(hi: 0, lo: 0),
                 attempt: Int(try rows.requireInt(row, 2)) + 1, failures: Int(try rows.requireInt(row, 3)), kind: kind, queue: request.queue,
                 isolated: try rows.requireInt(row, 4) >= Int64(Self.lossesBeforeIsolation), maxAttempts: Int(try rows.requireInt(row, 6)),
-                timeoutSeconds: rows.double(row, 7), resolved: try rows.requireBytes(row, 8), resume: rows.bytes(row, 10))
+                timeoutSeconds: rows.double(row, 7), resolved: try rows.requireBytes(row, 8), resume: rows.bytes(row, 10),
+                waitedMilliseconds: max(0, try rows.requireInt(row, 11)))
             found.append((grant, try rows.requireInt(row, 1), rows.string(row, 9)))
         }
         return found

@@ -57,6 +57,23 @@ extension StoreSession {
     private static let forgetBrokers = Statement(
         "forget_brokers", "DELETE FROM brokers WHERE seen_at < now() - interval '10 minutes'")
 
+    /// Only retries: what was published for a later time keeps it, whatever the clock says.
+    private static let endBackoffs = Statement(
+        "end_backoffs",
+        """
+        UPDATE hot SET run_at = now()
+        WHERE hot.task = ANY (ARRAY(
+            SELECT h.task FROM hot h
+            WHERE h.blocked = 'r' AND h.attempt > 0 AND h.run_at > now() + $1::bigint * interval '1 millisecond'
+            ORDER BY h.run_at FOR UPDATE SKIP LOCKED
+        ))
+        """)
+
+    /// A clock that was set back by an hour would let the pauses of retries last an hour longer.
+    func endBackoffs(longestMilliseconds: Int64) throws(StoreError) {
+        _ = try connection.run(Self.endBackoffs, [.int(longestMilliseconds)])
+    }
+
     func dueSweep() throws(StoreError) -> DueReply {
         let ready = try wakeDue()
         let ended = try settleBlocked()

@@ -108,7 +108,11 @@ struct ReferenceResolver {
         switch parameters {
         case .generate(let generate): resolved.model = try model(generate.model, field: "params.model")
         case .finetune(let finetune):
-            if let base = finetune.model { resolved.model = try model(base, field: "params.model") }
+            if let base = finetune.model {
+                let model = try model(base, field: "params.model")
+                try finetune.checkBlockSize(context: model.contextLength, field: "params.block_size")
+                resolved.model = model
+            }
             resolved.dataset = try dataset(finetune)
             resolved.tokenizer = try tokenizer(finetune)
             let ownBase = finetune.model.map { ModelReference($0).name == finetune.output } ?? false

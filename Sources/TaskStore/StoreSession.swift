@@ -77,6 +77,7 @@ package struct StoreSession {
         case .unchecked(let limit): .unchecked(try unchecked(limit: limit))
         case .adopt(let adoptions): .adopted(try adopt(adoptions))
         case .dueSweep: .due(try dueSweep())
+        case .endBackoffs(let longest): try done { () throws(StoreError) in try endBackoffs(longestMilliseconds: longest) }
         case .figures: .figures(try figures())
         case .durability: .durability(try durability())
         }

@@ -372,7 +372,7 @@ struct SubmitDraft {
         return Grant(
             task: item.id, lease: offer.lease, session: offer.session, attempt: 1, failures: 0, kind: item.submission.kind,
             queue: item.submission.queue, isolated: false, maxAttempts: item.submission.maxAttempts,
-            timeoutSeconds: item.submission.timeoutSeconds, resolved: resolved, resume: nil)
+            timeoutSeconds: item.submission.timeoutSeconds, resolved: resolved, resume: nil, waitedMilliseconds: 0)
     }
 }
 

@@ -1,4 +1,5 @@
 import Datasets
+import DurableFiles
 import Encodings
 import ModelFiles
 
@@ -36,12 +37,12 @@ struct ResumeState {
             }
         }
         try SafetensorsWriter.write(tensors, to: folder + "/resume.safetensors")
-        try DurableFile.write(JSONValue.object(json).prettyPrinted, to: folder + "/resume.json")
+        try writeModelFile(JSONValue.object(json).prettyPrinted, to: folder + "/resume.json")
     }
 
     /// Of the model's weights and, where there is one, of the adapter's.
     private static func digests(_ folder: String) throws(ModelFileError) -> [String: String] {
-        let present = Set(DurableFile.entries(folder))
+        let present = Set(FileTree.names(folder))
         var digests: [String: String] = [:]
         for name in ["model.safetensors", LoRAAdapter.weightsFile] where present.contains(name) {
             do {

@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 import LanguageModels
 import ModelFiles
@@ -19,7 +20,7 @@ extension Trainer {
     ) throws(TrainingError) -> SavedCheckpoint {
         if let name = store.firstNotFinite() { throw .notFinite(what: "weight \(name)", step: stepsDone) }
         do throws(ModelFileError) {
-            try DurableFile.writeDirectory(directory) { (folder: String) throws(ModelFileError) in
+            try DurableFolder.write(replacing: directory, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
                 try writeModel(into: folder, baseName: baseName)
                 if let tokenizer { try write(tokenizer, into: folder) }
                 if resumable { try ResumeState(self, folder: folder).write(into: folder, trainer: self) }

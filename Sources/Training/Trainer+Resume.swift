@@ -1,10 +1,11 @@
 package import Datasets
+import DurableFiles
 package import Kernels
 import ModelFiles
 
 extension Trainer {
     /// Whether a folder holds a checkpoint from which a run can go on.
-    package static func canResume(directory: String) -> Bool { DurableFile.entries(directory).contains("resume.json") }
+    package static func canResume(directory: String) -> Bool { FileTree.names(directory).contains("resume.json") }
 
     /// Goes on with a run that has one dataset or none.
     package static func resume(

@@ -40,6 +40,10 @@ final class Loader {
 
     private func load(_ model: ResolvedModel) throws(TaskFault) -> LoadedModel {
         let folder = try cache.folder(manifest: model.manifest)
+        return try withExtendedLifetime(folder) { () throws(TaskFault) in try load(model, from: folder.path) }
+    }
+
+    private func load(_ model: ResolvedModel, from folder: String) throws(TaskFault) -> LoadedModel {
         let loaded: LanguageModel
         let files: ModelDirectory
         do throws(ModelFileError) { files = try ModelDirectory.open(folder) } catch { throw TaskFault(error) }
@@ -64,7 +68,7 @@ final class Loader {
     private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ resume: ResumeReference?, _ stop: StopFlag) throws(TaskFault) -> PreparedFinetune {
         guard case .finetune(let parameters) = task.parameters else { throw .transient("not a finetune") }
         var saidAt: Milliseconds = 0
-        let preparation = FinetunePreparation(
+        var preparation = FinetunePreparation(
             task: task, parameters: parameters, stop: stop, workFolder: "\(workFolder)/\(lease)",
             progress: { [answer] progress in
                 let now = MonotonicClock.milliseconds

@@ -21,6 +21,8 @@ struct PreparedFinetune: Sendable {
     let tokenizer: Tokenizer
     /// A folder with the state of an earlier attempt.
     let resumeFolder: String?
+    /// The folders of the cache that all this is read from: they stand as long as the finetune.
+    let folders: [CachedFolder]
 }
 
 /// Prepares a finetune off the engine's thread: lays out artifacts, trains or loads the tokenizer, encodes the text.
@@ -32,6 +34,16 @@ struct FinetunePreparation {
     let workFolder: String
     /// Says how far it is; called seldom enough to be sent.
     let progress: (WorkerProgress) -> Void
+    /// What was taken from the cache so far.
+    private var folders: [CachedFolder] = []
+
+    init(task: ResolvedTask, parameters: FinetuneParameters, stop: StopFlag, workFolder: String, progress: @escaping (WorkerProgress) -> Void) {
+        self.task = task
+        self.parameters = parameters
+        self.stop = stop
+        self.workFolder = workFolder
+        self.progress = progress
+    }
 
     /// The corpus as the encoder and the tokenizer's trainer read it.
     private enum Corpus {
@@ -40,10 +52,10 @@ struct FinetunePreparation {
         case encoded(TokenDataset)
     }
 
-    func prepare(resume: ResumeReference?, cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune {
+    mutating func prepare(resume: ResumeReference?, cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune {
         // A state that is gone costs the work done, never the task.
         var resumeFolder: String?
-        if let resume { resumeFolder = try? cache.folder(manifest: resume.manifest) }
+        if let resume { resumeFolder = try? folder(resume.manifest, &cache) }
         let base = try base(cache: &cache)
         let corpus = try corpus(cache: &cache)
         try check()
@@ -53,7 +65,15 @@ struct FinetunePreparation {
         let dataset = try encode(corpus, tokenizer)
         try check()
         return PreparedFinetune(
-            task: task, parameters: parameters, base: fitted(base, tokenizer), dataset: dataset, tokenizer: tokenizer, resumeFolder: resumeFolder)
+            task: task, parameters: parameters, base: fitted(base, tokenizer), dataset: dataset, tokenizer: tokenizer, resumeFolder: resumeFolder,
+            folders: folders)
+    }
+
+    /// The path of an artifact's folder, which stands from now on.
+    private mutating func folder(_ digest: String, _ cache: inout ArtifactCache) throws(TaskFault) -> String {
+        let folder = try cache.folder(manifest: digest)
+        folders.append(folder)
+        return folder.path
     }
 
     /// The ids of another tokenizer than its own mean something else to a trained model.
@@ -70,12 +90,12 @@ struct FinetunePreparation {
         if stop.isRaised { throw .transient("stopped while it was prepared") }
     }
 
-    private func base(cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune.Base {
+    private mutating func base(cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune.Base {
         switch parameters.base {
         case .model:
             guard let model = task.model else { throw .transient("the base model was not pinned") }
             progress(WorkerProgress(phase: .loading, done: 0))
-            let folder = try cache.folder(manifest: model.manifest)
+            let folder = try folder(model.manifest, &cache)
             do throws(ModelFileError) { return .directory(try ModelDirectory.open(folder)) } catch { throw TaskFault(error) }
         case .namedConfig(let name):
             guard let config = ModelConfig.named(name) else {
@@ -86,7 +106,7 @@ struct FinetunePreparation {
         }
     }
 
-    private func corpus(cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
+    private mutating func corpus(cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
         switch parameters.dataset {
         case .text(let text):
             let path = workFolder + "/text.txt"
@@ -103,10 +123,10 @@ struct FinetunePreparation {
         }
     }
 
-    private func corpus(_ dataset: ResolvedDataset, cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
+    private mutating func corpus(_ dataset: ResolvedDataset, cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
         let files: [String]
         if cache.store.isManifest(dataset.sha256) {
-            let folder = try cache.folder(manifest: dataset.sha256)
+            let folder = try self.folder(dataset.sha256, &cache)
             let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
             files = names.sorted().map { folder + "/" + $0 }.filter { !Self.isFolder($0) }
         } else {
@@ -123,7 +143,7 @@ struct FinetunePreparation {
         return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder
     }
 
-    private func tokenizer(
+    private mutating func tokenizer(
         base: PreparedFinetune.Base, corpus: Corpus, resumeFolder: String?, cache: inout ArtifactCache
     ) throws(TaskFault) -> Tokenizer {
         do throws(TokenizerError) {
@@ -141,8 +161,8 @@ struct FinetunePreparation {
         do throws(TokenizerError) { return try Tokenizer.load(path: path) } catch { throw TaskFault(error, field: "params.tokenizer") }
     }
 
-    private func tokenizerPath(_ tokenizer: ResolvedTokenizer, cache: inout ArtifactCache) throws(TaskFault) -> String {
-        if cache.store.isManifest(tokenizer.sha256) { return try cache.folder(manifest: tokenizer.sha256) }
+    private mutating func tokenizerPath(_ tokenizer: ResolvedTokenizer, cache: inout ArtifactCache) throws(TaskFault) -> String {
+        if cache.store.isManifest(tokenizer.sha256) { return try folder(tokenizer.sha256, &cache) }
         guard let path = cache.store.path(of: tokenizer.sha256) else { throw .missing(tokenizer.sha256, field: "params.tokenizer.uri") }
         return path
     }
@@ -170,7 +190,7 @@ struct FinetunePreparation {
             case .files(let files):
                 let lineByLine = parameters.lineByLine ?? task.dataset?.lineByLine ?? false
                 return try TokenDataset.encode(
-                    files: files, tokenizer: tokenizer, lineByLine: lineByLine, header: lineByLine && (parameters.header ?? true)
+                    files: files, tokenizer: tokenizer, lineByLine: lineByLine, header: parameters.header ?? true
                 ) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
             }
         } catch {

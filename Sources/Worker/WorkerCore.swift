@@ -75,7 +75,8 @@ package struct WorkerCore: Sendable {
         case .checkpointRecorded(let lease, let step, let checkpoint): tasks.checkpointRecorded(lease, step: step, as: checkpoint)
         case .stale(let lease): if tasks.forget(lease) { actions.append(.stop(lease, .stale)) }
         case .leave(let peers):
-            if let left = link.moveOn(to: peers, now: now) { actions.append(.disconnect(left)) }
+            guard let left = link.moveOn(to: peers.map(\.endpoint), now: now) else { return }
+            actions += [.learnKeys(of: peers), .disconnect(left)]
         }
     }
 

@@ -1,3 +1,4 @@
+import DurableFiles
 import Generation
 import Glibc
 import Tokenizers
@@ -12,10 +13,10 @@ enum GeneratedFile {
         let texts = samples.map { $0.text + "\n" + delimiter }.joined()
         let proofs = samples.flatMap { $0.jsonLine + [UInt8(ascii: "\n")] }
         do {
-            try AtomicFile.write(Array(texts.utf8), to: stem + ".txt")
-            try AtomicFile.write(proofs, to: stem + ".jsonl")
+            try DurableFile.write(Array(texts.utf8), to: stem + ".txt")
+            try DurableFile.write(proofs, to: stem + ".jsonl")
         } catch {
-            throw CommandFailure.failed("\(error)")
+            throw CommandFailure.failed("the texts cannot be written: \(error)")
         }
         return stem + ".txt"
     }

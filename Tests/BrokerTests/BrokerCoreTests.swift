@@ -27,6 +27,26 @@ import Testing
         #expect(bench.store.tasks.values.first?.attempt == 1)
     }
 
+    @Test("a task that is leased as it is inserted goes to a worker that has its model in memory")
+    func modelAffinity() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        // The store's model pins every name to this digest; the second worker has more room, but would have to load it.
+        let digest = String(repeating: "1", count: 64)
+        bench.beat(free: 2, models: [digest])
+        let other = UUIDValue(hi: 6, lo: 6)
+        bench.feed(
+            .workerMessage(
+                from: [8],
+                .register(
+                    WorkerRegistration(
+                        session: other, host: "h", pid: 2, version: "1", numerics: [], instructionSet: "plain", threads: 1, slots: 16, parameters: [])
+                )))
+        bench.submit()
+        #expect(bench.store.tasks.values.map(\.session) == [bench.session, bench.session])
+    }
+
     @Test("submits gather while one transaction is under way, and each is answered")
     func groupCommit() {
         var bench = CoreBench()
@@ -52,6 +72,27 @@ import Testing
         bench.feed(.storeReply(ticket: ticket, .failed(.unavailable("cut"))))
         #expect(bench.replies.isEmpty)
         #expect(code(bench.submit()) == "unavailable")
+        bench.now += 300
+        bench.feed(.tick)
+        #expect(bench.held.contains { $0.request == request })
+        bench.release()
+        #expect(bench.replies.last?["ok"]?.boolValue == true)
+        #expect(bench.store.tasks.count == 1)
+    }
+
+    @Test("a submit sent again that finds a lock held is not refused: the lock may be its own first sending's, whose commit nobody knows of")
+    func unknownOutcomeBehindALock() {
+        var bench = CoreBench()
+        bench.holds = true
+        bench.submit()
+        let (ticket, request) = bench.held.removeFirst()
+        bench.feed(.storeReply(ticket: ticket, .failed(.unavailable("cut"))))
+        bench.now += 300
+        bench.feed(.tick)
+        let again = bench.held.firstIndex { $0.request == request }
+        let (second, _) = bench.held.remove(at: again ?? 0)
+        bench.feed(.storeReply(ticket: second, .submitted([.busy])))
+        #expect(bench.replies.isEmpty)
         bench.now += 300
         bench.feed(.tick)
         #expect(bench.held.contains { $0.request == request })

@@ -243,7 +243,7 @@ final class World {
         case .disconnectPeer(let broker): closeLink(index, broker)
         case .subscribePeers(let prefix, let isAdded):
             for broker in brokers[index].links.keys.sorted() { subscribe(index, broker, prefix, isAdded) }
-        case .publish, .note, .drained: break
+        case .publish, .listenAnew, .note, .drained: break
         }
     }
 

@@ -56,6 +56,8 @@ package struct ModelStore: Sendable {
         case .unchecked(let limit): return .unchecked(unchecked(limit))
         case .adopt(let adoptions): return .adopted(adopt(adoptions))
         case .dueSweep: return .due(dueSweep())
+        // Its clock is never set.
+        case .endBackoffs: return .done
         case .figures: return .figures([])
         case .durability: return .durability(Durability(synchronousCommit: "on", synchronousStandbys: [], xminAge: 0, xminAgeSeconds: 0))
         }
@@ -104,7 +106,7 @@ package struct ModelStore: Sendable {
 
     private func submitted(_ id: TaskID, duplicate: Bool, offer: GrantOffer?) -> SubmittedTask {
         guard let task = tasks[id] else { return SubmittedTask(id: id, state: .queued, duplicate: duplicate, queue: "", rank: 0) }
-        let grant = task.lease != nil && task.lease == offer?.lease ? self.grant(task) : nil
+        let grant = task.lease != nil && task.lease == offer?.lease ? self.grant(task, waited: 0) : nil
         return SubmittedTask(id: id, state: task.state, duplicate: duplicate, queue: task.queue, rank: task.rank, grant: grant)
     }
 
@@ -134,11 +136,12 @@ package struct ModelStore: Sendable {
         task.isolated = task.losses >= 2
     }
 
-    private func grant(_ task: ModelTask) -> Grant {
+    private func grant(_ task: ModelTask, waited: Int64? = nil) -> Grant {
         Grant(
             task: task.id, lease: task.lease ?? UUIDValue(hi: 0, lo: 0), session: task.session ?? UUIDValue(hi: 0, lo: 0), attempt: task.attempt,
             failures: task.failures, kind: task.kind, queue: task.queue, isolated: task.isolated, maxAttempts: task.maxAttempts,
-            timeoutSeconds: task.timeoutSeconds, resolved: task.resolved ?? [], resume: task.resume)
+            timeoutSeconds: task.timeoutSeconds, resolved: task.resolved ?? [], resume: task.resume,
+            waitedMilliseconds: waited)
     }
 
     private mutating func claim(_ request: ClaimRequest) -> ClaimReply {
@@ -159,7 +162,7 @@ package struct ModelStore: Sendable {
             }
             Self.lease(&task, request.leases[grants.count], offers[place].session)
             tasks[task.id] = task
-            grants.append(grant(task))
+            grants.append(grant(task, waited: max(0, now - task.runAt)))
         }
         return ClaimReply(
             queue: request.queue, grants: grants, exhausted: window.count < request.limit,

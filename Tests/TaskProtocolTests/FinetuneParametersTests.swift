@@ -16,7 +16,7 @@ struct FinetuneParametersTests {
     }
 
     static let integers: [(String, Int64, Int64)] = [
-        ("block_size", 1, 65_536), ("num_steps", 1, 1_000_000_000), ("batch_size", 1, 65_536), ("warmup_steps", 0, 1_000_000_000),
+        ("block_size", 2, 65_536), ("num_steps", 1, 1_000_000_000), ("batch_size", 1, 65_536), ("warmup_steps", 0, 1_000_000_000),
         ("gradient_accumulation_steps", 1, 65_536), ("save_every", 0, 1_000_000_000), ("generate_every", 0, 1_000_000_000), ("n_generate", 1, 1024),
         ("num_layers_freeze", 0, 10_000), ("seed", 0, 9_007_199_254_740_991),
     ]
@@ -28,6 +28,34 @@ struct FinetuneParametersTests {
             #expect(short(refusal(finetune(name, value))) == "invalid_argument task.params.\(name)")
         }
         for value in ["\"1\"", "true", "1.5", "[]", "{}"] { #expect(short(refusal(finetune(name, value))) == "bad_request task.params.\(name)") }
+    }
+
+    @Test(
+        "blocks that do not fit the context of a configuration are refused where they were given, with both numbers",
+        arguments: [
+            (#""config":"gpt2-cpu""#, 64), (#""config":"gpt2""#, 1024), (#""config":{"model_type":"gpt2","n_positions":48,"n_ctx":7}"#, 48),
+            (#""config":{"n_ctx":32}"#, 32), (#""config":{"n_positions":null,"max_position_embeddings":16}"#, 16),
+        ])
+    func blockSize(config: String, context: Int) throws {
+        func json(_ block: Int, inside: Bool) -> String {
+            let member = #""block_size":\#(block)"#
+            return submit(
+                finetune: #"{\#(config),"output":"o",\#(inside ? "" : member + ",")"dataset":{"text":"abc"\#(inside ? "," + member : "")}}"#)
+        }
+        for inside in [false, true] {
+            #expect(short(refusal(json(context, inside: inside))) == "accepted")
+            let error = try #require(refusal(json(context + 1, inside: inside)))
+            #expect(short(error) == "invalid_argument task.params." + (inside ? "dataset.block_size" : "block_size"))
+            #expect(error.message.contains("\(context + 1)") && error.message.contains("\(context)"))
+        }
+    }
+
+    @Test("a base model's context is not known here: its blocks are checked when it is pinned")
+    func blockSizeOfBase() throws {
+        let parameters = try parameters(finetune("block_size", "65536"))
+        guard case .finetune(let finetune) = parameters else { throw ContractError(.internalError, "another shape than expected") }
+        #expect(finetune.contextLength == nil && finetune.blockSize == 65_536)
+        #expect(throws: ContractError.self) { try finetune.checkBlockSize(context: 1024, field: "params.block_size") }
     }
 
     static let reals: [(String, accepted: [String], refused: [String])] = [

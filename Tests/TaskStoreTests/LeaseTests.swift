@@ -22,6 +22,24 @@ import Testing
         #expect(try bench.value("SELECT text_search @@ plainto_tsquery('simple', 'beginning') FROM generations LIMIT 1") == "true")
     }
 
+    @Test("a claim says how long a task was due: since its run_at, or since its last attempt ended") func waited() throws {
+        let bench = try Bench()
+        let atOnce = try bench.running()
+        #expect(atOnce.waitedMilliseconds == 0)
+        try bench.submit([bench.item()])
+        try bench.connection.execute("UPDATE hot SET run_at = now() - interval '90 s' WHERE lease IS NULL")
+        let first = try #require(try bench.claim().grants.first)
+        let waited = try #require(first.waitedMilliseconds)
+        #expect((90_000...100_000).contains(waited))
+        _ = try bench.settle(.release([Release(task: first.task, lease: first.lease, attempt: 1, reason: "drain")]))
+        try bench.connection.execute("UPDATE tries SET finished_at = now() - interval '30 s'")
+        let second = try #require(try bench.claim().grants.first)
+        let again = try #require(second.waitedMilliseconds)
+        #expect(second.task == first.task && (30_000...40_000).contains(again))
+        guard case .leases(let held) = bench.ask(.leases([bench.session])) else { return unexpected() }
+        #expect(held.count == 2 && held.allSatisfy { $0.grant.waitedMilliseconds == nil })
+    }
+
     @Test("a stale lease changes nothing, and what it brings is kept as superseded") func stale() throws {
         let bench = try Bench()
         let old = try bench.running()
@@ -110,6 +128,21 @@ import Testing
         #expect(try bench.settle(.fail([bench.failure(third)]))[0].settlement == .alreadyRecorded(.failed, bench.failure(third).error))
         #expect(try bench.value("SELECT string_agg(outcome, ',' ORDER BY attempt) FROM attempts") == "failed,timed_out,failed")
         #expect(try bench.complete([bench.completion(third)]) == [.stale])
+    }
+
+    @Test("after the clock was set back a retry is due, as its pause can be no longer; a task published for later keeps its time")
+    func clockSetBack() throws {
+        let bench = try Bench()
+        let soon = try bench.running()
+        let far = try bench.running()
+        _ = try bench.settle(.fail([bench.failure(soon, delay: 60_000), bench.failure(far, delay: 3_600_000)]))
+        var submission = bench.generate()
+        submission.runAt = bench.now() + 3_600_000
+        let later = try bench.submit([bench.item(submission)])[0]
+        #expect(bench.ask(.endBackoffs(longestMilliseconds: 70_000)) == .done)
+        #expect(try bench.due().ready.map(\.task) == [far.task])
+        #expect(try bench.claim().grants.map(\.task) == [far.task])
+        #expect(try bench.state(later.id) == .queued && bench.state(soon.task) == .queued)
     }
 
     @Test("a final error ends a task at its first attempt") func finalFailure() throws {

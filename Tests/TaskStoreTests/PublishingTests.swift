@@ -172,7 +172,10 @@ import Testing
             let grant = tasks[0].grant
         else { return unexpected() }
         #expect(bench.ask(.complete([bench.completion(grant)]), on: broker) == .completed([SettlementReply(settlement: .recorded(.succeeded, nil))]))
-        for request in [StoreRequest.dueSweep, .figures, .durability, .models, .datasets, .get([grant.task], results: true), .unchecked(limit: 1)] {
+        for request in [
+            StoreRequest.dueSweep, .endBackoffs(longestMilliseconds: 1), .figures, .durability, .models, .datasets, .get([grant.task], results: true),
+            .unchecked(limit: 1),
+        ] {
             if case .failed(let why) = bench.ask(request, on: broker) { Issue.record("\(request): \(why)") }
         }
         try StoreSession(broker).makePartitions()

@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 import FoundationEssentials
 import Kernels
@@ -79,7 +80,7 @@ struct AdapterTests {
         let directory = try ModelDirectory.open(Fixtures.model(name))
         try directory.export(to: temporary.path + "/merged")
         let merged = try ModelDirectory.open(temporary.path + "/merged")
-        #expect(merged.tensors.adapter == nil && DurableFile.entries(temporary.path + "/merged").allSatisfy { !$0.hasPrefix("adapter") })
+        #expect(merged.tensors.adapter == nil && FileTree.names(temporary.path + "/merged").allSatisfy { !$0.hasPrefix("adapter") })
         for tensor in merged.tensors.names { #expect(try merged.tensors.float32(tensor) == directory.tensors.float32(tensor)) }
         #expect(try merged.tensors.names.contains { try merged.tensors.float32($0) != directory.unmerged.tensors.float32($0) })
         let trainer = try Trainer(model: .directory(directory), dataset: nil, options: TrainingOptions(seed: 0), pool: pool)

@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 import Kernels
 import LanguageModels
@@ -101,8 +102,8 @@ struct FeatureTests {
         }
         #expect(stops >= 3)
         try run.saveCheckpoint(directory: path, tokenizer: nil)
-        let files = DurableFile.entries(path)
-        #expect(files == DurableFile.entries(temporary.path + "/whole") && files.contains("resume.safetensors"))
+        let files = FileTree.names(path)
+        #expect(files == FileTree.names(temporary.path + "/whole") && files.contains("resume.safetensors"))
         for file in files {
             #expect(try SHA256Digest.hex(ofFile: path + "/" + file) == SHA256Digest.hex(ofFile: temporary.path + "/whole/" + file), "\(file)")
         }

@@ -60,8 +60,9 @@ import Worker
     func movesOn() {
         var bench = CoreBench.joined()
         let first = bench.link
-        bench.say(.leave(peers: ["tcp://c"]))
-        #expect(bench.actions.prefix(2) == [.disconnect(first), .connect(bench.link, endpoint: "tcp://c")])
+        bench.say(.leave(peers: [BrokerAddress(endpoint: "tcp://c", publicKey: "k")]))
+        let peers = [BrokerAddress(endpoint: "tcp://c", publicKey: "k")]
+        #expect(bench.actions.prefix(3) == [.learnKeys(of: peers), .disconnect(first), .connect(bench.link, endpoint: "tcp://c")])
     }
 
     @Test("register_please is answered with every lease, the reported ones too")

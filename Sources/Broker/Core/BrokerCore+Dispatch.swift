@@ -44,7 +44,10 @@ extension BrokerCore {
         for (index, submit) in submits.enumerated() {
             for (place, item) in submit.group.items.enumerated() where takesOffer(item) {
                 places.append((index, place))
-                candidates.append(PlacementCandidate(task: item.id, kind: item.submission.kind, model: nil, isolated: false))
+                let name = item.submission.parameters.modelName
+                candidates.append(
+                    PlacementCandidate(
+                        task: item.id, kind: item.submission.kind, model: name.flatMap { modelNames.digest($0) }, isolated: false))
             }
         }
         for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers).enumerated() {

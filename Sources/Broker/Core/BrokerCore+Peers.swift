@@ -73,7 +73,8 @@ extension BrokerCore {
         for session in sessions.all.values.sorted(by: { $0.id < $1.id }) where session.state == .joined {
             // Many workers spread over the refuges.
             let first = Int(session.id.lo % UInt64(refuges.count))
-            tell(session.address, .leave(peers: (refuges[first...] + refuges[..<first]).map(\.workersEndpoint)))
+            let order = refuges[first...] + refuges[..<first]
+            tell(session.address, .leave(peers: order.map { BrokerAddress(endpoint: $0.workersEndpoint, publicKey: $0.publicKey) }))
         }
     }
 }

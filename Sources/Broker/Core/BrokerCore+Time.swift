@@ -59,6 +59,7 @@ extension BrokerCore {
         if !lanes.isBusy(.beat), Timers.isDue(&timers.beat, every: settings.beatInterval, now: now) { lanes.add(.beat, to: .beat) }
         guard isRegistered, !isStoreAway, !isDraining else { return }
         let interval = idle.state == .idle ? settings.idleSweepInterval : settings.sweepInterval
+        if clockWasSetBack, !lanes.isBusy(.due) { lanes.add(.endBackoffs, to: .due) }
         if let due = timers.nextDue, due <= now, !lanes.isBusy(.due) { (timers.sweep, timers.nextDue) = (nil, nil) }
         if !lanes.isBusy(.due), Timers.isDue(&timers.sweep, every: interval, now: now) { lanes.add(.due, to: .due) }
         if !lanes.isBusy(.figures), Timers.isDue(&timers.figures, every: settings.figuresInterval, now: now) { lanes.add(.figures, to: .figures) }

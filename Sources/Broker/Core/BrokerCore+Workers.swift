@@ -175,8 +175,9 @@ extension BrokerCore {
         leases.insert(
             Lease(
                 task: grant.task, lease: grant.lease, session: grant.session, attempt: grant.attempt, failures: grant.failures, kind: grant.kind,
-                queue: grant.queue, isExclusive: isExclusive, timeoutSeconds: grant.timeoutSeconds, stallSeconds: message.stallSeconds, since: now,
-                grant: isConfirmed ? nil : message, phase: phase, lastSign: now, nextSequence: firstSequence))
+                queue: grant.queue, isExclusive: isExclusive, timeoutSeconds: grant.timeoutSeconds, stallSeconds: message.stallSeconds,
+                waitedBeforeGrant: grant.waitedMilliseconds, since: now, grant: isConfirmed ? nil : message, phase: phase, lastSign: now,
+                nextSequence: firstSequence))
         sessions.granted(grant.lease, to: grant.session, isExclusive: isExclusive)
     }
 

@@ -22,6 +22,8 @@ package struct BrokerSettings: Sendable {
     package var sweepInterval: Int64 = 1_000
     /// The same while the broker is idle.
     package var idleSweepInterval: Int64 = 250
+    /// How long due work may stand beside free room before everything is looked at.
+    package var idleCreditPatience: Int64 = 3_000
     /// Between two wake-ups of the other brokers.
     package var wakeInterval: Int64 = 20
     /// How long there must be nothing to do before the broker calls itself idle.
@@ -61,6 +63,8 @@ package struct BrokerSettings: Sendable {
     package var batchTasks = 1_000
     /// Bytes of one transaction, likewise.
     package var batchBytes = 8 << 20
+    /// Training steps of one lease that wait for the store together; of more, the oldest are dropped and counted.
+    package var waitingSteps = 10_000
     /// Candidates that a claim looks at.
     package var claimWindow = 1_000
     /// Grants of one claim.

@@ -24,6 +24,7 @@ extension StoreRequest {
         case .models, .datasets, .registerModel, .registerDataset: "catalogue"
         case .unchecked, .adopt: "adopt"
         case .dueSweep: "due"
+        case .endBackoffs: "end_backoffs"
         case .figures, .durability: "figures"
         }
     }

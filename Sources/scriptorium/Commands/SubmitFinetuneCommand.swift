@@ -32,7 +32,7 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Each line is a text of its own.")
     var lineByLine: Bool?
 
-    @Flag(inversion: .prefixedNo, help: "The first line of a CSV file is no text.")
+    @Flag(inversion: .prefixedNo, help: "With --line-by-line, leave out the first line or row of each file (true).")
     var header: Bool?
 
     @Option(help: "Tokens a block (the model's context).")

@@ -25,7 +25,7 @@ struct TrainCommand: ParsableCommand {
     @Option(help: "Tokens of a tokenizer that is trained.") var vocabSize = 1000
     @Option(help: "How often a pair must occur for a tokenizer that is trained.") var minFrequency = 2
     @Flag(help: "Each line or CSV row is a text.") var lineByLine = false
-    @Flag(help: "The first line of each file is a header.") var header = false
+    @Flag(inversion: .prefixedNo, help: "With --line-by-line, leave out the first line or row of each file.") var header = true
     @Option(help: "Tokens in a block; default the context.") var blockSize: Int?
     @Option(help: "Optimizer steps.") var numSteps = 5000
     @Option(help: "Blocks in a batch.") var batchSize = 1

@@ -36,6 +36,9 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Health and metrics over HTTP; off without it.", valueName: "host:port"))
     var http: String?
 
+    @Flag(help: "Let --http be open to other machines.")
+    var insecure = false
+
     @OptionGroup(title: "Logging")
     var logging: LogOptions
 
@@ -58,8 +61,11 @@ struct WorkerCommand: AsyncParsableCommand {
         }
         var address: OperationsServer.Address?
         if let http {
-            address = OperationsServer.Address(http)
-            if address == nil { throw CommandFailure.usage("--http: \(http) is not host:port") }
+            guard let given = OperationsServer.Address(http) else { throw CommandFailure.usage("--http: \(http) is not host:port") }
+            if !given.isLoopback, !insecure {
+                throw CommandFailure.usage("--http \(http) is open to other machines: give --insecure to allow that")
+            }
+            address = given
         }
         do { _ = try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"]) } catch { throw CommandFailure.usage("\(error)") }
         let logger = logging.start("scriptorium.worker")
@@ -80,9 +86,11 @@ struct WorkerCommand: AsyncParsableCommand {
             readiness: { service.snapshot.readiness },
             metrics: { service.snapshot.families + registry.families() })
         let hasLifeline = lifeline
-        let host = ServiceHost(role: role, http: address, logger: logger, hasLifeline: hasLifeline) { _ in
+        let host = ServiceHost(role: role, http: address, logger: logger, hasLifeline: hasLifeline) { endpoints in
             if hasLifeline { Lifeline.report("ready") }
-            logger.notice("worker started", metadata: ["brokers": "\(brokers.joined(separator: ","))"])
+            var metadata: Logger.Metadata = ["brokers": "\(brokers.joined(separator: ","))"]
+            if let http = endpoints["http"] { metadata["http"] = "\(http)" }
+            logger.notice("worker started", metadata: metadata)
         }
         throw ExitCode(try await host.run())
     }
