@@ -96,7 +96,7 @@ final class ActivationMemory {
         let (width, inner) = (description.width, description.inner)
         var shared: LayerActivations?
         for _ in 0..<description.layers {
-            if options.gradientCheckpointing, var layer = shared {
+            if options.gradientCheckpointing == true, var layer = shared {
                 layer.input = take(rows * width)
                 parts.layers.append(layer)
                 continue

@@ -74,7 +74,9 @@ package final class Trainer {
         blockSize = try options.validated(contextLength: description.contextLength, layers: description.layers)
         schedule = try TrainingSchedule(options, stages: datasets.count)
         blocks = try Trainer.blocks(datasets, blockSize: blockSize, vocabularySize: description.vocabularySize, seed: options.seed)
-        self.options = options
+        var settled = options
+        settled.gradientCheckpointing = options.gradientCheckpointing ?? (description.parameterCount >= TrainingOptions.checkpointedParameters)
+        self.options = settled
         self.datasets = datasets
         self.pool = pool
         average = RunningAverage(smoothing: options.averageLossSmoothing)
@@ -84,7 +86,7 @@ package final class Trainer {
             weights + adapters.flatMap { [$0.a, $0.b] }, frozen: adapters.isEmpty ? frozenNames(description, options) : Set(weights.map(\.name)))
         base = try Trainer.fill(store, source, description, adapters, seed: options.seed)
         pass = try TrainingPass(
-            description, store: store, sequences: options.batchSize, length: blockSize, options: options, adapters: adapters, pool: pool.handle)
+            description, store: store, sequences: options.batchSize, length: blockSize, options: settled, adapters: adapters, pool: pool.handle)
     }
 
     /// One order of blocks a stage, each from a seed of its own, so that the same data twice is not seen in the same order.

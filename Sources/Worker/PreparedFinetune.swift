@@ -17,8 +17,11 @@ struct PreparedFinetune: Sendable {
     let task: ResolvedTask
     let parameters: FinetuneParameters
     let base: Base
-    let dataset: TokenDataset
+    /// One a stage of training.
+    let datasets: [TokenDataset]
     let tokenizer: Tokenizer
+    /// Whether texts stood apart in all of the data, which decides `prepend_bos`.
+    var isLineByLine: Bool { parameters.lineByLine ?? task.dataset?.lineByLine ?? false }
     /// A folder with the state of an earlier attempt.
     let resumeFolder: String?
     /// The folders of the cache that all this is read from: they stand as long as the finetune.
@@ -57,15 +60,15 @@ struct FinetunePreparation {
         var resumeFolder: String?
         if let resume { resumeFolder = try? folder(resume.manifest, &cache) }
         let base = try base(cache: &cache)
-        let corpus = try corpus(cache: &cache)
+        let corpora = try corpora(cache: &cache)
         try check()
-        let tokenizer = try tokenizer(base: base, corpus: corpus, resumeFolder: resumeFolder, cache: &cache)
+        let tokenizer = try tokenizer(base: base, corpora: corpora, resumeFolder: resumeFolder, cache: &cache)
         try checkIsOwn(tokenizer, of: base)
         try check()
-        let dataset = try encode(corpus, tokenizer)
+        let datasets = try stages(corpora, tokenizer)
         try check()
         return PreparedFinetune(
-            task: task, parameters: parameters, base: fitted(base, tokenizer), dataset: dataset, tokenizer: tokenizer, resumeFolder: resumeFolder,
+            task: task, parameters: parameters, base: fitted(base, tokenizer), datasets: datasets, tokenizer: tokenizer, resumeFolder: resumeFolder,
             folders: folders)
     }
 
@@ -106,21 +109,33 @@ struct FinetunePreparation {
         }
     }
 
-    private mutating func corpus(cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
-        switch parameters.dataset {
-        case .text(let text):
-            let path = workFolder + "/text.txt"
-            do {
-                try FileManager.default.createDirectory(atPath: workFolder, withIntermediateDirectories: true)
-                try Data(text.utf8).write(to: URL(filePath: path))
-            } catch { throw .transient("the text cannot be written: \(error)") }
-            return .files([path])
-        case .texts(let texts): return .texts(texts)
-        case .name, .uri:
-            guard let dataset = task.dataset else { throw .transient("the dataset was not pinned") }
-            progress(WorkerProgress(phase: .loading, done: 0))
-            return try corpus(dataset, cache: &cache)
+    /// Every dataset that is read, laid out on this machine.
+    private mutating func corpora(cache: inout ArtifactCache) throws(TaskFault) -> [Corpus] {
+        var pinned = (task.dataset.map { [$0] } ?? task.datasets)[...]
+        var corpora: [Corpus] = []
+        for leaf in parameters.leaves {
+            switch leaf.dataset {
+            case .text(let text): corpora.append(.files([try write(text, number: corpora.count)]))
+            case .texts(let texts): corpora.append(.texts(texts))
+            case .name, .uri:
+                guard let dataset = pinned.popFirst() else { throw .transient("the dataset was not pinned") }
+                progress(WorkerProgress(phase: .loading, done: 0))
+                corpora.append(try corpus(dataset, cache: &cache))
+            case .merge, .crossTrain: continue
+            }
+            try check()
         }
+        return corpora
+    }
+
+    /// A text of the task as a file, as the encoder reads it.
+    private func write(_ text: String, number: Int) throws(TaskFault) -> String {
+        let path = workFolder + "/text-\(number).txt"
+        do {
+            try FileManager.default.createDirectory(atPath: workFolder, withIntermediateDirectories: true)
+            try Data(text.utf8).write(to: URL(filePath: path))
+        } catch { throw .transient("the text cannot be written: \(error)") }
+        return path
     }
 
     private mutating func corpus(_ dataset: ResolvedDataset, cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
@@ -130,13 +145,17 @@ struct FinetunePreparation {
             let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
             files = names.sorted().map { folder + "/" + $0 }.filter { !Self.isFolder($0) }
         } else {
-            guard let path = cache.store.path(of: dataset.sha256) else { throw .missing(dataset.sha256, field: "params.dataset.uri") }
+            guard let path = cache.store.path(of: dataset.sha256) else { throw .missing(dataset.sha256, field: uriField) }
             files = [path]
         }
-        guard !files.isEmpty else { throw .invalid("the dataset has no files", field: "params.dataset") }
+        guard !files.isEmpty else { throw .invalid("the dataset has no files", field: corpusField) }
         guard dataset.tokenizerSHA256 != nil, files.count == 1, let encoded = try? TokenDataset.load(path: files[0]) else { return .files(files) }
         return .encoded(encoded)
     }
+
+    /// What to name where the corpus is at fault.
+    private var corpusField: String { "params.\(parameters.corpusName)" }
+    private var uriField: String { parameters.hasParts ? corpusField : "params.dataset.uri" }
 
     private static func isFolder(_ path: String) -> Bool {
         var isFolder = false
@@ -144,11 +163,11 @@ struct FinetunePreparation {
     }
 
     private mutating func tokenizer(
-        base: PreparedFinetune.Base, corpus: Corpus, resumeFolder: String?, cache: inout ArtifactCache
+        base: PreparedFinetune.Base, corpora: [Corpus], resumeFolder: String?, cache: inout ArtifactCache
     ) throws(TaskFault) -> Tokenizer {
         do throws(TokenizerError) {
             if let resumeFolder { return try Tokenizer.load(path: resumeFolder) }
-            if case .train(let size, let frequency) = parameters.tokenizer { return try train(corpus, size, frequency) }
+            if case .train(let size, let frequency) = parameters.tokenizer { return try train(corpora, size, frequency) }
         } catch { throw TaskFault(error, field: "params.tokenizer") }
         let path: String
         if let tokenizer = task.tokenizer {
@@ -167,20 +186,48 @@ struct FinetunePreparation {
         return path
     }
 
-    private func train(_ corpus: Corpus, _ size: Int, _ frequency: Int) throws(TokenizerError) -> Tokenizer {
+    private func train(_ corpora: [Corpus], _ size: Int, _ frequency: Int) throws(TokenizerError) -> Tokenizer {
         var trainer = TokenizerTrainer(vocabularySize: size, minimumFrequency: frequency)
-        switch corpus {
-        case .files(let files):
-            for file in files {
-                try trainer.feed(file: file) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
+        for corpus in corpora {
+            switch corpus {
+            case .files(let files):
+                for file in files {
+                    try trainer.feed(file: file) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
+                }
+            case .texts(let texts): for text in texts { trainer.feed(text: text) }
+            case .encoded: throw .unsupported(file: "dataset", problem: "it is encoded already, so no tokenizer can be trained on it")
             }
-        case .texts(let texts): for text in texts { trainer.feed(text: text) }
-        case .encoded: throw .unsupported(file: "dataset", problem: "it is encoded already, so no tokenizer can be trained on it")
         }
         return try trainer.train { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
     }
 
-    private func encode(_ corpus: Corpus, _ tokenizer: Tokenizer) throws(TaskFault) -> TokenDataset {
+    /// The datasets of the stages: each corpus encoded, those of a merge joined.
+    private func stages(_ corpora: [Corpus], _ tokenizer: Tokenizer) throws(TaskFault) -> [TokenDataset] {
+        var encoded: [TokenDataset] = []
+        for (corpus, leaf) in zip(corpora, parameters.leaves) {
+            encoded.append(try encode(corpus, leaf, tokenizer))
+            try check()
+        }
+        var rest = encoded[...]
+        guard case .crossTrain(let stages) = parameters.dataset else { return [try assemble(parameters.dataset, &rest)] }
+        var datasets: [TokenDataset] = []
+        for stage in stages { datasets.append(try assemble(stage.dataset, &rest)) }
+        return datasets
+    }
+
+    private func assemble(_ dataset: FinetuneParameters.Dataset, _ leaves: inout ArraySlice<TokenDataset>) throws(TaskFault) -> TokenDataset {
+        guard case .merge(let parts, let equalize) = dataset else {
+            guard let leaf = leaves.popFirst() else { throw .transient("a dataset is missing") }
+            return leaf
+        }
+        var joined: [TokenDataset] = []
+        for part in parts { joined.append(try assemble(part.dataset, &leaves)) }
+        do throws(DatasetError) {
+            return try TokenDataset.merged(joined, equalize: equalize, seed: UInt64(clamping: task.seed))
+        } catch { throw .invalid(error.description, field: corpusField) }
+    }
+
+    private func encode(_ corpus: Corpus, _ leaf: FinetuneParameters.Part, _ tokenizer: Tokenizer) throws(TaskFault) -> TokenDataset {
         do throws(DatasetError) {
             switch corpus {
             case .encoded(let dataset):
@@ -188,24 +235,21 @@ struct FinetunePreparation {
                 return dataset
             case .texts(let texts): return try TokenDataset.encode(texts: texts, tokenizer: tokenizer)
             case .files(let files):
-                let lineByLine = parameters.lineByLine ?? task.dataset?.lineByLine ?? false
                 return try TokenDataset.encode(
-                    files: files, tokenizer: tokenizer, lineByLine: lineByLine, header: parameters.header ?? true
+                    files: files, tokenizer: tokenizer, lineByLine: leaf.lineByLine ?? false, header: leaf.header ?? true
                 ) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
             }
         } catch {
             switch error {
             case .unreadable, .unwritable, .corrupt: throw .transient(error.description)
-            default: throw .invalid(error.description, field: "params.dataset")
+            default: throw .invalid(error.description, field: corpusField)
             }
         }
     }
 
-    /// A config to train from scratch takes the tokenizer's vocabulary, the names of its files, and how it was trained.
+    /// A config to train from scratch takes the tokenizer's vocabulary and its end token.
     private func fitted(_ base: PreparedFinetune.Base, _ tokenizer: Tokenizer) -> PreparedFinetune.Base {
         guard case .scratch(let config) = base else { return base }
-        var fitted = ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
-        if parameters.lineByLine == true || task.dataset?.lineByLine == true { fitted["line_by_line"] = .bool(true) }
-        return .scratch(fitted)
+        return .scratch(ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID))
     }
 }

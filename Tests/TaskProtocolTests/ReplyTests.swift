@@ -119,13 +119,13 @@ struct ResolvedTaskTests {
 
     @Test("pinning fills in what the model decides")
     func effective() throws {
-        guard case .generate(let generate) = ResolvedTask.effective(.generate(GenerateParameters(model: "demo")), model: model, dataset: nil) else {
+        guard case .generate(let generate) = ResolvedTask.effective(.generate(GenerateParameters(model: "demo")), model: model, datasets: []) else {
             throw ContractError(.internalError, "another shape than expected")
         }
         #expect(generate.prependBOS == true && generate.maxLength == 64)
         let asked = FinetuneParameters(base: .model("demo"), output: "o", dataset: .name("d"))
         let dataset = ResolvedDataset(name: "d", sha256: digest, lineByLine: true)
-        guard case .finetune(let finetune) = ResolvedTask.effective(.finetune(asked), model: model, dataset: dataset) else {
+        guard case .finetune(let finetune) = ResolvedTask.effective(.finetune(asked), model: model, datasets: [dataset]) else {
             throw ContractError(.internalError, "another shape than expected")
         }
         #expect(finetune.blockSize == 64 && finetune.lineByLine == true && finetune.header == true)
