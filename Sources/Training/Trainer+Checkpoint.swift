@@ -25,12 +25,25 @@ extension Trainer {
                 if let tokenizer { try write(tokenizer, into: folder) }
                 if resumable { try ResumeState(self, folder: folder).write(into: folder, trainer: self) }
             }
-            let saved = try ModelDirectory.open(directory)
-            let digest = try checkpointDigest(
-                architecture: description.architecture, configKeys: description.digestKeys, bosTokenID: description.bosID.map { Int($0) },
-                eosTokenIDs: description.eosIDs.map { Int($0) }, tensors: saved.tensors)
-            return SavedCheckpoint(path: saved.path, step: stepsDone, sha256: digest, byteCount: saved.tensors.byteCount)
+            return try savedCheckpoint(directory)
         } catch { throw .files(error) }
+    }
+
+    /// Puts the merged model in the place of a checkpoint with an adapter. What a resume needs is gone with it.
+    package func mergeCheckpoint(directory: String) throws(TrainingError) -> SavedCheckpoint {
+        do throws(ModelFileError) {
+            try ModelDirectory.open(directory).export(to: directory)
+            return try savedCheckpoint(directory)
+        } catch { throw .files(error) }
+    }
+
+    /// What stands in a folder.
+    private func savedCheckpoint(_ directory: String) throws(ModelFileError) -> SavedCheckpoint {
+        let saved = try ModelDirectory.open(directory)
+        let digest = try checkpointDigest(
+            architecture: description.architecture, configKeys: description.digestKeys, bosTokenID: description.bosID.map { Int($0) },
+            eosTokenIDs: description.eosIDs.map { Int($0) }, tensors: saved.tensors)
+        return SavedCheckpoint(path: saved.path, step: stepsDone, sha256: digest, byteCount: saved.tensors.byteCount)
     }
 
     private func writeModel(into folder: String, baseName: String?) throws(ModelFileError) {

@@ -7,6 +7,9 @@ extension Trainer {
     /// Whether a folder holds a checkpoint from which a run can go on.
     package static func canResume(directory: String) -> Bool { FileTree.names(directory).contains("resume.json") }
 
+    /// What the run of a folder's checkpoint began with.
+    package static func options(directory path: String) throws(TrainingError) -> TrainingOptions { try ResumeState(folder: path).options }
+
     /// Goes on with a run that has one dataset or none.
     package static func resume(
         directory path: String, dataset: TokenDataset?, options: TrainingOptions? = nil, pool: ThreadPool

@@ -136,7 +136,8 @@ final class FinetuneRun {
     // MARK: Samples
 
     private func beginSampling() throws(TaskFault) {
-        sampling = try SamplingRun(trainer: trainer, prepared: prepared, folder: checkpoints.workFolder + "/sampling", pool: pool)
+        sampling = try SamplingRun(
+            trainer: trainer, tokenizer: prepared.tokenizer, count: parameters.nGenerate, folder: checkpoints.workFolder + "/sampling", pool: pool)
     }
 
     private func sampleOn() throws(TaskFault) {

@@ -1,28 +1,31 @@
 import FoundationEssentials
 import Generation
-import Kernels
+package import Kernels
 import LanguageModels
 import ModelFiles
-import TaskProtocol
-import Training
+package import TaskProtocol
+package import Tokenizers
+package import Training
 
-/// Sample texts of a model in training, for those who watch: its weights of now, run by the same scheduler as any text.
-final class SamplingRun {
+/// Sample texts of a model in training, for those who watch: its weights of now, an adapter merged, run by the same scheduler as any
+/// text. It reads the trainer and changes nothing of it, so that a run with samples makes the bits of one without.
+package final class SamplingRun {
     private let scheduler: BatchScheduler
-    private(set) var isDone = false
+    package private(set) var isDone = false
 
-    /// - Parameter folder: where the weights go on their way; it is removed at once.
-    init(trainer: Trainer, prepared: PreparedFinetune, folder: String, pool: ThreadPool) throws(TaskFault) {
+    /// - Parameters:
+    ///   - count: how many texts.
+    ///   - folder: where the weights go on their way; it is removed at once.
+    package init(trainer: Trainer, tokenizer: Tokenizer, count: Int, folder: String, pool: ThreadPool) throws(TaskFault) {
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let count = prepared.parameters.nGenerate
         do {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             try trainer.saveCheckpoint(directory: folder, tokenizer: nil, resumable: false)
             let model = try LanguageModel.load(
                 ModelDirectory.open(folder), pool: pool, checkpointSHA256: String(repeating: "0", count: 64))
-            scheduler = try BatchScheduler(model: model, tokenizer: prepared.tokenizer, pool: pool, options: SchedulerOptions(slots: min(count, 16)))
+            scheduler = try BatchScheduler(model: model, tokenizer: tokenizer, pool: pool, options: SchedulerOptions(slots: min(count, 16)))
             var request = GenerationRequest(prompts: [""], n: count, prependBos: true)
-            request.parameters.seed = UInt64(clamping: prepared.task.seed &+ Int64(trainer.stepsDone))
+            request.parameters.seed = trainer.options.seed &+ UInt64(trainer.stepsDone)
             request.parameters.maxLength = min(256, trainer.description.contextLength)
             request.text.nonemptyOutput = false
             // A model without a token to begin with simply shows no samples.
@@ -33,7 +36,7 @@ final class SamplingRun {
     }
 
     /// One step; the samples that it finished.
-    func step(atStep step: Int) -> [WorkerEvent] {
+    package func step(atStep step: Int) -> [WorkerEvent] {
         guard !isDone else { return [] }
         var events: [GenerationEvent] = []
         if !scheduler.step(into: &events) { isDone = true }
