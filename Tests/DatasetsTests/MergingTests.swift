@@ -5,10 +5,8 @@ import Tokenizers
 
 @Suite("Merging datasets")
 struct MergingTests {
-    private let (short, long) = (
-        TokenDataset(tokens: (0..<40).map { Int32($0) }, vocabularySize: 2000),
-        TokenDataset(tokens: (0..<1000).map { Int32(1000 + $0) }, vocabularySize: 2000)
-    )
+    private let short = TokenDataset(tokens: (0..<40).map { Int32($0) }, vocabularySize: 2000)
+    private let long = TokenDataset(tokens: (0..<1000).map { Int32(1000 + $0) }, vocabularySize: 2000)
 
     private func tokens(_ dataset: TokenDataset) -> [Int32] { (0..<dataset.count).map { dataset[$0] } }
 
