@@ -1,6 +1,7 @@
 import Broker
 import QueueSimulation
 import TaskProtocol
+import TestSupport
 import Testing
 
 @Suite struct DatabaseClockTests {

@@ -2,6 +2,7 @@ import Broker
 import Encodings
 import QueueSimulation
 import TaskProtocol
+import TestSupport
 
 /// What goes wrong in one history, drawn from its seed.
 struct Weather {
