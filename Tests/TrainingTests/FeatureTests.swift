@@ -109,7 +109,7 @@ struct FeatureTests {
         }
     }
 
-    @Test("what a feature promises to leave alone has the plain run's bits: checkpointing always, dropout of nothing")
+    @Test("gradient checkpointing makes the bits of the run without it, dropout or not, and bfloat16 makes others")
     func sameAsPlain() throws {
         let plain = Feature(name: "", digest: "") { $0.dropout = 0.2 }
         let expected = try finish(trainer(plain, threads: 2), "plain").sha256
