@@ -60,7 +60,7 @@ let package = Package(
         library("Encodings", ["CMsgPack", "CJansson", "CCrypto"]),
         library("Tokenizers", ["DurableFiles", "Encodings"]),
         library("Datasets", ["CZlib", "CMsgPack", "DurableFiles", "Encodings", "Tokenizers", "Kernels"]),
-        library("ModelFiles", ["DurableFiles", "Encodings", "Tokenizers"]),
+        library("ModelFiles", ["CKernels", "Kernels", "DurableFiles", "Encodings", "Tokenizers"]),
         library("LanguageModels", ["CKernels", "Kernels", "ModelFiles", "Encodings"]),
         library("Generation", ["CKernels", "Kernels", "LanguageModels", "Tokenizers", "Encodings"]),
         library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),

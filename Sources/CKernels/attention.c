@@ -52,17 +52,17 @@ void ck_attention(ck_pool *pool, const ck_attention_shape *shape, const ck_atten
 }
 
 void ck_store_keys_values(const ck_attention_shape *shape, float *const *pages, size_t page_offset, uint32_t first_position, uint32_t rows,
-                          const float *keys, const float *values, size_t stride) {
+                          const float *keys, const float *values, size_t stride, size_t head_stride) {
     size_t d = shape->head_width, dv = ck_value_stride(d);
     for (size_t row = 0; row < rows; row++) {
         size_t position = first_position + row, place = position % CK_PAGE_POSITIONS;
         float *page = pages[position / CK_PAGE_POSITIONS] + page_offset;
         for (size_t head = 0; head < shape->heads; head++) {
-            const float *key = keys + row * stride + head * d;
+            const float *key = keys + row * stride + head * head_stride;
             float *column = page + head * CK_PAGE_POSITIONS * d + place / 16 * 16 * d + place % 16;
             for (size_t i = 0; i < d; i++) column[i * 16] = key[i];
             float *value = page + shape->heads * CK_PAGE_POSITIONS * d + (head * CK_PAGE_POSITIONS + place) * dv;
-            memcpy(value, values + row * stride + head * d, d * sizeof(float));
+            memcpy(value, values + row * stride + head * head_stride, d * sizeof(float));
             memset(value + d, 0, (dv - d) * sizeof(float));
         }
     }

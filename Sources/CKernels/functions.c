@@ -39,4 +39,17 @@ void ck_normal(uint64_t seed, uint32_t stream, uint32_t purpose, uint64_t first,
     }
 }
 
+void ck_rotary_table(size_t positions, size_t pairs, double base, float *cosines, float *sines) {
+    double logarithm = ck_double_log(base);
+    for (size_t i = 0; i < pairs; i++) {
+        float exponent = (float)(2 * i) / (float)(2 * pairs);
+        float frequency = 1.0f / (float)ck_double_exp((double)exponent * logarithm);
+        for (size_t position = 0; position < positions; position++) {
+            float angle = (float)position * frequency;
+            cosines[position * pairs + i] = (float)ck_double_cos((double)angle);
+            sines[position * pairs + i] = (float)ck_double_sin((double)angle);
+        }
+    }
+}
+
 CK_TARGET_END

@@ -116,6 +116,18 @@ void ck_embedding(ck_pool *pool, const ck_embedding_args *args) {
     ck_pool_run(pool, ck_parts(args->rows, job.grain), ck_embedding_part, &job);
 }
 
+static void ck_rotary_part(void *context, size_t part, size_t thread) {
+    const ck_row_job *job = context;
+    job->kernels->rotary(job->args, part * job->grain, ck_smaller((part + 1) * job->grain, job->rows));
+}
+
+void ck_rotary(ck_pool *pool, const ck_rotary_args *args) {
+    if (args->rows == 0 || args->pairs == 0) return;
+    size_t each = 4 * args->heads * args->pairs;
+    ck_row_job job = {ck_pool_kernels(pool), args, args->rows, ck_grain(pool, args->rows, each, CK_ROW_WORK, 1)};
+    ck_pool_run(pool, ck_parts(args->rows, job.grain), ck_rotary_part, &job);
+}
+
 typedef struct {
     const ck_kernels *kernels;
     int32_t function;

@@ -9,8 +9,10 @@ CK_TARGET_BEGIN
 #include "definition/functions.h"
 #include "definition/linear.h"
 #include "definition/rows.h"
-#include "definition/attention.h"
+#include "definition/rotary.h"
 #include "definition/philox.h"
+#include "definition/dropout.h"
+#include "definition/attention.h"
 #include "definition/sampling.h"
 #include "definition/training_rows.h"
 #include "definition/training_attention.h"
@@ -36,6 +38,7 @@ const ck_kernels ck_kernels_plain = {
     .weights_below = plain_weights_below,
     .race = plain_race,
     .race_candidates = plain_race_candidates,
+    .rotary = plain_rotary,
     .attention = plain_attention,
     .layer_norm_backward = plain_layer_norm_backward,
     .layer_norm_parameters = plain_layer_norm_parameters,

@@ -17,7 +17,7 @@ package struct KVLayout: Sendable, Equatable {
 }
 
 /// Rows of one sequence at consecutive positions, as attention takes them: `pages` of the sequence (page i holds positions
-/// 64·i …), `page_offset` of the layer, `queries`, `out`, `rows`, `first_position`, `statistics` (nil in inference).
+/// 64·i …), `page_offset` of the layer, `queries` (`query_head_stride` from head to head), `out`, `rows`, `first_position`, `statistics` (nil in inference).
 package typealias AttentionSpan = ck_attention_span
 
 /// Causal attention over key-value pages in the fixed order of reproducibility.md 4.
@@ -37,6 +37,6 @@ package enum Attention {
         pages: UnsafePointer<UnsafeMutablePointer<Float>?>, pageOffset: Int, layout: KVLayout
     ) {
         var shape = ck_attention_shape(heads: layout.heads, head_width: layout.headWidth, scale: 1, window: 0)
-        ck_store_keys_values(&shape, pages, pageOffset, UInt32(firstPosition), UInt32(rows), keys, values, stride)
+        ck_store_keys_values(&shape, pages, pageOffset, UInt32(firstPosition), UInt32(rows), keys, values, stride, layout.headWidth)
     }
 }

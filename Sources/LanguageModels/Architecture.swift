@@ -17,7 +17,7 @@ package protocol Architecture: Sendable {
 /// The architectures this program knows.
 package enum Architectures {
     /// The registry.
-    package static let all: [any Architecture.Type] = [GPT2.self]
+    package static let all: [any Architecture.Type] = [GPT2.self, GPTNeo.self, GPTNeoX.self]
 
     /// The description of what config.json configures. A file without `model_type` (older exports) is GPT-2's.
     /// - Throws: ``ModelError/unknownArchitecture(_:known:)`` or what the architecture finds wrong.

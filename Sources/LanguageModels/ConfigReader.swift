@@ -52,6 +52,20 @@ package struct ConfigReader: Sendable {
         return number
     }
 
+    /// A list, or nil where it is absent.
+    package func list(_ name: String) throws(ModelError) -> [JSONValue]? {
+        guard let (name, value) = value([name]) else { return nil }
+        guard let list = value.arrayValue else { throw .badConfig(key: name, reason: "is not a list") }
+        return list
+    }
+
+    /// An object's members, or nil where it is absent.
+    package func object(_ name: String) throws(ModelError) -> ConfigReader? {
+        guard let (name, value) = value([name]) else { return nil }
+        guard let members = value.objectValue else { throw .badConfig(key: name, reason: "is not an object") }
+        return ConfigReader(members)
+    }
+
     /// One token id or a list of them below `rows`, or nil where it is absent.
     package func tokenIDs(_ name: String, rows: Int) throws(ModelError) -> [Int32]? {
         guard let (name, value) = value([name]) else { return nil }

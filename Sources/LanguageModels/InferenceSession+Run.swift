@@ -3,7 +3,8 @@ import Kernels
 
 /// The forward pass: each line one kernel over all rows of the step.
 ///
-/// x = token + position; in every layer x += output(attend(input(norm1(x)))), then x += feedOutput(act(feedInput(norm2(x)))).
+/// x = token [+ position]; in every layer attention is output(attend(input(norm1(x)))), the feed-forward part
+/// feedOutput(act(feedInput(norm2(x)))): x += the one, then x += the other, or both from the same x.
 /// In the last layer only rows that want logits go on once keys and values are stored.
 extension InferenceSession {
     /// Runs the step that was gathered.
@@ -13,8 +14,9 @@ extension InferenceSession {
         var rows = rowCount
         for index in 0..<plan.layerCount {
             let layer = plan.layers + index
-            normalise(layer.pointee.norm1, rows: rows)
+            normalise(layer.pointee.norm1, rows: rows, out: workspace.normed)
             project(layer.pointee.attentionInput, from: workspace.normed, rows: rows, out: workspace.attention)
+            rotate(rows: rows)
             storeKeysAndValues(layer)
             if index == plan.layerCount - 1 {
                 rows = keepLogitRows()
@@ -23,12 +25,14 @@ extension InferenceSession {
             } else {
                 attend(layer, spans: spansOfSegments(layer))
             }
+            // Queries, keys and values have been used: their memory takes the second norm.
+            if plan.residual == .parallel { normalise(layer.pointee.norm2, rows: rows, out: workspace.attention) }
             project(layer.pointee.attentionOutput, from: workspace.normed, rows: rows, out: workspace.stream, addingToOut: true)
-            normalise(layer.pointee.norm2, rows: rows)
-            project(layer.pointee.feedInput, from: workspace.normed, rows: rows, out: workspace.inner, activation: plan.activation)
+            if plan.residual == .sequential { normalise(layer.pointee.norm2, rows: rows, out: workspace.attention) }
+            project(layer.pointee.feedInput, from: workspace.attention, rows: rows, out: workspace.inner, activation: plan.activation)
             project(layer.pointee.feedOutput, from: workspace.inner, rows: rows, out: workspace.stream, addingToOut: true)
         }
-        normalise(plan.finalNorm, rows: rows)
+        normalise(plan.finalNorm, rows: rows, out: workspace.normed)
         project(plan.head, from: workspace.normed, rows: rows, out: workspace.logits)
     }
 
@@ -47,10 +51,10 @@ extension InferenceSession {
             pool.handle, rowCount, { context, row, _ in context?.assumingMemoryBound(to: TiedEmbedding.self).pointee.embed(row) }, &context)
     }
 
-    private func normalise(_ norm: NormPlan, rows: Int) {
+    private func normalise(_ norm: NormPlan, rows: Int, out: UnsafeMutablePointer<Float>) {
         var args = ck_layer_norm_args(
             x: workspace.stream, rows: rows, width: plan.width, x_stride: plan.width, gain: norm.gain, bias: norm.bias, epsilon: plan.epsilon,
-            out: workspace.normed, out_stride: plan.width, mean: nil, rstd: nil)
+            out: out, out_stride: plan.width, mean: nil, rstd: nil)
         ck_layer_norm(pool.handle, &args)
     }
 
@@ -65,9 +69,19 @@ extension InferenceSession {
         ck_linear(pool.handle, &args)
     }
 
+    /// Turns queries and keys to their positions, where the model's positions are rotary.
+    private func rotate(rows: Int) {
+        guard let table = plan.rotary else { return }
+        var args = ck_rotary_args(
+            queries: workspace.attention, keys: workspace.attention + plan.places.keys, rows: rows, stride: 3 * plan.width, heads: plan.heads,
+            head_stride: plan.places.stride, pairs: table.pairs, cosines: table.cosines, sines: table.sines, places: workspace.places, inverse: false)
+        ck_rotary(pool.handle, &args)
+    }
+
     private func storeKeysAndValues(_ layer: UnsafeMutablePointer<LayerPlan>) {
         var context = KeyValueStore(
-            shape: layer.pointee.shape, pageOffset: layer.pointee.pageOffset, pieces: workspace.pieces, rows: workspace.attention, width: plan.width)
+            shape: layer.pointee.shape, pageOffset: layer.pointee.pageOffset, pieces: workspace.pieces, rows: workspace.attention, width: plan.width,
+            places: plan.places)
         ck_pool_run(
             pool.handle, pieceCount, { context, piece, _ in context?.assumingMemoryBound(to: KeyValueStore.self).pointee.store(piece) }, &context)
     }
@@ -101,8 +115,9 @@ extension InferenceSession {
     private func span(_ layer: UnsafeMutablePointer<LayerPlan>, _ segment: Segment, firstRow: Int, rows: Int, outRow: Int) -> ck_attention_span {
         ck_attention_span(
             pages: segment.pages, page_offset: layer.pointee.pageOffset, queries: workspace.attention + firstRow * 3 * plan.width,
-            query_stride: 3 * plan.width, out: workspace.normed + outRow * plan.width, out_stride: plan.width, rows: UInt32(rows),
-            first_position: UInt32(segment.firstPosition + firstRow - segment.firstRow), statistics: nil)
+            query_stride: 3 * plan.width, query_head_stride: plan.places.stride, out: workspace.normed + outRow * plan.width, out_stride: plan.width,
+            rows: UInt32(rows),
+            first_position: UInt32(segment.firstPosition + firstRow - segment.firstRow), statistics: nil, dropout: nil)
     }
 
     /// Moves the stream's rows that want logits to its beginning.
@@ -121,7 +136,7 @@ private struct TiedEmbedding {
     let panels: UnsafePointer<Float>
     let panelColumns: Int
     let outputs: Int
-    let positions: UnsafePointer<Float>
+    let positions: UnsafePointer<Float>?
     let width: Int
     let tokens: UnsafePointer<Int32>
     let places: UnsafePointer<Int32>
@@ -132,8 +147,12 @@ private struct TiedEmbedding {
         let first = token / panelColumns * panelColumns
         let stride = min(panelColumns, (outputs - first + 15) / 16 * 16)
         let column = panels + first * width + (token - first)
-        let position = positions + Int(places[row]) * width
         let target = out + row * width
+        guard let positions else {
+            for index in 0..<width { target[index] = column[index * stride] }
+            return
+        }
+        let position = positions + Int(places[row]) * width
         for index in 0..<width { target[index] = column[index * stride] + position[index] }
     }
 }
@@ -145,13 +164,15 @@ private struct KeyValueStore {
     let pieces: UnsafePointer<Segment>
     let rows: UnsafePointer<Float>
     let width: Int
+    let places: HeadPlaces
 
     func store(_ index: Int) {
         let piece = pieces[index]
         let row = rows + piece.firstRow * 3 * width
         withUnsafePointer(to: shape) { shape in
             ck_store_keys_values(
-                shape, piece.pages, pageOffset, UInt32(piece.firstPosition), UInt32(piece.rows), row + width, row + 2 * width, 3 * width)
+                shape, piece.pages, pageOffset, UInt32(piece.firstPosition), UInt32(piece.rows), row + places.keys,
+                row + places.values, 3 * width, places.stride)
         }
     }
 }

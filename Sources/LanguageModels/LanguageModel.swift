@@ -13,7 +13,8 @@ package final class LanguageModel: Sendable {
     /// The checkpoint's digest (reproducibility, point 13).
     package let checkpointSHA256: String
     let embedding: FloatBuffer?
-    let positions: FloatBuffer
+    let positions: FloatBuffer?
+    let rotary: RotaryTable?
     let layers: [LayerWeights]
     let finalNorm: NormWeights
     let head: PackedMatrix
@@ -52,7 +53,8 @@ package final class LanguageModel: Sendable {
         head = try loader.head(tensors.head ?? tensors.tokenEmbedding)
         embedding = tensors.head == nil ? nil : try loader.vector(tensors.tokenEmbedding)
         progress?(1 / steps)
-        positions = try loader.vector(tensors.positionEmbedding)
+        positions = try tensors.positionEmbedding.map { specification throws(ModelError) in try loader.vector(specification) }
+        rotary = description.rotary.map { RotaryTable($0, positions: description.contextLength) }
         finalNorm = try loader.norm(tensors.finalNorm)
         var layers: [LayerWeights] = []
         for layout in tensors.layers {
@@ -67,7 +69,9 @@ package final class LanguageModel: Sendable {
 
     /// Bytes that the weights take in memory.
     package var weightsByteCount: Int {
-        let floats = (embedding?.count ?? 0) + positions.count + finalNorm.floatCount + layers.reduce(0) { $0 + $1.floatCount }
+        let floats =
+            (embedding?.count ?? 0) + (positions?.count ?? 0) + (rotary?.floatCount ?? 0) + finalNorm.floatCount
+            + layers.reduce(0) { $0 + $1.floatCount }
         return floats * MemoryLayout<Float>.stride + head.byteCount + layers.reduce(0) { $0 + $1.matrixByteCount }
     }
 

@@ -49,11 +49,15 @@ final class ModelPlan {
     let width: Int
     let inner: Int
     let epsilon: Float
+    let residual: Residual
+    let heads: Int
+    let places: HeadPlaces
+    let rotary: RotaryTable?
     let activation: Int32
     let finalNorm: NormPlan
     let head: ProjectionPlan
     let embedding: UnsafePointer<Float>?
-    let positions: UnsafePointer<Float>
+    let positions: UnsafePointer<Float>?
     /// Columns of a full panel: a tied embedding is read from the head's panels.
     let panelColumns: Int
 
@@ -63,17 +67,22 @@ final class ModelPlan {
         width = description.width
         inner = description.inner
         epsilon = description.epsilon
+        residual = description.residual
+        heads = description.heads
+        places = description.headPlaces
+        rotary = model.rotary
         activation = description.activation.rawValue
         finalNorm = NormPlan(model.finalNorm)
         head = ProjectionPlan(model.head, bias: nil)
         embedding = model.embedding.map { UnsafePointer($0.pointer) }
-        positions = UnsafePointer(model.positions.pointer)
+        positions = model.positions.map { UnsafePointer($0.pointer) }
         panelColumns = ck_pool_kernels(pool.handle).pointee.panel_columns
         layers = .allocate(capacity: layerCount)
         let pageFloats = ck_page_floats(description.heads, description.headWidth)
         for (index, layer) in model.layers.enumerated() {
             let shape = ck_attention_shape(
-                heads: description.heads, head_width: description.headWidth, scale: description.attentionScale(layer: index), window: 0)
+                heads: description.heads, head_width: description.headWidth, scale: description.attentionScale(layer: index),
+                window: UInt32(description.attentionWindows[index]))
             (layers + index).initialize(
                 to: LayerPlan(
                     norm1: NormPlan(layer.norm1), attentionInput: ProjectionPlan(layer.attentionInput),

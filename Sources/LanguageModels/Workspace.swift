@@ -14,9 +14,9 @@ struct Segment {
 final class Workspace {
     /// [R, C], the residual stream
     let stream: UnsafeMutablePointer<Float>
-    /// [R, C], what a norm or the attention put out
+    /// [R, C], what the first norm or the attention put out
     let normed: UnsafeMutablePointer<Float>
-    /// [R, 3C], query, key and value
+    /// [R, 3C], query, key and value; then [R, C], what the second norm put out
     let attention: UnsafeMutablePointer<Float>
     /// [R, F]
     let inner: UnsafeMutablePointer<Float>

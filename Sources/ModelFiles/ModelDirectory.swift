@@ -6,6 +6,7 @@ package import Encodings
 ///     directory.config["n_layer"]            // 12
 ///     directory.tensors.names.first          // "transformer.h.0.attn.c_attn.bias"
 ///
+/// Where PEFT's two files of a LoRA adapter stand beside them, the weights are those of the adapted model.
 /// Opening maps and checks the files but reads no weight. PyTorch's `.bin` files and TensorFlow checkpoints are refused
 /// with a sentence that says how to go on.
 package struct ModelDirectory: Sendable {
@@ -27,8 +28,14 @@ package struct ModelDirectory: Sendable {
         let config = try ModelConfig.read(folder + "/config.json")
         let generation = folder + "/generation_config.json"
         let generationConfig = exists(generation) ? try ModelConfig.read(generation) : nil
-        let tensors = try openTensors(folder, tied: ModelConfig.isTied(config))
+        var tensors = try openTensors(folder, tied: ModelConfig.isTied(config))
+        if exists(folder + "/" + LoRAAdapter.configFile) { tensors = try TensorCollection(tensors, merging: LoRAAdapter(folder: folder)) }
         return ModelDirectory(path: folder, config: config, generationConfig: generationConfig, tensors: tensors)
+    }
+
+    /// The same model without its adapter.
+    package var unmerged: ModelDirectory {
+        ModelDirectory(path: path, config: config, generationConfig: generationConfig, tensors: tensors.unmerged)
     }
 
     /// The folder or file from which the model's own tokenizer can be loaded, or nil where it has none.

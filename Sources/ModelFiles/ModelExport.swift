@@ -21,23 +21,35 @@ extension ModelDirectory {
 
     /// Writes this model to a new folder: one safetensors file under export names, the configs as they were, the tokenizer's files.
     ///
-    /// The tensors keep their types, so the copy has the same checkpoint digest.
+    /// The tensors keep their types, so the copy has the same checkpoint digest. A model with an adapter is written merged, as fp32
+    /// where the adapter changed it: the bits that it is served with, under a digest of their own.
     package func export(to target: String) throws(ModelFileError) {
         try DurableFolder.write(replacing: target, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
             try writeCopy(into: folder)
         }
     }
 
-    private func writeCopy(into folder: String) throws(ModelFileError) {
+    /// Writes the files of ``export(to:)`` into an existing folder.
+    /// - Parameter config: what stands in `config.json` instead; nil: what stood there.
+    package func writeCopy(into folder: String, config: JSONObject? = nil) throws(ModelFileError) {
         var list: [SafetensorsWriter.Tensor] = []
+        var merged: [UnsafeMutableBufferPointer<Float>] = []
+        defer { for buffer in merged { buffer.deallocate() } }
+        let changed = Set(tensors.adapter?.weights ?? [])
         for name in tensors.names {
             guard let info = tensors.info(name) else { continue }
-            // The bytes stay mapped as long as `tensors` lives, which is longer than this call.
-            let bytes = try tensors.withBytes(name) { $0 }
-            list.append(SafetensorsWriter.Tensor(info: info, bytes: bytes))
+            if changed.contains(name) {
+                let buffer = UnsafeMutableBufferPointer<Float>.allocate(capacity: info.count)
+                merged.append(buffer)
+                if let base = buffer.baseAddress { try tensors.readFloat32(name, into: base) }
+                list.append(SafetensorsWriter.Tensor(info: info, bytes: UnsafeRawBufferPointer(buffer)))
+            } else {
+                // The bytes stay mapped as long as `tensors` lives, which is longer than this call.
+                list.append(SafetensorsWriter.Tensor(info: info, bytes: try tensors.withBytes(name) { $0 }))
+            }
         }
         try withExtendedLifetime(tensors) { () throws(ModelFileError) in
-            try ModelExport.writeFiles(config: config, generationConfig: generationConfig, tensors: list, into: folder)
+            try ModelExport.writeFiles(config: config ?? self.config, generationConfig: generationConfig, tensors: list, into: folder)
         }
         for name in ModelDirectory.companions where exists(path + "/" + name) {
             try writeModelFile(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + name)

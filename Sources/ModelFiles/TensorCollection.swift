@@ -17,6 +17,8 @@ package final class TensorCollection: Sendable {
     /// Sorted by bytes; no masks, no tied copies.
     package let names: [String]
     private let places: [String: Place]
+    /// An adapter that the weights it names are merged with whenever they are read; nil: the weights are those of the files.
+    package let adapter: LoRAAdapter?
 
     /// - Parameters:
     ///   - paths: the files, all of whose tensors are taken.
@@ -40,7 +42,29 @@ package final class TensorCollection: Sendable {
             }
         }
         self.places = places
+        adapter = nil
         names = places.keys.sorted(by: TensorNames.precedes)
+    }
+
+    /// The weights of `base`, merged with an adapter.
+    /// - Throws: where the adapter is for another model.
+    init(_ base: TensorCollection, merging adapter: LoRAAdapter) throws(ModelFileError) {
+        try base.check(adapter)
+        (names, places) = (base.names, base.places)
+        self.adapter = adapter
+    }
+
+    private init(unmerged collection: TensorCollection) {
+        (names, places) = (collection.names, collection.places)
+        adapter = nil
+    }
+
+    /// The same weights without the adapter.
+    package var unmerged: TensorCollection { TensorCollection(unmerged: self) }
+
+    private func adapter(of name: String) -> LoRAAdapter? {
+        guard let adapter, adapter.weights.contains(name) else { return nil }
+        return adapter
     }
 
     /// Opens one safetensors file that is no model: every tensor under the name it has there.
@@ -48,26 +72,39 @@ package final class TensorCollection: Sendable {
         try TensorCollection(paths: [path], tied: false, plain: true)
     }
 
-    /// What is known of a tensor, or nil where there is none of that name.
-    package func info(_ name: String) -> TensorInfo? { places[name]?.info }
+    /// What is known of a tensor, or nil where there is none of that name. A merged one is fp32, whatever its file holds.
+    package func info(_ name: String) -> TensorInfo? {
+        guard let info = places[name]?.info, adapter(of: name) != nil else { return places[name]?.info }
+        return TensorInfo(name: name, dtype: .float32, shape: info.shape, byteCount: 4 * info.count)
+    }
 
-    /// The bytes that all tensors take as stored.
-    package var byteCount: Int { places.values.reduce(0) { $0 + $1.info.byteCount } }
+    /// The bytes that all tensors take as stored, an adapter's included.
+    package var byteCount: Int { places.values.reduce(0) { $0 + $1.info.byteCount } + (adapter?.tensors.byteCount ?? 0) }
 
-    /// Calls `body` with a tensor's bytes as stored, which may lie at any address.
+    /// Calls `body` with a tensor's bytes as stored (merged: as fp32), which may lie at any address.
     package func withBytes<Result>(_ name: String, _ body: (UnsafeRawBufferPointer) -> Result) throws(ModelFileError) -> Result {
         let place = try place(name)
-        return body(UnsafeRawBufferPointer(rebasing: place.file.bytes[place.range]))
+        guard adapter(of: name) != nil else { return body(UnsafeRawBufferPointer(rebasing: place.file.bytes[place.range])) }
+        let merged = try float32(name)
+        return merged.withUnsafeBytes(body)
     }
 
     /// A tensor's elements as fp32.
     package func float32(_ name: String) throws(ModelFileError) -> [Float] {
         let place = try place(name)
         try checkReadable(place)
-        return [Float](unsafeUninitializedCapacity: place.info.count) { buffer, count in
+        var values = [Float](unsafeUninitializedCapacity: place.info.count) { buffer, count in
             if let base = buffer.baseAddress { convert(place, into: base) }
             count = place.info.count
         }
+        guard let adapter = adapter(of: name) else { return values }
+        var failure: ModelFileError?
+        values.withUnsafeMutableBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return }
+            do throws(ModelFileError) { try merge(name, adapter, into: base) } catch { failure = error }
+        }
+        if let failure { throw failure }
+        return values
     }
 
     /// Writes a tensor's elements as fp32; `target` has room for `info(name)!.count` of them.
@@ -76,6 +113,7 @@ package final class TensorCollection: Sendable {
         let place = try place(name)
         try checkReadable(place)
         convert(place, into: target)
+        if let adapter = adapter(of: name) { try merge(name, adapter, into: target) }
     }
 
     /// Lets the kernel take a tensor's mapped pages back, once it has been copied elsewhere.

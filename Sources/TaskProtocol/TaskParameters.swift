@@ -34,8 +34,7 @@ package enum TaskParameters: Sendable, Equatable {
     /// The parameters that workers of this version know, as they announce them: one that is only known to be refused is not among them, so
     /// that a later broker keeps such tasks for workers that can run them.
     package static let knownNames: [String] = {
-        let refused = Set(NotYetSupported.finetuneMembers.map(\.rawValue))
         let verify = NotYetSupported.kinds.contains(.verify) ? [] : VerifyParameters.names
-        return Set(GenerateParameters.names + FinetuneParameters.names + verify).subtracting(refused).sorted()
+        return Set(GenerateParameters.names + FinetuneParameters.names + verify).sorted()
     }()
 }

@@ -15,10 +15,11 @@ final class TrainingPass {
     let sequences: Int
     let length: Int
     let memory: ActivationMemory
-    let isFrozenHead: Bool
     private let ids: UnsafeMutablePointer<Int32>
     private let labels: UnsafeMutablePointer<Int32>
-    private let places: UnsafeMutablePointer<Int32>
+    let places: UnsafeMutablePointer<Int32>
+    let mask: UnsafeMutablePointer<ck_dropout_args>
+    let rotary: RotaryTable?
 
     /// What the dropout of this micro-batch is drawn from.
     struct Position {
@@ -26,13 +27,16 @@ final class TrainingPass {
         /// The first row of this micro-batch within its step.
         var firstRow = 0
     }
-    var position = Position()
+    var position = Position() {
+        didSet { memory.products.adapters?.position = position }
+    }
 
     var rows: Int { sequences * length }
     var width: Int { description.width }
 
     init(
-        _ description: ModelDescription, store: ParameterStore, sequences: Int, length: Int, options: TrainingOptions, pool: OpaquePointer
+        _ description: ModelDescription, store: ParameterStore, sequences: Int, length: Int, options: TrainingOptions, adapters: [Adapter] = [],
+        pool: OpaquePointer
     ) throws(TrainingError) {
         self.description = description
         self.store = store
@@ -40,12 +44,14 @@ final class TrainingPass {
         self.pool = pool
         self.sequences = sequences
         self.length = length
-        memory = try ActivationMemory(description, sequences: sequences, length: length, options: options, pool: pool)
-        isFrozenHead = store.gradient(description.tensors.head ?? description.tensors.tokenEmbedding) == nil
+        memory = try ActivationMemory(description, sequences: sequences, length: length, options: options, adapters: adapters, pool: pool)
+        rotary = description.rotary.map { RotaryTable($0, positions: length) }
         let rows = sequences * length
         ids = .allocate(capacity: rows)
         labels = .allocate(capacity: rows)
         places = .allocate(capacity: rows)
+        mask = .allocate(capacity: 1)
+        mask.initialize(to: ck_dropout_args())
         ids.initialize(repeating: 0, count: rows)
         labels.initialize(repeating: -1, count: rows)
         for row in 0..<rows { places[row] = Int32(row % length) }
@@ -55,6 +61,7 @@ final class TrainingPass {
         ids.deallocate()
         labels.deallocate()
         places.deallocate()
+        mask.deallocate()
     }
 
     /// Where the caller writes the tokens of the next micro-batch: B blocks of T.
@@ -102,18 +109,19 @@ final class TrainingPass {
             memory.final, description.tensors.finalNorm, out: memory.finalNorm, mean: memory.finalMean, rstd: memory.finalRstd)
     }
 
-    /// Row r of the stream = wte[id] + wpe[place].
+    /// Row r of the stream = token embedding[id] [+ position embedding[place]].
     private func embed() {
         var arguments = ck_embedding_args(
-            tokens: store.weight(description.tensors.tokenEmbedding), positions: store.weight(description.tensors.positionEmbedding), ids: ids,
-            places: places, rows: rows, width: width, out: stream(0), out_stride: width)
+            tokens: store.weight(description.tensors.tokenEmbedding),
+            positions: description.tensors.positionEmbedding.map { UnsafePointer(store.weight($0)) },
+            ids: ids, places: places, rows: rows, width: width, out: stream(0), out_stride: width)
         ck_embedding(pool, &arguments)
         drop(stream(0), layer: 0, site: .embedding)
     }
 
     /// Gradients that the lookups add to must start at zero, but where the head's product overwrites them first.
     private func clearLookedUpGradients() {
-        for specification in [description.tensors.tokenEmbedding, description.tensors.positionEmbedding] {
+        for specification in [description.tensors.tokenEmbedding, description.tensors.positionEmbedding].compactMap({ $0 }) {
             if description.tied && specification.name == description.tensors.tokenEmbedding.name { continue }
             guard let gradient = store.gradient(specification) else { continue }
             gradient.update(repeating: 0, count: specification.shape.reduce(1, *))
@@ -125,7 +133,7 @@ final class TrainingPass {
         if let gradient = store.gradient(description.tensors.tokenEmbedding) {
             ck_embedding_gradient(pool, memory.dStream, rows, width, width, ids, gradient)
         }
-        if let gradient = store.gradient(description.tensors.positionEmbedding) {
+        if let gradient = description.tensors.positionEmbedding.flatMap(store.gradient) {
             ck_embedding_gradient(pool, memory.dStream, rows, width, width, places, gradient)
         }
     }

@@ -50,9 +50,68 @@ struct DescriptionTests {
         }
     }
 
+    private static let neo = ModelConfig.gptNeo(vocabulary: 50, positions: 32, width: 16, inner: 24, layers: 4, heads: 2, window: 5, endOfText: 3)
+    private static let neox: JSONObject = [
+        "model_type": "gpt_neox", "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40,
+    ]
+
+    @Test("GPT Neo's layers take turns, its scores are not scaled, its queries, keys and values have no bias")
+    func gptNeo() throws {
+        let description = try Architectures.describe(config: Self.neo)
+        #expect(description.attentionWindows == [0, 5, 0, 5])
+        #expect(description.attentionScales == [1, 1, 1, 1])
+        #expect(description.tensors.layers[1].attentionInput.biases.isEmpty && description.tensors.layers[1].attentionInput.weights.count == 3)
+        #expect(description.residualInitializerRange == description.initializerRange)
+        var expanded = Self.neo
+        expanded["attention_types"] = nil
+        expanded["attention_layers"] = ["local", "global", "global", "local"]
+        #expect(try Architectures.describe(config: expanded).attentionWindows == [5, 0, 0, 5])
+        #expect(try Architectures.describe(config: expanded).digestKeys != description.digestKeys)
+    }
+
+    @Test("GPT-NeoX's positions are read from old and new configs alike")
+    func gptNeoX() throws {
+        let description = try Architectures.describe(config: Self.neox)
+        #expect(description.rotary == Rotary(pairs: 2, base: 10_000))
+        #expect(description.contextLength == 2048 && description.tensors.positionEmbedding == nil)
+        #expect(description.residual == .parallel && description.headOrder == .headByHead && !description.tied)
+        #expect((description.headPlaces.stride, description.headPlaces.keys, description.headPlaces.values) == (48, 16, 32))
+        var old = Self.neox
+        old["rotary_pct"] = .real(0.5)
+        old["rotary_emb_base"] = 500
+        var new = Self.neox
+        new["rope_parameters"] = ["partial_rotary_factor": .real(0.5), "rope_theta": 500, "rope_type": "default"]
+        #expect(try Architectures.describe(config: old).rotary == Rotary(pairs: 4, base: 500))
+        #expect(try Architectures.describe(config: new).digestKeys == Architectures.describe(config: old).digestKeys)
+    }
+
+    @Test(
+        "what the other architectures cannot be is refused by the key's name",
+        arguments: [
+            (neo, "attention_types", [[["global"], 3]], "attention_types"),
+            (neo, "attention_types", [[["global", "sparse"], 2]], "attention_types"),
+            (neo, "attention_types", [[["global"], 999_999]], "attention_types"), (neo, "attention_types", "global", "attention_types"),
+            (neo, "window_size", 0, "window_size"), (neo, "num_heads", 3, "num_heads"), (neox, "num_attention_heads", 3, "num_attention_heads"),
+            (neox, "rotary_pct", .real(0), "rotary_pct"), (neox, "rotary_pct", .real(0.19), "rotary_pct"),
+            (neox, "rope_scaling", ["type": "linear", "factor": 2], "rope_type"), (neox, "hidden_act", "mish", "hidden_act"),
+            (neox, "intermediate_size", .null, "intermediate_size"), (neox, "rotary_emb_base", .real(-1), "rotary_emb_base"),
+        ] as [(JSONObject, String, JSONValue, String)])
+    func wrongElsewhere(config: JSONObject, key: String, value: JSONValue, named: String) throws {
+        var config = config
+        config[key] = value
+        do {
+            _ = try Architectures.describe(config: config)
+            Issue.record("\(key) was accepted")
+        } catch ModelError.badConfig(let found, _) {
+            #expect(found == named)
+        }
+    }
+
     @Test("an unknown architecture is refused with the list of those known")
     func unknown() throws {
-        #expect(throws: ModelError.unknownArchitecture("mamba", known: ["gpt2"])) { try Architectures.describe(config: ["model_type": "mamba"]) }
+        #expect(throws: ModelError.unknownArchitecture("mamba", known: ["gpt2", "gpt_neo", "gpt_neox"])) {
+            try Architectures.describe(config: ["model_type": "mamba"])
+        }
     }
 
     @Test("missing and misshapen tensors are named")

@@ -1,4 +1,5 @@
 import Encodings
+import FoundationEssentials
 import Kernels
 import LanguageModels
 import ModelFiles
@@ -8,11 +9,13 @@ import TestSupport
 enum Support {
     /// A folder of the reference set, loaded for one instruction set.
     static func model(_ name: String, pool: ThreadPool) throws -> LanguageModel {
-        try LanguageModel.load(ModelDirectory.open(Fixtures.reference + "/" + name), pool: pool)
+        try LanguageModel.load(ModelDirectory.open(Fixtures.model(name)), pool: pool)
     }
 
-    /// The members of a reference file.
-    static func json(_ path: String) throws -> JSONValue { try JSONValue.parse(Fixtures.bytes(path)) }
+    /// What transformers computes with a reference model.
+    static func golden(_ name: String) throws -> JSONValue {
+        try JSONValue.parse([UInt8](try Data(contentsOf: URL(filePath: Fixtures.model(name) + "/golden.json"))))
+    }
 
     static func config(layers: Int = 2, width: Int = 48, heads: Int = 3, context: Int = 160, vocabulary: Int = 101, inner: Int? = nil) -> JSONObject {
         [

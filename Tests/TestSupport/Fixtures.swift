@@ -20,6 +20,12 @@ package enum Fixtures {
         return parts.joined(separator: "/")
     }
 
+    /// The folder of a reference model: in ``reference``, or among those that Tests/Reference/make_models.py made.
+    package static func model(_ name: String) -> String {
+        let own = tests + "/Fixtures/models/" + name
+        return FileManager.default.fileExists(atPath: own) ? own : reference + "/" + name
+    }
+
     /// The bytes of a file below ``reference``.
     /// - Throws: what reading it throws, with the path in it.
     package static func bytes(_ path: String) throws -> [UInt8] {

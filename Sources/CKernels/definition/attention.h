@@ -24,7 +24,7 @@ static void plain_attention(
     const ck_attention_shape *shape, const ck_attention_span *span, size_t head, size_t row, size_t rows, float *scratch) {
     size_t d = shape->head_width;
     for (size_t r = row; r < row + rows; r++) {
-        const float *q = span->queries + r * span->query_stride + head * d;
+        const float *q = span->queries + r * span->query_stride + head * span->query_head_stride;
         float *out = span->out + r * span->out_stride + head * d;
         size_t end = span->first_position + r + 1, begin = ck_first_visible(shape, end - 1);
         float maximum = -__builtin_inff();
@@ -43,6 +43,8 @@ static void plain_attention(
             sum.lane[j % 16] = sum.lane[j % 16] + scratch[j - begin];
         }
         float total = ck_tree(sum);
+        const ck_attention_dropout *dropout = span->dropout;
+        if (dropout) plain_drop(dropout->mask, dropout->row + r, dropout->element + begin, scratch, end - begin);
         for (size_t i = 0; i < d; i++) {
             float value = 0.0f;
             for (size_t block = begin / CK_BLOCK * CK_BLOCK; block < end; block += CK_BLOCK) {

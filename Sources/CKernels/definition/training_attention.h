@@ -3,27 +3,34 @@
 static void plain_attention_backward(const ck_training_attention_backward_args *a, size_t sequence, size_t head, float *scratch) {
     const ck_training_attention_args *f = &a->forward;
     size_t d = f->head_width, length = f->length, first = sequence * length;
-    const float *q = f->queries + first * f->stride + head * d, *k = f->keys + first * f->stride + head * d;
-    const float *v = f->values + first * f->stride + head * d;
-    const float *o = f->out + first * f->out_stride + head * d, *dout = a->dout + first * a->dout_stride + head * d;
+    const float *q = f->queries + first * f->stride + head * f->head_stride, *k = f->keys + first * f->stride + head * f->head_stride;
+    const float *v = f->values + first * f->stride + head * f->head_stride;
+    const float *dout = a->dout + first * a->dout_stride + head * d;
     const float *statistics = f->statistics + (sequence * f->heads + head) * length * 2;
     ck_attention_shape shape = {f->heads, d, f->scale, f->window};
+    ck_attention_dropout mask = ck_training_dropout(f, sequence, head);
     float *p = scratch, *ds = scratch + length * length;
 
     for (size_t i = 0; i < length; i++) {
-        float inner = 0.0f;
-        for (size_t c = 0; c < d; c++) inner = CK_FMA(dout[i * a->dout_stride + c], o[i * f->out_stride + c], inner);
+        ck_lanes lanes = ck_zero_lanes();
         for (size_t j = ck_first_visible(&shape, i); j <= i; j++) {
             float score = 0.0f, product = 0.0f;
             for (size_t c = 0; c < d; c++) score = CK_FMA(q[i * f->stride + c], k[j * f->stride + c], score);
             for (size_t c = 0; c < d; c++) product = CK_FMA(dout[i * a->dout_stride + c], v[j * f->stride + c], product);
+            if (f->dropout) plain_drop(f->dropout, mask.row + i, mask.element + j, &product, 1);
             float probability = ck_scalar_exp(score * f->scale - statistics[i * 2]) / statistics[i * 2 + 1];
             p[i * length + j] = probability;
-            ds[i * length + j] = (probability * (product - inner)) * f->scale;
+            ds[i * length + j] = product;
+            lanes.lane[j % 16] = CK_FMA(probability, product, lanes.lane[j % 16]);
+        }
+        float inner = ck_tree(lanes);
+        for (size_t j = ck_first_visible(&shape, i); j <= i; j++) {
+            ds[i * length + j] = (p[i * length + j] * (ds[i * length + j] - inner)) * f->scale;
+            if (f->dropout) plain_drop(f->dropout, mask.row + i, mask.element + j, &p[i * length + j], 1);
         }
     }
-    float *dq = a->dqueries + first * a->dstride + head * d, *dk = a->dkeys + first * a->dstride + head * d;
-    float *dv = a->dvalues + first * a->dstride + head * d;
+    float *dq = a->dqueries + first * a->dstride + head * f->head_stride, *dk = a->dkeys + first * a->dstride + head * f->head_stride;
+    float *dv = a->dvalues + first * a->dstride + head * f->head_stride;
     for (size_t row = 0; row < length; row++) {
         for (size_t c = 0; c < d; c++) {
             float dqSum = 0.0f, dkSum = 0.0f, dvSum = 0.0f;

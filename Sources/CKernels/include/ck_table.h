@@ -5,6 +5,7 @@
 
 #include "ck_attention.h"
 #include "ck_linear.h"
+#include "ck_rotary.h"
 #include "ck_rows.h"
 #include "ck_sampling.h"
 #include "training_attention.h"
@@ -32,6 +33,7 @@ struct ck_kernels {
     int32_t (*race)(const ck_race_key *, const float *p, size_t count);
     int32_t (*race_candidates)(const ck_race_key *, const int32_t *ids, const float *p, size_t count);
 
+    void (*rotary)(const ck_rotary_args *, size_t row_begin, size_t row_end);
     /// `rows` ≤ query_tile; scratch: ck_attention_scratch bytes.
     void (*attention)(const ck_attention_shape *, const ck_attention_span *, size_t head, size_t row, size_t rows, float *scratch);
 

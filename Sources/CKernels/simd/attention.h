@@ -32,7 +32,7 @@ static void simd_attention(
     size_t begin = ck_first_visible(shape, firstEnd - 1), lastBegin = ck_first_visible(shape, lastEnd - 1);
     size_t origin = begin / LANES * LANES, stride = ck_round_up(lastEnd - origin, LANES);
     float *scores = scratch, *chain = scores + rows * stride, *sums = chain + rows * dv, total[QUERY_TILE];
-    const float *queries = span->queries + row * span->query_stride + head * d;
+    const float *queries = span->queries + row * span->query_stride + head * span->query_head_stride;
 
     // Scores: keys of a page stand in blocks d·16 apart, so up to four blocks make one tile.
     for (size_t position = origin; position < lastEnd;) {
@@ -54,6 +54,8 @@ static void simd_attention(
             statistics[0] = maximum;
             statistics[1] = total[r];
         }
+        const ck_attention_dropout *dropout = span->dropout;
+        if (dropout) simd_drop(dropout->mask, dropout->row + row + r, dropout->element + origin, scores + r * stride, stride);
     }
 
     memset(chain, 0, 2 * rows * dv * sizeof(float));

@@ -17,6 +17,7 @@ const ck_kernels ISA_TABLE = {
     .weights_below = simd_weights_below,
     .race = simd_race,
     .race_candidates = simd_race_candidates,
+    .rotary = simd_rotary,
     .attention = simd_attention,
     .layer_norm_backward = simd_layer_norm_backward,
     .layer_norm_parameters = simd_layer_norm_parameters,
@@ -26,5 +27,5 @@ const ck_kernels ISA_TABLE = {
     .attention_backward = simd_attention_backward,
     .adamw = simd_adamw,
     .square_sum = simd_square_sum,
-    .dropout = plain_dropout,
+    .dropout = simd_dropout,
 };

@@ -33,13 +33,18 @@ static void block_rows(const float *rows, size_t length, size_t d, size_t dv, fl
 }
 
 /// Turns scores and dP of one row into P and dS; zeros at what the row does not see.
-CK_INLINE void score_gradients(float *p, float *ds, size_t columns, size_t begin, size_t end, float maximum, float sum, float inner, float scale) {
+CK_INLINE void score_gradients(float *p, float *ds, size_t columns, size_t begin, size_t end, float maximum, float sum, float scale) {
+    vf lanes = (vf)0.0f;
     for (size_t j = 0; j < columns; j += LANES) {
         vi visible = v_between((int)begin - (int)j, (int)end - (int)j);
         vf probability = v_select(visible, v_exp(v_load(p + j) - maximum) / sum, (vf)0.0f);
-        vf gradient = v_select(visible, (probability * (v_load(ds + j) - inner)) * scale, (vf)0.0f);
+        lanes = v_select(visible, v_fma(probability, v_load(ds + j), lanes), lanes);
         v_store(p + j, probability);
-        v_store(ds + j, gradient);
+    }
+    float inner = v_tree(lanes);
+    for (size_t j = 0; j < columns; j += LANES) {
+        vi visible = v_between((int)begin - (int)j, (int)end - (int)j);
+        v_store(ds + j, v_select(visible, (v_load(p + j) * (v_load(ds + j) - inner)) * scale, (vf)0.0f));
     }
 }
 
@@ -47,6 +52,7 @@ CK_INLINE void score_gradients(float *p, float *ds, size_t columns, size_t begin
 static void backward_rows(const ck_training_attention_backward_args *a, const attention_backward_space *s, size_t sequence, size_t head, size_t first, size_t rows) {
     const ck_training_attention_args *f = &a->forward;
     ck_attention_shape shape = {f->heads, s->d, f->scale, f->window};
+    ck_attention_dropout mask = ck_training_dropout(f, sequence, head);
     size_t base = sequence * f->length, columns = ck_round_up(first + rows, LANES);
     const float *statistics = f->statistics + (sequence * f->heads + head) * f->length * 2;
     for (size_t r = 0; r < rows; r += TILE_ROWS) {
@@ -57,13 +63,12 @@ static void backward_rows(const ck_training_attention_backward_args *a, const at
         tile_run(tile_set, products, count, seen / LANES);
         for (size_t i = r; i < r + count; i++) {
             size_t row = first + i;
-            const float *out = f->out + (base + row) * f->out_stride + head * s->d;
-            float inner = 0.0f;
-            for (size_t c = 0; c < s->d; c++) inner = CK_FMA(s->gradients[row * s->dv + c], out[c], inner);
             memset(s->p + i * s->stride + seen, 0, (columns - seen) * sizeof(float));
             memset(s->ds + i * s->stride + seen, 0, (columns - seen) * sizeof(float));
+            if (f->dropout) simd_drop(f->dropout, mask.row + row, mask.element, s->ds + i * s->stride, seen);
             score_gradients(s->p + i * s->stride, s->ds + i * s->stride, seen, ck_first_visible(&shape, row), row + 1, statistics[row * 2],
-                            statistics[row * 2 + 1], inner, f->scale);
+                            statistics[row * 2 + 1], f->scale);
+            if (f->dropout) simd_drop(f->dropout, mask.row + row, mask.element, s->p + i * s->stride, seen);
         }
         // dQ: blocks of 256 positions up to the tile's last row.
         memset(s->dq + r * s->dv, 0, count * s->dv * sizeof(float));
@@ -75,7 +80,7 @@ static void backward_rows(const ck_training_attention_backward_args *a, const at
     }
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < s->d; c += LANES)
-            v_store_first(a->dqueries + (base + first + r) * a->dstride + head * s->d + c, v_load(s->dq + r * s->dv + c), s->d - c);
+            v_store_first(a->dqueries + (base + first + r) * a->dstride + head * f->head_stride + c, v_load(s->dq + r * s->dv + c), s->d - c);
     // dK and dV of every position seen: one chain over these rows each.
     for (size_t j = 0; j < first + rows; j += TILE_ROWS) {
         size_t count = ck_minimum_size(TILE_ROWS, first + rows - j), from = j > first ? j - first : 0;
@@ -101,17 +106,17 @@ static void simd_attention_backward(const ck_training_attention_backward_args *a
     s.p = s.dq + CK_BLOCK * dv;
     s.ds = s.p + CK_BLOCK * s.stride;
 
-    gather_rows(f->keys + base * f->stride + head * d, f->stride, length, d, dv, s.keys);
-    gather_rows(f->queries + base * f->stride + head * d, f->stride, length, d, dv, s.queries);
+    gather_rows(f->keys + base * f->stride + head * f->head_stride, f->stride, length, d, dv, s.keys);
+    gather_rows(f->queries + base * f->stride + head * f->head_stride, f->stride, length, d, dv, s.queries);
     gather_rows(a->dout + base * a->dout_stride + head * d, a->dout_stride, length, d, dv, s.gradients);
     block_rows(s.keys, length, d, dv, s.keyBlocks);
-    gather_rows(f->values + base * f->stride + head * d, f->stride, length, d, dv, s.dk);
+    gather_rows(f->values + base * f->stride + head * f->head_stride, f->stride, length, d, dv, s.dk);
     block_rows(s.dk, length, d, dv, s.valueBlocks);
     memset(s.dk, 0, 2 * padded * dv * sizeof(float));
     for (size_t first = 0; first < length; first += CK_BLOCK) backward_rows(a, &s, sequence, head, first, ck_minimum_size(CK_BLOCK, length - first));
     for (size_t r = 0; r < length; r++)
         for (size_t c = 0; c < d; c += LANES) {
-            v_store_first(a->dkeys + (base + r) * a->dstride + head * d + c, v_load(s.dk + r * dv + c), d - c);
-            v_store_first(a->dvalues + (base + r) * a->dstride + head * d + c, v_load(s.dv_ + r * dv + c), d - c);
+            v_store_first(a->dkeys + (base + r) * a->dstride + head * f->head_stride + c, v_load(s.dk + r * dv + c), d - c);
+            v_store_first(a->dvalues + (base + r) * a->dstride + head * f->head_stride + c, v_load(s.dv_ + r * dv + c), d - c);
         }
 }

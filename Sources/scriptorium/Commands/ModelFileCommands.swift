@@ -1,3 +1,4 @@
+import DurableFiles
 import LanguageModels
 import ModelFiles
 import Tokenizers
@@ -46,5 +47,19 @@ enum ModelFileCommands {
         do {
             try ModelDirectory.open(source).export(to: target)
         } catch { throw CommandFailure.usage("\(error)") }
+    }
+
+    /// Writes the adapter of a LoRA model, without its base.
+    static func exportAdapter(_ source: String, to target: String) throws {
+        do {
+            guard let adapter = try ModelDirectory.open(source).tensors.adapter else {
+                throw CommandFailure.usage("the model has no adapter: leave --adapter out")
+            }
+            try DurableFolder.write(replacing: target, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
+                try adapter.write(into: folder)
+            }
+        } catch let failure as CommandFailure {
+            throw failure
+        } catch { throw CommandFailure.failed("\(error)") }
     }
 }
