@@ -36,6 +36,9 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Health and metrics over HTTP; off without it.", valueName: "host:port"))
     var http: String?
 
+    @OptionGroup(title: "Keys")
+    var curve: CurveClientOptions
+
     @OptionGroup(title: "Logging")
     var logging: LogOptions
 
@@ -56,6 +59,7 @@ struct WorkerCommand: AsyncParsableCommand {
         for endpoint in brokers where endpoint.contains("*") || endpoint.contains("0.0.0.0") {
             throw CommandFailure.usage("\(endpoint) is an address to listen on; name a broker's address to connect to")
         }
+        let credentials = try curve.credentials(for: brokers)
         var address: OperationsServer.Address?
         if let http {
             address = OperationsServer.Address(http)
@@ -68,7 +72,8 @@ struct WorkerCommand: AsyncParsableCommand {
         let service = try WorkerService(
             WorkerOptions(
                 brokers: brokers, threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), slots: slots, artifacts: artifacts,
-                cacheDirectory: cacheDir, cacheBytes: cacheBytes, drainTimeoutSeconds: drainTimeout, version: Version.number),
+                cacheDirectory: cacheDir, cacheBytes: cacheBytes, drainTimeoutSeconds: drainTimeout, version: Version.number,
+                credentials: credentials),
             log: logger)
         let role = ServiceHost.Role(
             start: {
