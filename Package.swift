@@ -83,11 +83,15 @@ let package = Package(
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"), lifecycle, logging, metrics,
                 coreMetrics,
             ]),
+        library(
+            "Diagnosis",
+            ["Kernels", "Encodings", "ModelFiles", "LanguageModels", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore"]),
         .executableTarget(
             name: "scriptorium",
             dependencies: [
                 "Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training", "Messaging",
-                "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations", lifecycle, logging, metrics,
+                "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations", "Diagnosis", lifecycle,
+                logging, metrics,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
@@ -116,6 +120,8 @@ let package = Package(
             "Worker", ["Worker", "Broker", "Messaging", "TaskProtocol", "ArtifactStore", "Encodings", "ModelFiles", "Tokenizers", "QueueSimulation"]),
         tests("Client", ["Client", "TaskProtocol", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),
+        tests(
+            "Diagnosis", ["Diagnosis", "Kernels", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", "DatabaseTestSupport"]),
         tests("Operations", ["Operations", logging, coreMetrics, lifecycle]),
     ],
     swiftLanguageModes: [.v6]
