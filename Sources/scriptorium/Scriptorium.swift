@@ -17,7 +17,10 @@ struct Scriptorium: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "Services",
-                subcommands: [UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self, KeygenCommand.self]),
+                subcommands: [
+                    UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self, KeygenCommand.self,
+                    DoctorCommand.self,
+                ]),
             CommandGroup(
                 name: "Tasks",
                 subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self, RetryCommand.self]),
