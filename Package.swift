@@ -67,7 +67,7 @@ let package = Package(
         library("Messaging", ["CZeroMQ"]),
         library("TaskProtocol", ["Encodings"]),
         library("TaskStore", ["CPostgreSQL", "Encodings", "TaskProtocol"]),
-        library("ArtifactStore", ["Encodings"]),
+        library("ArtifactStore", ["Encodings", "TaskProtocol"]),
         library("Broker", ["Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
         library(
             "Worker",
@@ -108,7 +108,7 @@ let package = Package(
         .target(
             name: "DatabaseTestSupport", dependencies: ["TaskStore", "TestSupport"], path: "Tests/DatabaseTestSupport", swiftSettings: strict),
         tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings", "DatabaseTestSupport"]),
-        tests("ArtifactStore", ["ArtifactStore", "Encodings"]),
+        tests("ArtifactStore", ["ArtifactStore", "TaskProtocol", "Encodings"]),
         .target(
             name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings"], path: "Tests/QueueSimulation", swiftSettings: strict),
         tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),

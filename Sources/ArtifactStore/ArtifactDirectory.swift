@@ -104,14 +104,9 @@ package struct ArtifactDirectory: Sendable {
         return try put(Manifest(files: stored))
     }
 
-    private func put(_ manifest: Manifest) throws(ArtifactError) -> Manifest {
+    package func put(_ manifest: Manifest) throws(ArtifactError) -> Manifest {
         try put(manifest.json)
         return manifest
-    }
-
-    /// Renews the age of a blob that is here whole.
-    private func renew(_ sha256: String, size: Int64) -> Bool {
-        self.size(of: sha256) == size && utimensat(AT_FDCWD, location(of: sha256), nil, 0) == 0
     }
 
     private func temporaryPath() -> String {

@@ -56,6 +56,10 @@ package enum Reply: Sendable, Equatable {
     case model(ModelRow)
     case dataset(DatasetRow)
     case datasets([DatasetRow])
+    /// Of `put`: bytes there so far.
+    case have(Int64)
+    /// Of `fetch`: bytes from the asked offset on, and the artifact's size. Only ever in MessagePack.
+    case data([UInt8], size: Int64)
     /// Of `unwatch`.
     case done
     case error(ContractError)
@@ -111,6 +115,7 @@ extension Reply {
         case .pong: 4
         case .done: 0
         case .status(_, let timedOut): timedOut ? 2 : 1
+        case .data: 2
         default: 1
         }
     }
@@ -118,6 +123,11 @@ extension Reply {
     private func writeMembers(to writer: inout some PayloadWriter) {
         switch self {
         case .done: break
+        case .have(let bytes): writer.member("have", bytes)
+        case .data(let data, let size):
+            writer.key("data")
+            writer.binary(data)
+            writer.member("size", size)
         case .pong(let pong): pong.writeMembers(to: &writer)
         case .submitted(let tasks): writer.list("tasks", tasks) { $0.write(to: &$1) }
         case .statuses(let tasks): writer.list("tasks", tasks) { $0.write(to: &$1) }

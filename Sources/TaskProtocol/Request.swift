@@ -16,6 +16,8 @@ package enum Operation: Sendable, Equatable {
     /// The registration's `checkpointID` is all zero: the broker chooses it.
     case registerModel(ModelRegistration)
     case registerDataset(DatasetRegistration)
+    /// `put` and `fetch`: only ever in MessagePack.
+    case artifact(ArtifactOperation)
 
     /// The op's name in the contract, for logs and metrics.
     package var name: String {
@@ -31,6 +33,8 @@ package enum Operation: Sendable, Equatable {
         case .models: "models"
         case .datasets: "datasets"
         case .registerModel, .registerDataset: "register"
+        case .artifact(.put): "put"
+        case .artifact(.fetch): "fetch"
         }
     }
 }

@@ -47,6 +47,7 @@ extension WorkerMessage {
                 $0.member("resume", binary: resume)
             }
         case .cancelled(let lease): return message("cancelled", lease)
+        case .artifact(let number, let operation): return operation.encoded(number)
         }
     }
 }
@@ -80,11 +81,12 @@ extension BrokerMessage {
             }
         case .stale(let lease): return message("stale", 1) { $0.member("lease", lease) }
         case .leave(let peers): return message("leave", 1) { $0.member("peers", peers) }
+        case .artifact(let number, let answer): return answer.encoded(number)
         }
     }
 }
 
-private func message(_ name: String, _ fieldCount: Int, _ fields: (inout MessagePackWriter) -> Void) -> [UInt8] {
+func message(_ name: String, _ fieldCount: Int, _ fields: (inout MessagePackWriter) -> Void) -> [UInt8] {
     var writer = MessagePackWriter()
     writer.beginMap(fieldCount + 1)
     writer.member("m", name)

@@ -59,13 +59,15 @@ extension StoreSession {
                 default: break
                 }
             }
-            let resolver = try ReferenceResolver(connection, accepted.map(\.parameters))
+            let resolver = try ReferenceResolver(connection, accepted.map(\.parameters), artifacts: artifacts)
             var pinned: [(task: TaskID, json: [UInt8], seed: Int64?, seedAssigned: Bool)] = []
             for item in accepted {
                 do throws(ContractError) {
                     let resolved = try resolver.resolve(item.parameters, seed: item.seed, seedAssigned: item.seedAssigned)
                     pinned.append((item.task, resolved.json, item.seed, item.seedAssigned))
                 } catch {
+                    // An artifact store that cannot be looked into says nothing about the task: it is checked again.
+                    if error.code == .unavailable { continue }
                     ends.append(TaskEnd(task: item.task, state: .failed, ending: nil, error: error))
                 }
             }

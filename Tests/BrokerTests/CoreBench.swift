@@ -13,6 +13,8 @@ struct CoreBench {
     var held: [(ticket: Int, request: StoreRequest)] = []
     var replies: [Node] = []
     var told: [BrokerMessage] = []
+    /// What was asked of the artifact store.
+    var artifacts: [(ticket: Int, operation: ArtifactOperation)] = []
     let session = UUIDValue(hi: 5, lo: 5)
     private var lastID: Int64 = 0
     static let epoch: Int64 = 1_700_000_000_000
@@ -32,6 +34,7 @@ struct CoreBench {
             case .tell(_, let message): told.append(message)
             case .store(let ticket, _, let request):
                 if holds { held.append((ticket, request)) } else { answer(ticket, request) }
+            case .artifact(let ticket, let operation): artifacts.append((ticket, operation))
             case .publish, .note, .drained: break
             }
         }

@@ -217,7 +217,7 @@ final class World {
             events.add(.toWorker(address, message), at: time + delay())
             if isStormy && random.chance(weather.doublePermille) { events.add(.toWorker(address, message), at: time + delay()) }
         case .store(let ticket, _, let request): events.add(.storeRequest(index, brokers[index].epoch, ticket, request), at: time + delay() / 4)
-        case .publish, .note, .drained: break
+        case .publish, .note, .drained, .artifact: break
         }
     }
 

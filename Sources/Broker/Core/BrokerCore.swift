@@ -13,7 +13,8 @@ package import TaskProtocol
 /// A request whose commit has an unknown outcome is sent to the store again, with the same ids, until it is known; only then is its client answered.
 ///
 /// The sub-machines: ``ClientTable`` (who asks how much), ``StoreLanes`` (group commit and repetition), ``SessionTable`` and ``LifeCount`` (who lives),
-/// ``LeaseTable`` (who runs what), ``QueueTable`` (where work waits), ``WatcherTable`` (who waits for what), ``IdleMark`` (who must be notified).
+/// ``LeaseTable`` (who runs what), ``QueueTable`` (where work waits), ``WatcherTable`` (who waits for what), ``IdleMark`` (who must be notified),
+/// ``ArtifactDesk`` (whose artifacts come and go).
 package struct BrokerCore: Sendable {
     package let id: BrokerID
     let settings: BrokerSettings
@@ -33,6 +34,7 @@ package struct BrokerCore: Sendable {
     var watchers = WatcherTable()
     var subscriptions = SubscriptionTable()
     var idle = IdleMark()
+    var artifacts: ArtifactDesk
     var timers = Timers()
     package internal(set) var counters = BrokerCounters()
 
@@ -56,6 +58,7 @@ package struct BrokerCore: Sendable {
         self.version = version
         self.settings = settings
         self.random = random
+        artifacts = ArtifactDesk(settings: settings)
     }
 
     /// Takes one event.
@@ -73,6 +76,7 @@ package struct BrokerCore: Sendable {
         case .workerMessage(let address, let message): workerMessage(message, from: address)
         case .subscription(let prefix, let isAdded): if isAdded { subscriptions.add(prefix) } else { subscriptions.remove(prefix) }
         case .storeReply(let ticket, let reply): storeReply(ticket, reply)
+        case .artifactAnswer(let ticket, let answer): artifactAnswer(ticket, answer)
         case .notified: notified()
         case .tick: tick()
         case .drain: beginDrain()

@@ -14,6 +14,8 @@ package enum BrokerEvent: Sendable {
     case subscription(prefix: [UInt8], isAdded: Bool)
     /// The store's answer to ``BrokerAction/store(ticket:_:)``.
     case storeReply(ticket: Int, StoreReply)
+    /// The artifact store's answer to ``BrokerAction/artifact(ticket:_:)``.
+    case artifactAnswer(ticket: Int, ArtifactAnswer)
     /// Something was published or unblocked in SQL.
     case notified
     /// Time has passed: at ``BrokerCore/nextTick`` at the latest.
@@ -32,6 +34,8 @@ package enum BrokerAction: Sendable {
     case publish(topic: [UInt8], payload: [UInt8])
     /// Ask the store; its answer comes back as ``BrokerEvent/storeReply(ticket:_:)``.
     case store(ticket: Int, lane: StoreLane, StoreRequest)
+    /// Ask the artifact store; its answer comes back as ``BrokerEvent/artifactAnswer(ticket:_:)``.
+    case artifact(ticket: Int, ArtifactOperation)
     /// Something for the log.
     case note(BrokerNote)
     /// A drain is complete: the process may end.
@@ -67,6 +71,8 @@ package struct BrokerCounters: Sendable, Equatable {
     package var grants = 0
     package var released = 0
     package var malformedRequests = 0
+    package var artifactBytesIn = 0
+    package var artifactBytesOut = 0
 
     package init() {}
 }

@@ -14,6 +14,7 @@ struct Reactor: ~Copyable {
 
     private let inbox: ReactorInbox
     private let store: any StoreGateway
+    private let artifacts: ArtifactThreads?
     private let logger: Logger
     private var core: BrokerCore
     private var clientQueues = PeerQueues()
@@ -26,12 +27,14 @@ struct Reactor: ~Copyable {
     private var drainingSince: Int64?
     private let started = ContinuousClock.now
 
-    /// Messages read from one socket before the others have their turn.
+    /// Messages, and bytes, read from one socket before the others have their turn.
     private static let messagesPerTurn = 256
+    private static let bytesPerTurn = 16 << 20
 
     /// Binds all sockets, on the calling thread.
     init(
-        _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ inbox: ReactorInbox, _ logger: Logger
+        _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ artifacts: ArtifactThreads?, _ inbox: ReactorInbox,
+        _ logger: Logger
     ) throws(MessagingError) {
         var strangers = SocketOptions()
         strangers.sendHighWater = 10_000
@@ -51,6 +54,7 @@ struct Reactor: ~Copyable {
         self.peers = peers
         self.core = core
         self.store = store
+        self.artifacts = artifacts
         self.inbox = inbox
         self.logger = logger
         inbox.bound(endpoints)
@@ -95,6 +99,7 @@ struct Reactor: ~Copyable {
             database[answer.kind, default: DatabaseTime()].seconds += answer.seconds
             handle(.storeReply(ticket: answer.ticket, answer.reply))
         }
+        for (ticket, answer) in items.artifacts { handle(.artifactAnswer(ticket: ticket, answer)) }
         if items.isNotified { handle(.notified) }
         if items.isDraining {
             drainingSince = drainingSince ?? now()
@@ -103,21 +108,25 @@ struct Reactor: ~Copyable {
     }
 
     private mutating func readClients() throws(MessagingError) {
-        for _ in 0..<Self.messagesPerTurn {
+        var bytes = 0
+        for _ in 0..<Self.messagesPerTurn where bytes < Self.bytesPerTurn {
             guard let message = try tasks.receive(maximumFrames: 12, maximumBytes: 64 << 20) else { return }
+            bytes += message.frames.last?.count ?? 0
             handle(.clientMessage(message.frames))
         }
     }
 
     /// Messages of workers come in one frame or, where they are long, in several.
     private mutating func readWorkers() throws(MessagingError) {
-        for _ in 0..<Self.messagesPerTurn {
+        var taken = 0
+        for _ in 0..<Self.messagesPerTurn where taken < Self.bytesPerTurn {
             guard let message = try workers.receive(maximumFrames: 32, maximumBytes: 256 << 20) else { return }
             guard let address = message.frames.first, message.frames.count > 1, !message.isTruncated else {
                 malformed += 1
                 continue
             }
             let bytes = message.frames.count == 2 ? message.frames[1] : Array(message.frames.dropFirst().joined())
+            taken += bytes.count
             do throws(WorkerProtocolError) {
                 handle(.workerMessage(from: address, try WorkerMessage.decode(bytes)))
             } catch {
@@ -150,6 +159,7 @@ struct Reactor: ~Copyable {
         case .tell(let address, let message): tell(address, message)
         case .publish(let topic, let payload): _ = try? events.send([topic, payload])
         case .store(let ticket, let lane, let request): ask(ticket, lane, request)
+        case .artifact(let ticket, let operation): ask(ticket, operation)
         case .note(let note): logger.log(note)
         case .drained: isDrained = true
         }
@@ -160,6 +170,14 @@ struct Reactor: ~Copyable {
         store.perform(request, lane: lane) { reply in
             inbox.add(ReactorInbox.Answer(ticket: ticket, reply: reply, kind: kind, seconds: (ContinuousClock.now - asked) / .seconds(1)))
         }
+    }
+
+    private mutating func ask(_ ticket: Int, _ operation: ArtifactOperation) {
+        guard let artifacts else {
+            return handle(.artifactAnswer(ticket: ticket, .refused(ContractError(.unavailable, "this broker has no artifact store"))))
+        }
+        let inbox = inbox
+        artifacts.perform(operation) { inbox.add(ticket: ticket, $0) }
     }
 
     /// - Returns: false where the client is given up.
