@@ -158,6 +158,19 @@ package struct ArtifactDirectory: Sendable {
         }
     }
 
+    /// Lays a blob out as a file, checked against its digest; a hard link where that can be.
+    /// - Parameter path: must not exist yet; its parent must.
+    package func materialise(blob sha256: String, at path: String) throws(ArtifactError) {
+        guard let size = size(of: sha256), let slash = path.lastIndex(of: "/") else { throw .missing(sha256: sha256) }
+        do throws(ArtifactError) {
+            try materialise(
+                try Manifest.File(path: String(path[path.index(after: slash)...]), sha256: sha256, size: size), below: String(path[..<slash]))
+        } catch {
+            unlink(path)
+            throw error
+        }
+    }
+
     private func materialise(_ file: Manifest.File, below directory: String) throws(ArtifactError) {
         let source = location(of: file.sha256)
         guard let size = size(of: file.sha256) else { throw .missing(sha256: file.sha256) }

@@ -2,18 +2,18 @@ import ArtifactStore
 import FoundationEssentials
 import Glibc
 
-/// Artifacts laid out as files, by the digest of their manifest: what models and datasets are mapped from.
+/// Artifacts laid out as files, by their digest: what models and datasets are mapped from.
 ///
-/// One thread uses it. A folder appears whole or not at all; above the bound the least recently used go (what is mapped stays readable).
+/// One thread uses it. An artifact appears whole or not at all; above the bound the least recently used go (what is mapped stays readable).
 struct ArtifactCache {
-    let store: ArtifactDirectory
+    let artifacts: any WorkerArtifacts
     let directory: String
     let byteLimit: Int
     /// Least recently used first.
     private var entries: [(digest: String, bytes: Int)] = []
 
-    init(store: ArtifactDirectory, directory: String, byteLimit: Int) throws(TaskFault) {
-        self.store = store
+    init(artifacts: any WorkerArtifacts, directory: String, byteLimit: Int) throws(TaskFault) {
+        self.artifacts = artifacts
         self.directory = directory
         self.byteLimit = byteLimit
         do {
@@ -25,8 +25,29 @@ struct ArtifactCache {
         } catch { throw .transient("the cache folder cannot be used: \(error)") }
     }
 
-    /// The folder with an artifact's files; laid out now where it is not there yet, every digest checked.
-    mutating func folder(manifest digest: String) throws(TaskFault) -> String {
+    /// How an artifact lies here.
+    enum Content: Equatable {
+        /// A manifest's files.
+        case folder(String)
+        /// Plain bytes.
+        case file(String)
+
+        var path: String {
+            switch self {
+            case .folder(let path), .file(let path): path
+            }
+        }
+    }
+
+    /// An artifact's files; laid out now where they are not there yet, every digest checked.
+    mutating func content(of digest: String, watch: TransferWatch = TransferWatch()) throws(TransferError) -> Content {
+        let path = try path(of: digest, watch)
+        var isFolder = false
+        _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        return isFolder ? .folder(path) : .file(path)
+    }
+
+    private mutating func path(of digest: String, _ watch: TransferWatch) throws(TransferError) -> String {
         let path = directory + "/artifacts/" + digest
         if let index = entries.firstIndex(where: { $0.digest == digest }) {
             let entry = entries.remove(at: index)
@@ -35,24 +56,22 @@ struct ArtifactCache {
                 return path
             }
         }
-        try layOut(digest, at: path)
+        try layOut(digest, at: path, watch)
         entries.append((digest, Self.byteCount(path)))
         makeRoom()
         return path
     }
 
     /// Beside its place first, so that a folder with the digest's name is whole; where another worker was faster, its folder serves.
-    private func layOut(_ digest: String, at path: String) throws(TaskFault) {
+    private func layOut(_ digest: String, at path: String, _ watch: TransferWatch) throws(TransferError) {
         let beside = "\(directory)/artifacts/.\(digest)-\(getpid())"
         try? FileManager.default.removeItem(atPath: beside)
-        do throws(ArtifactError) {
-            try store.materialise(digest, into: beside)
-        } catch { throw .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(error)") }
+        try artifacts.layOut(digest, at: beside, watch: watch)
         guard rename(beside, path) != 0 else { return }
         let problem = errno
         try? FileManager.default.removeItem(atPath: beside)
         guard FileManager.default.fileExists(atPath: path) else {
-            throw .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(String(cString: strerror(problem)))")
+            throw .artifact(.system(path: path, errno: problem))
         }
     }
 
@@ -80,9 +99,9 @@ struct ArtifactCache {
     }
 
     private static func byteCount(_ folder: String) -> Int {
-        let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
+        let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? [""]
         return names.reduce(0) { sum, name in
-            let size = try? FileManager.default.attributesOfItem(atPath: folder + "/" + name)[.size]
+            let size = try? FileManager.default.attributesOfItem(atPath: name.isEmpty ? folder : folder + "/" + name)[.size]
             return sum + ((size as? Int) ?? (size as? UInt64).map { Int($0) } ?? 0)
         }
     }

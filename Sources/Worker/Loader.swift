@@ -39,7 +39,7 @@ final class Loader {
     }
 
     private func load(_ model: ResolvedModel) throws(TaskFault) -> LoadedModel {
-        let folder = try cache.folder(manifest: model.manifest)
+        let folder = try folder(of: model)
         let loaded: LanguageModel
         let files: ModelDirectory
         do throws(ModelFileError) { files = try ModelDirectory.open(folder) } catch { throw TaskFault(error) }
@@ -49,7 +49,7 @@ final class Loader {
                 let now = MonotonicClock.milliseconds
                 guard now - saidAt >= Self.progressMilliseconds else { return }
                 saidAt = now
-                answer(.modelLoading(model.sha256, percent: Int(share * 100)))
+                answer(.modelLoading(model.sha256, WorkerProgress(phase: .loading, done: Int(share * 100), total: 100)))
             }
         } catch { throw TaskFault(error) }
         guard loaded.checkpointSHA256 == model.sha256 else {
@@ -59,6 +59,19 @@ final class Loader {
         do throws(TokenizerError) {
             return LoadedModel(model: loaded, tokenizer: try Tokenizer.load(path: path), lineByLine: model.lineByLine)
         } catch { throw TaskFault(error, field: "params.model") }
+    }
+
+    private func folder(of model: ResolvedModel) throws(TaskFault) -> String {
+        var saidAt = MonotonicClock.milliseconds
+        let watch = TransferWatch(progress: { [answer] done, total in
+            let now = MonotonicClock.milliseconds
+            guard now - saidAt >= Self.progressMilliseconds else { return }
+            saidAt = now
+            answer(.modelLoading(model.sha256, WorkerProgress(phase: .loading, done: Int(done), total: Int(total))))
+        })
+        do throws(TransferError) {
+            return try cache.content(of: model.manifest, watch: watch).path
+        } catch { throw TaskFault(error, artifact: model.manifest) }
     }
 
     private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ resume: ResumeReference?, _ stop: StopFlag) throws(TaskFault) -> PreparedFinetune {

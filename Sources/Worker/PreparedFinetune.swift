@@ -41,9 +41,7 @@ struct FinetunePreparation {
     }
 
     func prepare(resume: ResumeReference?, cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune {
-        // A state that is gone costs the work done, never the task.
-        var resumeFolder: String?
-        if let resume { resumeFolder = try? cache.folder(manifest: resume.manifest) }
+        let resumeFolder = try resume.flatMap { state throws(TaskFault) in try folder(of: state, cache: &cache) }
         let base = try base(cache: &cache)
         let corpus = try corpus(cache: &cache)
         try check()
@@ -66,6 +64,31 @@ struct FinetunePreparation {
         }
     }
 
+    /// A state that is gone or damaged costs the work done, never the task; one that merely does not come now is waited for.
+    private func folder(of state: ResumeReference, cache: inout ArtifactCache) throws(TaskFault) -> String? {
+        do throws(TransferError) {
+            return try cache.content(of: state.manifest, watch: watch).path
+        } catch {
+            switch error {
+            case .artifact(.missing), .artifact(.digestMismatch), .artifact(.malformedManifest), .artifact(.malformedDigest): return nil
+            default: throw TaskFault(error, artifact: state.manifest)
+            }
+        }
+    }
+
+    /// Bytes of artifacts that come over a line are a sign of life too.
+    private var watch: TransferWatch {
+        TransferWatch(
+            progress: { [progress] done, total in progress(WorkerProgress(phase: .loading, done: Int(done), total: Int(total))) },
+            isStopped: { [stop] in stop.isRaised })
+    }
+
+    private func content(_ digest: String, field: String?, cache: inout ArtifactCache) throws(TaskFault) -> ArtifactCache.Content {
+        do throws(TransferError) {
+            return try cache.content(of: digest, watch: watch)
+        } catch { throw TaskFault(error, artifact: digest, field: field) }
+    }
+
     private func check() throws(TaskFault) {
         if stop.isRaised { throw .transient("stopped while it was prepared") }
     }
@@ -75,7 +98,7 @@ struct FinetunePreparation {
         case .model:
             guard let model = task.model else { throw .transient("the base model was not pinned") }
             progress(WorkerProgress(phase: .loading, done: 0))
-            let folder = try cache.folder(manifest: model.manifest)
+            let folder = try content(model.manifest, field: nil, cache: &cache).path
             do throws(ModelFileError) { return .directory(try ModelDirectory.open(folder)) } catch { throw TaskFault(error) }
         case .namedConfig(let name):
             guard let config = ModelConfig.named(name) else {
@@ -105,13 +128,11 @@ struct FinetunePreparation {
 
     private func corpus(_ dataset: ResolvedDataset, cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
         let files: [String]
-        if cache.store.isManifest(dataset.sha256) {
-            let folder = try cache.folder(manifest: dataset.sha256)
+        switch try content(dataset.sha256, field: "params.dataset.uri", cache: &cache) {
+        case .folder(let folder):
             let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
             files = names.sorted().map { folder + "/" + $0 }.filter { !Self.isFolder($0) }
-        } else {
-            guard let path = cache.store.path(of: dataset.sha256) else { throw .missing(dataset.sha256, field: "params.dataset.uri") }
-            files = [path]
+        case .file(let path): files = [path]
         }
         guard !files.isEmpty else { throw .invalid("the dataset has no files", field: "params.dataset") }
         guard dataset.tokenizerSHA256 != nil, files.count == 1, let encoded = try? TokenDataset.load(path: files[0]) else { return .files(files) }
@@ -142,9 +163,7 @@ struct FinetunePreparation {
     }
 
     private func tokenizerPath(_ tokenizer: ResolvedTokenizer, cache: inout ArtifactCache) throws(TaskFault) -> String {
-        if cache.store.isManifest(tokenizer.sha256) { return try cache.folder(manifest: tokenizer.sha256) }
-        guard let path = cache.store.path(of: tokenizer.sha256) else { throw .missing(tokenizer.sha256, field: "params.tokenizer.uri") }
-        return path
+        try content(tokenizer.sha256, field: "params.tokenizer.uri", cache: &cache).path
     }
 
     private func train(_ corpus: Corpus, _ size: Int, _ frequency: Int) throws(TokenizerError) -> Tokenizer {

@@ -60,6 +60,7 @@ struct WorkerReactor: ~Copyable {
     private mutating func begin(_ actions: ArraySlice<WorkerAction>) -> String? {
         guard case .connect(let link, let endpoint) = actions.first else { return nil }
         self.link = link
+        shared.broker = WorkerShared.Broker(link: link, endpoint: endpoint)
         outgoing.clear()
         pending = Array(actions.dropFirst())
         log.info("joining a broker", metadata: ["endpoint": "\(endpoint)"])
@@ -101,6 +102,7 @@ struct WorkerReactor: ~Copyable {
     private mutating func leave(_ actions: ArraySlice<WorkerAction>) -> String? {
         log.info("left a broker")
         link = nil
+        shared.broker = nil
         let connect = actions.firstIndex(where: \.isConnect) ?? actions.endIndex
         perform(actions[..<connect])
         return begin(actions[connect...])
@@ -138,7 +140,9 @@ struct WorkerReactor: ~Copyable {
         for action in actions {
             switch action {
             case .start(let grant): shared.toEngine.put(.start(grant))
-            case .stop(let lease, let reason): shared.toEngine.put(.stop(lease, reason))
+            case .stop(let lease, let reason):
+                if reason == .cancelled || reason == .stale { shared.markUnwanted(lease) }
+                shared.toEngine.put(.stop(lease, reason))
             case .exit: isDone = true
             case .connect, .disconnect, .send: break
             }

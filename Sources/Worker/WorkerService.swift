@@ -11,7 +11,8 @@ import TaskProtocol
 
 /// A worker process: a reactor's thread that talks to brokers, an engine's thread that runs tasks, a loader's thread that prepares them.
 ///
-/// It holds no database credentials and nothing on disk but a cache of artifacts by digest: it may be killed at any moment.
+/// It holds no database credentials and nothing on disk but a cache of artifacts by digest: it may be killed at any moment. Where the artifact store
+/// is not mounted, artifacts come and go through its broker.
 ///
 ///     let worker = try WorkerService(options, log: log)
 ///     try worker.start()
@@ -37,9 +38,9 @@ package final class WorkerService: Sendable {
     /// - Throws: where the store or the cache folder cannot be used.
     package func start() throws {
         let work = options.cacheDirectory + "/work-\(getpid())"
-        let store = try ArtifactDirectory(path: options.artifacts)
-        let cache = try ArtifactCache(store: store, directory: options.cacheDirectory, byteLimit: options.cacheBytes)
         let context = try ZMQContext()
+        let artifacts = try artifacts(context)
+        let cache = try ArtifactCache(artifacts: artifacts, directory: options.cacheDirectory, byteLimit: options.cacheBytes)
         let core = WorkerCore(
             WorkerCore.Settings(
                 registration: registration, brokers: options.brokers, drainMilliseconds: Milliseconds(options.drainTimeoutSeconds * 1000)))
@@ -47,7 +48,7 @@ package final class WorkerService: Sendable {
             runLoader(cache: cache, workFolder: work, shared: shared, mailbox: toLoader)
         }
         let engine = try ServiceThread(name: "worker-engine") { [shared, toLoader, options] in
-            runEngine(options: options, store: store, workFolder: work, shared: shared, loader: toLoader)
+            runEngine(options: options, artifacts: artifacts, workFolder: work, shared: shared, loader: toLoader)
         }
         let reactor = try ServiceThread(name: "worker-reactor") { [self] in
             do throws(MessagingError) {
@@ -57,6 +58,7 @@ package final class WorkerService: Sendable {
                 failure.withLock { $0 = "\(error)" }
                 log.critical("the worker's sockets failed", metadata: ["error": "\(error)"])
             }
+            shared.end()
             shared.toEngine.put(.end)
             toLoader.put(.end)
         }
@@ -78,6 +80,11 @@ package final class WorkerService: Sendable {
     /// What it looks like now.
     package var snapshot: WorkerSnapshot { shared.snapshot }
 
+    private func artifacts(_ context: ZMQContext) throws(ArtifactError) -> any WorkerArtifacts {
+        guard let folder = options.artifacts else { return BrokeredArtifacts(context: context, shared: shared) }
+        return MountedArtifacts(directory: try ArtifactDirectory(path: folder))
+    }
+
     private var registration: WorkerRegistration {
         let host = ProcessInfo.processInfo.hostName
         return WorkerRegistration(
@@ -98,16 +105,22 @@ private func runLoader(cache: ArtifactCache, workFolder: String, shared: WorkerS
     }
 }
 
-private func runEngine(options: WorkerOptions, store: ArtifactDirectory, workFolder: String, shared: WorkerShared, loader: Mailbox<LoadJob>) {
+private func runEngine(
+    options: WorkerOptions, artifacts: any WorkerArtifacts, workFolder: String, shared: WorkerShared, loader: Mailbox<LoadJob>
+) {
     let engine = Engine(
         settings: Engine.Settings(slots: options.slots, modelBytes: options.cacheBytes, workFolder: workFolder),
         pool: ThreadPool(threads: options.threads),
-        checkpoints: { prepared, folder in CheckpointStore(store: store, workFolder: folder, prepared: prepared) },
-        load: { loader.put($0) }, countTokens: { shared.countTokens($0) }, report: { shared.report($0) })
+        checkpoints: { prepared, folder in CheckpointStore(artifacts: artifacts, workFolder: folder, prepared: prepared) },
+        load: { loader.put($0) }, countTokens: { shared.countTokens($0) }, isUnwanted: { shared.isUnwanted($0) },
+        report: { shared.report($0) })
     var poller = Poller()
     poller.add(shared.toEngine.wakeup)
     while true {
-        for command in shared.toEngine.takeAll() where !engine.handle(command, now: MonotonicClock.milliseconds) { return }
+        for command in shared.toEngine.takeAll() {
+            if case .stop(let lease, _) = command { shared.forgetUnwanted(lease) }
+            guard engine.handle(command, now: MonotonicClock.milliseconds) else { return }
+        }
         if engine.turn(now: MonotonicClock.milliseconds) { continue }
         guard (try? poller.wait(milliseconds: -1)) != nil else { return }
     }

@@ -53,6 +53,13 @@ package struct ArtifactTransfer<Transport: ArtifactTransport> {
         return manifest
     }
 
+    /// Stores the files below a folder as one artifact.
+    /// - Parameter include: which relative paths.
+    package mutating func upload(directory: String, include: (String) -> Bool = { _ in true }) throws(TransferError) -> Manifest {
+        let paths = try local { () throws(ArtifactError) in try FileSystem.files(below: directory) }
+        return try upload(files: paths.filter(include).map { (path: $0, source: .file(directory + "/" + $0)) })
+    }
+
     private mutating func upload(_ source: TransferSource, _ measured: (sha256: String, size: Int64)) throws(TransferError) {
         let reader = try local { () throws(ArtifactError) in try SourceReader(source) }
         do throws(TransferError) {
