@@ -111,9 +111,10 @@ let package = Package(
         tests("ArtifactStore", ["ArtifactStore", "TaskProtocol", "Encodings"]),
         .target(
             name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings"], path: "Tests/QueueSimulation", swiftSettings: strict),
-        tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
+        tests(
+            "Broker", ["Broker", "TaskProtocol", "TaskStore", "ArtifactStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
         tests("Worker", ["Worker", "Broker", "TaskProtocol", "ArtifactStore", "Encodings", "ModelFiles", "Tokenizers", "QueueSimulation"]),
-        tests("Client", ["Client", "TaskProtocol", "Encodings", "Messaging"]),
+        tests("Client", ["Client", "TaskProtocol", "ArtifactStore", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),
         tests("Operations", ["Operations", logging, coreMetrics, lifecycle]),
     ],

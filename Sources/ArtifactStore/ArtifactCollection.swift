@@ -104,10 +104,10 @@ package struct ArtifactCollection {
     // MARK: Removing
 
     /// How a removal went.
-    enum Removal { case removed, renewed, failed }
+    package enum Removal { case removed, renewed, failed }
 
     /// The three moves; between them a test may act.
-    func remove(_ sha256: String, at path: String, olderThanSeconds seconds: Int, afterRename: () -> Void = {}) -> Removal {
+    package func remove(_ sha256: String, at path: String, olderThanSeconds seconds: Int, afterRename: () -> Void = {}) -> Removal {
         let aside = trash + "/" + sha256
         guard rename(path, aside) == 0 else { return errno == ENOENT ? .renewed : .failed }
         afterRename()

@@ -48,7 +48,8 @@ extension ArtifactError {
         case .beyondEnd: ContractError(.invalidArgument, description, field: "offset")
         case .busy: ContractError(.busy, "another broker is writing the same artifact: try again")
         case .malformedManifest, .unsuitable: ContractError(.invalidArgument, description)
-        case .system where isFull: ContractError(.unavailable, "the artifact store is full: nothing of this part was kept; try again once there is room")
+        case .system where isFull:
+            ContractError(.unavailable, "the artifact store is full: nothing of this part was kept; try again once there is room")
         case .system: ContractError(.internalError, "the artifact store cannot be read or written; the broker's log says why")
         }
     }

@@ -3,8 +3,10 @@ internal import Encodings
 internal import Messaging
 internal import TaskProtocol
 
-/// A client's connection as artifacts go over it. Belongs to the thread of one transfer; a broken link is the client's own to mend, which sends
-/// again what was not answered.
+/// A client's connection as artifacts go over it. Belongs to the thread of one transfer.
+///
+/// Where a broker falls silent the client itself goes to the next. Where a connection broke and came back, the answers to what was under way never come:
+/// after some seconds that counts as lost, once, until something is answered again.
 final class ClientTransport: ArtifactTransport {
     private struct Letter: Sendable {
         let number: Int64
@@ -15,10 +17,12 @@ final class ClientTransport: ArtifactTransport {
     private let box: Mailbox<Letter>
     private var poller = Poller()
     private var letters: [Letter] = []
+    private var unanswered: Set<Int64> = []
+    private var hasHeard = false
     /// Why the client itself gave up, as its other calls would say it.
     private(set) var failure: ClientError?
-    /// `busy` and `unavailable` are tried again by the client for so long.
-    private static let seconds = 20.0
+    /// How long one answer may take; `busy` and `unavailable` are tried again by the client for so long.
+    private static let seconds = 10.0
 
     init(_ client: ScriptoriumClient) throws(MessagingError) {
         self.client = client
@@ -28,6 +32,7 @@ final class ClientTransport: ArtifactTransport {
 
     func send(_ operation: ArtifactOperation, number: Int64) throws(TransferError) {
         let box = box
+        unanswered.insert(number)
         client.post(seconds: Self.seconds, payload: { Self.payload(operation, id: $0) }) { box.put(Letter(number: number, answer: $0)) }
     }
 
@@ -38,13 +43,20 @@ final class ClientTransport: ArtifactTransport {
         }
         guard !letters.isEmpty else { return .nothing }
         let letter = letters.removeFirst()
+        guard unanswered.remove(letter.number) != nil else { return .nothing }
         switch letter.answer {
         case .success(let root):
+            hasHeard = true
             guard let answer = Self.answer(root) else { throw .broken("an answer has neither have nor data") }
             return .answer(number: letter.number, answer)
         case .failure(.refused(let error)):
+            hasHeard = true
             let code = ErrorCode(rawValue: error.code) ?? .internalError
             return .answer(number: letter.number, .refused(ContractError(code, error.message, field: error.field)))
+        case .failure(.unavailable) where hasHeard:
+            hasHeard = false
+            unanswered = []
+            return .lost
         case .failure(let error):
             failure = error
             throw .connection(error.description)

@@ -119,7 +119,9 @@ extension ScriptoriumClient {
     ) -> Result<Value, ClientError> {
         let transport: ClientTransport
         do throws(MessagingError) { transport = try ClientTransport(self) } catch { return .failure(.broken(error.description)) }
-        var transfer = ArtifactTransfer(transport, watch: TransferWatch(progress: progress, isStopped: { cancelled.isRaised }))
+        // The client has tried again already what was `busy` or `unavailable`.
+        var transfer = ArtifactTransfer(
+            transport, watch: TransferWatch(progress: progress, isStopped: { cancelled.isRaised }), refusalMilliseconds: 0)
         do throws(TransferError) {
             return .success(try body(&transfer))
         } catch {

@@ -32,7 +32,9 @@ struct ArtifactRequests {
 
     private func part(_ node: Node) throws(ContractError) -> [UInt8] {
         guard let data = node.binaryValue else { throw reader.wrongType("data", node, expected: "binary data") }
-        guard data.count <= ArtifactOperation.partBytes else { throw reader.outOfRange("data", "may hold at most \(ArtifactOperation.partBytes) bytes") }
+        guard data.count <= ArtifactOperation.partBytes else {
+            throw reader.outOfRange("data", "may hold at most \(ArtifactOperation.partBytes) bytes")
+        }
         return data
     }
 

@@ -124,7 +124,9 @@ private struct RequestReader {
 
     /// Bytes have no word in JSON.
     private func refuseText(_ op: String) throws(ContractError) {
-        guard encoding == .messagePack else { throw ContractError(.badRequest, "\(op) is asked in MessagePack: JSON cannot carry bytes", field: "op") }
+        guard encoding == .messagePack else {
+            throw ContractError(.badRequest, "\(op) is asked in MessagePack: JSON cannot carry bytes", field: "op")
+        }
     }
 
     private func refuseDelimiter(_ field: String, _ what: String) throws(ContractError) {

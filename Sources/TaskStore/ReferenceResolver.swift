@@ -165,7 +165,8 @@ struct ReferenceResolver {
         switch artifacts?(sha256) ?? .present {
         case .present: return
         case .missing: throw ContractError(.notFound, "the artifact store does not hold this artifact with all its files", field: field)
-        case .unreachable: throw ContractError(.unavailable, "the artifact store cannot be looked into: nothing was accepted, try again", field: field)
+        case .unreachable:
+            throw ContractError(.unavailable, "the artifact store cannot be looked into: nothing was accepted, try again", field: field)
         }
     }
 }

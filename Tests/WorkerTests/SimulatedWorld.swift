@@ -250,7 +250,7 @@ struct SimulatedWorld {
             guard let worker = workers.firstIndex(where: { $0.link?.address == address }), let link = workers[worker].link else { return }
             for time in arrivals() { queue.add(.toWorker(worker, epoch: workers[worker].epoch, link.id, message), at: time) }
         case .store(let ticket, _, let request): queue.add(.store(index, epoch: epoch, ticket: ticket, request), at: now + delay())
-        case .publish, .note, .drained: break
+        case .publish, .note, .drained, .artifact: break
         }
     }
 

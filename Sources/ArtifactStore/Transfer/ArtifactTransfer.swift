@@ -14,12 +14,17 @@ package struct ArtifactTransfer<Transport: ArtifactTransport> {
     /// Of all that was asked for in one call: done before the present artifact, and in all.
     private var doneBefore: Int64 = 0
     private var total: Int64 = 0
-    private var lastHeard: Int64 = 0
+    /// When the last new byte was done, and how many there are of the present artifact.
+    private var movedAt: Int64 = 0
+    private var moved: Int64 = 0
     private var pauses = 0
+    private let refusalPatience: Int64
 
-    package init(_ transport: Transport, watch: TransferWatch = TransferWatch()) {
+    /// - Parameter refusalMilliseconds: for how long `busy` and `unavailable` are tried again without a new byte.
+    package init(_ transport: Transport, watch: TransferWatch = TransferWatch(), refusalMilliseconds: Int64 = 30_000) {
         self.transport = transport
         self.watch = watch
+        refusalPatience = refusalMilliseconds
     }
 
     // MARK: Up
@@ -44,7 +49,7 @@ package struct ArtifactTransfer<Transport: ArtifactTransport> {
             return try Manifest(files: entries)
         }
         let json = TransferSource.bytes(manifest.json)
-        (doneBefore, total) = (0, measured.reduce(0) { $0 + $1.size })
+        (doneBefore, total) = (0, measured.reduce(Int64(manifest.json.count)) { $0 + $1.size })
         for (file, found) in zip(files, measured) {
             try upload(file.source, found)
             doneBefore += found.size
@@ -78,7 +83,7 @@ package struct ArtifactTransfer<Transport: ArtifactTransport> {
     ) throws(TransferError) {
         var plan = UploadPlan(size: measured.size, pace: pace, after: lastNumber)
         defer { (pace, wasResumed) = (plan.pace, mayBlameEarlierBytes && plan.isResumed) }
-        lastHeard = Self.now
+        (movedAt, moved) = (Self.now, 0)
         while true {
             switch plan.next(now: Self.now) {
             case .done: return
@@ -152,7 +157,7 @@ package struct ArtifactTransfer<Transport: ArtifactTransport> {
         var plan = DownloadPlan(pace: pace, after: lastNumber)
         var digest = SHA256Digest()
         defer { pace = plan.pace }
-        lastHeard = Self.now
+        (movedAt, moved) = (Self.now, 0)
         receiving: while true {
             switch plan.next(now: Self.now) {
             case .done: break receiving
@@ -192,19 +197,19 @@ package struct ArtifactTransfer<Transport: ArtifactTransport> {
     private func wait(_ until: Int64?) throws(TransferError) -> TransportEvent {
         if watch.isStopped() { throw .stopped }
         let now = Self.now
-        if now - lastHeard >= Self.patience { throw .silent(seconds: Int(Self.patience / 1000)) }
+        if now - movedAt >= Self.patience { throw .silent(seconds: Int(Self.patience / 1000)) }
         return try transport.next(milliseconds: Int(max(1, min(until.map { $0 - now } ?? 100, 100))))
     }
 
     private mutating func heard(_ bytes: Int64) {
-        lastHeard = Self.now
-        pauses = 0
+        guard bytes > moved else { return }
+        (movedAt, moved, pauses) = (Self.now, bytes, 0)
         watch.progress(doneBefore + bytes, max(total, doneBefore + bytes))
     }
 
     /// Until when to pause after a refusal that may pass.
     private mutating func pause(_ error: ContractError) throws(TransferError) -> Int64 {
-        guard error.code == .busy || error.code == .unavailable, Self.now - lastHeard < Self.patience / 2 else { throw .refused(error) }
+        guard error.code == .busy || error.code == .unavailable, Self.now - movedAt < refusalPatience else { throw .refused(error) }
         pauses += 1
         return Self.now + min(50 << Int64(min(pauses, 5)), 1000)
     }

@@ -33,7 +33,7 @@ package struct TransferWatch {
 package enum TransferError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Who asked for it wants it no more.
     case stopped
-    /// No answer for so long.
+    /// Not one more byte for so long.
     case silent(seconds: Int)
     /// The service refused it.
     case refused(ContractError)
@@ -47,7 +47,7 @@ package enum TransferError: Error, Sendable, Equatable, CustomStringConvertible 
     package var description: String {
         switch self {
         case .stopped: "the transfer was stopped"
-        case .silent(let seconds): "no broker has answered for \(seconds) s"
+        case .silent(let seconds): "nothing has come over for \(seconds) s"
         case .refused(let error): error.description
         case .artifact(let error): error.description
         case .broken(let what): "the broker's answers make no sense: \(what)"

@@ -25,6 +25,8 @@ package struct DownloadPlan: Sendable {
         let offset: Int64
         let length: Int
         let sentAt: Int64
+        /// Whatever is answered counts for nothing, but until then it takes its place in the window.
+        var isVoid = false
     }
 
     package private(set) var pace: TransferPace
@@ -66,6 +68,7 @@ package struct DownloadPlan: Sendable {
     package mutating func received(_ number: Int64, count: Int, of whole: Int64, now: Int64) -> Verdict {
         guard let index = underWay.firstIndex(where: { $0.number == number }) else { return .ignore }
         let part = underWay.remove(at: index)
+        guard !part.isVoid else { return .ignore }
         pace.answered(afterMilliseconds: now - part.sentAt)
         guard size == nil || size == whole, count <= part.length, part.offset + Int64(count) <= whole else { return .broken }
         size = whole
@@ -81,17 +84,18 @@ package struct DownloadPlan: Sendable {
     }
 
     private mutating func restart() {
-        underWay = []
+        for index in underWay.indices { underWay[index].isVoid = true }
         nextOffset = bytesDone
     }
 
     /// The link broke, or the answer was that it should be tried later.
     package mutating func lost(pauseUntil time: Int64? = nil) {
-        restart()
+        underWay = []
+        nextOffset = bytesDone
         pausedUntil = time
         pace.lost()
     }
 
     /// Whether an answer under this number is still waited for.
-    package func awaits(_ number: Int64) -> Bool { underWay.contains { $0.number == number } }
+    package func awaits(_ number: Int64) -> Bool { underWay.contains { $0.number == number && !$0.isVoid } }
 }

@@ -6,7 +6,7 @@ internal import TaskProtocol
 /// a sign of life over it, is not held up by what was sent ahead.
 package struct TransferPace: Sendable, Equatable {
     /// The size of the next part.
-    package private(set) var partBytes = 256 << 10
+    package private(set) var partBytes = 64 << 10
     /// Parts that may be under way: the credit.
     package private(set) var window = 1
 

@@ -20,6 +20,8 @@ package struct UploadPlan: Sendable {
         /// Bytes there once it is written; nil: it only asks.
         let end: Int64?
         let sentAt: Int64
+        /// Whatever is answered counts for nothing, but until then it takes its place in the window.
+        var isVoid = false
     }
 
     package let size: Int64
@@ -75,6 +77,7 @@ package struct UploadPlan: Sendable {
     package mutating func answered(_ number: Int64, have: Int64, now: Int64) {
         guard let index = underWay.firstIndex(where: { $0.number == number }) else { return }
         let part = underWay.remove(at: index)
+        guard !part.isVoid else { return }
         pace.answered(afterMilliseconds: now - part.sentAt)
         if have > best {
             best = have
@@ -92,7 +95,7 @@ package struct UploadPlan: Sendable {
         } else {
             // A part before it is missing there: all that follows is in vain.
             setbacks += 1
-            underWay = []
+            for index in underWay.indices { underWay[index].isVoid = true }
             nextOffset = have
         }
     }
@@ -106,5 +109,5 @@ package struct UploadPlan: Sendable {
     }
 
     /// Whether an answer under this number is still waited for.
-    package func awaits(_ number: Int64) -> Bool { underWay.contains { $0.number == number } }
+    package func awaits(_ number: Int64) -> Bool { underWay.contains { $0.number == number && !$0.isVoid } }
 }

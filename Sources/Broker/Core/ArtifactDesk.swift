@@ -49,7 +49,8 @@ struct ArtifactDesk: Sendable {
     /// - Returns: false where there is no room: it is to be answered `busy`.
     mutating func add(_ operation: ArtifactOperation, from asker: Asker) -> Bool {
         let line = lines[asker.peer]?.count ?? 0
-        guard line < settings.artifactsPerPeer, waitingBytes + operation.byteCount <= settings.artifactBytes, turns.count < settings.artifactPeers else {
+        guard line < settings.artifactsPerPeer, waitingBytes + operation.byteCount <= settings.artifactBytes, turns.count < settings.artifactPeers
+        else {
             return false
         }
         if line == 0 { turns.append(asker.peer) }

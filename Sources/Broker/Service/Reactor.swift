@@ -33,7 +33,8 @@ struct Reactor: ~Copyable {
 
     /// Binds all sockets, on the calling thread.
     init(
-        _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ artifacts: ArtifactThreads?, _ inbox: ReactorInbox,
+        _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ artifacts: ArtifactThreads?,
+        _ inbox: ReactorInbox,
         _ logger: Logger
     ) throws(MessagingError) {
         var strangers = SocketOptions()

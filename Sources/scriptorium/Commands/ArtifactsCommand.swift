@@ -64,7 +64,8 @@ struct ArtifactsCollectCommand: AsyncParsableCommand {
         // The database of one installation and the store of another would cost the second all that it has.
         guard named.isEmpty || collection.present(named) > 0 else {
             throw CommandFailure.usage(
-                "none of the \(named.count) artifacts that the database names is in \(store.path): it is another service's store, and nothing was removed")
+                "none of the \(named.count) artifacts that the database names is in \(store.path): it is another service's store, and nothing was removed"
+            )
         }
         return collection.collect(named: named, olderThanSeconds: olderThan * 3600, isDryRun: dryRun)
     }
@@ -106,7 +107,8 @@ struct ArtifactsCollectCommand: AsyncParsableCommand {
             ["sha256": .string(entry.sha256), "bytes": .integer(entry.bytes), "age_hours": .integer(Int64(entry.ageSeconds / 3600))]
         }
         let object: JSONObject = [
-            "dry_run": .bool(isDryRun), "removed": .array(removed), "removed_bytes": .integer(tally.removedBytes), "named": .integer(Int64(tally.named)),
+            "dry_run": .bool(isDryRun), "removed": .array(removed), "removed_bytes": .integer(tally.removedBytes),
+            "named": .integer(Int64(tally.named)),
             "young": .integer(Int64(tally.young)), "failed": .array(tally.failed.map { .string($0) }),
         ]
         return String(decoding: JSONValue.object(object).serialised, as: UTF8.self)
