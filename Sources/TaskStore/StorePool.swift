@@ -13,11 +13,12 @@ package final class StorePool: Sendable {
     /// - Parameters:
     ///   - url: as of ``StoreConnection/init(_:setup:)``.
     ///   - connections: how many threads and connections.
-    package init(url: String, connections: Int) {
+    ///   - artifacts: asked for each artifact that a task is pinned to.
+    package init(url: String, connections: Int, artifacts: ArtifactLookup? = nil) {
         let queue = queue
         workers = (0..<max(1, connections)).map { index in
             PoolThread(name: "store-\(index)") {
-                var lane = StoreLane(url: url)
+                var lane = StoreLane(url: url, artifacts: artifacts)
                 while let work = queue.take() { lane.run(work) }
             }
         }
@@ -51,12 +52,16 @@ struct Work: Sendable {
 /// One thread's connection, made anew when it is lost.
 struct StoreLane {
     private let url: String
+    private let artifacts: ArtifactLookup?
     private var connection: StoreConnection?
     private var pauseMilliseconds: Int64 = 0
     private var nextTry: Int64 = 0
     private var lastProblem = "not connected yet"
 
-    init(url: String) { self.url = url }
+    init(url: String, artifacts: ArtifactLookup? = nil) {
+        self.url = url
+        self.artifacts = artifacts
+    }
 
     mutating func run(_ work: Work) {
         if let refusal = work.check?() { return work.reply(refusal) }
@@ -64,7 +69,7 @@ struct StoreLane {
             work.reply(.failed(.unavailable(lastProblem)))
             return
         }
-        let reply = StoreSession(connection).perform(work.request)
+        let reply = StoreSession(connection, artifacts: artifacts).perform(work.request)
         if case .failed(.unavailable(let why)) = reply {
             lastProblem = why
             self.connection = nil
