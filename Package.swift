@@ -90,12 +90,15 @@ let package = Package(
                 logging, metrics,
                 coreMetrics,
             ]),
+        library(
+            "Diagnosis",
+            ["Kernels", "Encodings", "ModelFiles", "LanguageModels", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore"]),
         .executableTarget(
             name: "scriptorium",
             dependencies: [
                 "Kernels", "DurableFiles", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training",
-                "Messaging",
-                "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations", lifecycle,
+                "Messaging", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations",
+                "Diagnosis", lifecycle,
                 logging, metrics,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -135,6 +138,8 @@ let package = Package(
             ]),
         tests("Client", ["Client", "TaskProtocol", "ArtifactStore", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),
+        tests(
+            "Diagnosis", ["Diagnosis", "Kernels", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", "DatabaseTestSupport"]),
         tests("Operations", ["Operations", "Measures", logging, coreMetrics, lifecycle]),
     ],
     swiftLanguageModes: [.v6]

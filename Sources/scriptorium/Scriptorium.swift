@@ -16,7 +16,11 @@ struct Scriptorium: AsyncParsableCommand {
         version: Version.text,
         groupedSubcommands: [
             CommandGroup(
-                name: "Services", subcommands: [UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self]),
+                name: "Services",
+                subcommands: [
+                    UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self, KeygenCommand.self,
+                    DoctorCommand.self,
+                ]),
             CommandGroup(
                 name: "Tasks",
                 subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self, RetryCommand.self]),

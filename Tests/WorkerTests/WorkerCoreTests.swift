@@ -142,6 +142,15 @@ import Worker
         #expect(bench.started == [CoreBench.grant(3).lease])
     }
 
+    @Test("tasks of several sequences wait in greater number: nothing goes back of what a broker may grant at once")
+    func keepsWhatWasGranted() {
+        var bench = CoreBench.joined(slots: 4)
+        for number in 1...9 { bench.say(.grant(CoreBench.grant(UInt64(number), sequences: 3))) }
+        #expect(bench.started.count == 2)
+        let snoozed = bench.sent().filter { if case .release(_, .snooze, false, _) = $0 { true } else { false } }
+        #expect(snoozed == [.release(CoreBench.grant(9).held, reason: .snooze, ran: false, resume: nil)])
+    }
+
     @Test("a task of many sequences frees slots as they end")
     func shrinks() {
         var bench = CoreBench.joined(slots: 4)

@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import Kernels
 import Logging
+import Messaging
 import Operations
 import Supervision
 import Worker
@@ -39,6 +40,9 @@ struct WorkerCommand: AsyncParsableCommand {
     @Flag(help: "Let --http be open to other machines.")
     var insecure = false
 
+    @OptionGroup(title: "Keys")
+    var curve: CurveClientOptions
+
     @OptionGroup(title: "Logging")
     var logging: LogOptions
 
@@ -59,11 +63,12 @@ struct WorkerCommand: AsyncParsableCommand {
         for endpoint in brokers where endpoint.contains("*") || endpoint.contains("0.0.0.0") {
             throw CommandFailure.usage("\(endpoint) is an address to listen on; name a broker's address to connect to")
         }
+        let credentials = try curve.credentials(for: brokers)
         var address: OperationsServer.Address?
         if let http {
             guard let given = OperationsServer.Address(http) else { throw CommandFailure.usage("--http: \(http) is not host:port") }
-            if !given.isLoopback, !insecure {
-                throw CommandFailure.usage("--http \(http) is open to other machines: give --insecure to allow that")
+            do { try Listening.check(http, hasKeys: credentials != nil, isInsecureAllowed: insecure) } catch {
+                throw CommandFailure.usage("\(error)")
             }
             address = given
         }
@@ -74,7 +79,8 @@ struct WorkerCommand: AsyncParsableCommand {
         let service = try WorkerService(
             WorkerOptions(
                 brokers: brokers, threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), slots: slots, artifacts: artifacts,
-                cacheDirectory: cacheDir, cacheBytes: cacheBytes, drainTimeoutSeconds: drainTimeout, version: Version.number),
+                cacheDirectory: cacheDir, cacheBytes: cacheBytes, drainTimeoutSeconds: drainTimeout, version: Version.number,
+                credentials: credentials),
             log: logger)
         let role = ServiceHost.Role(
             start: {
