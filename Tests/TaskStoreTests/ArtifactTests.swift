@@ -92,6 +92,22 @@ import Testing
         #expect(again[0].id == item.id)
     }
 
+    @Test("of merged datasets each is asked about, and one that is missing refuses the task") func pinningMerged() throws {
+        let bench = try Bench()
+        let store = StoreSession(bench.connection, artifacts: { [missing = digest(2)] in $0 == missing ? .missing : .present })
+        func submit(_ numbers: [Int], output: String) -> SubmitOutcome? {
+            let uris = numbers.map { "sha256:" + digest($0) }
+            let task = finetune(
+                bench, output: output, dataset: .merge([.init(.text("a text"))] + uris.map { .init(.uri($0)) }, equalize: false),
+                json: .object(["merge": .array([.object(["text": "a text"])] + uris.map { .object(["uri": .string($0)]) })]))
+            guard case .submitted(let outcomes) = store.perform(.submit([SubmitGroup(items: [bench.item(task)])])) else { return nil }
+            return outcomes.first
+        }
+        guard case .accepted? = submit([1, 3], output: "a") else { return unexpected() }
+        guard case .refused(0, let error)? = submit([1, 2], output: "b") else { return unexpected() }
+        #expect(error.code == .notFound && error.field == "params.dataset")
+    }
+
     @Test("a task from SQL waits while the store cannot be looked into, and ends where its dataset is missing") func adopting() throws {
         let bench = try Bench()
         let standing = Mutex<ArtifactStanding>(.unreachable)
