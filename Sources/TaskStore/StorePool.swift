@@ -16,13 +16,14 @@ package final class StorePool: Sendable {
     /// - Parameters:
     ///   - url: as of ``StoreConnection/init(_:setup:)``.
     ///   - connections: how many threads and connections.
+    ///   - artifacts: asked for each artifact that a task is pinned to.
     ///   - patience: how many seconds one answer of the server may take.
-    package init(url: String, connections: Int, patience: Double = StorePatience.ofRequests) {
+    package init(url: String, connections: Int, artifacts: ArtifactLookup? = nil, patience: Double = StorePatience.ofRequests) {
         let queue = queue
         let patience = StorePatience(seconds: patience, interruption: interruption)
         workers = (0..<max(1, connections)).map { index in
             PoolThread(name: "store-\(index)") {
-                var lane = StoreLane(url: url, patience: patience)
+                var lane = StoreLane(url: url, artifacts: artifacts, patience: patience)
                 var isBack = false
                 while let work = queue.take(isBack: isBack) {
                     lane.run(work)
@@ -63,14 +64,16 @@ struct Work: Sendable {
 /// One thread's connection, made anew when it is lost.
 struct StoreLane {
     private let url: String
+    private let artifacts: ArtifactLookup?
     private let patience: StorePatience
     private var connection: StoreConnection?
     private var pauseMilliseconds: Int64 = 0
     private var nextTry: Int64 = 0
     private var lastProblem = "not connected yet"
 
-    init(url: String, patience: StorePatience) {
+    init(url: String, artifacts: ArtifactLookup?, patience: StorePatience) {
         self.url = url
+        self.artifacts = artifacts
         self.patience = patience
     }
 
@@ -85,7 +88,7 @@ struct StoreLane {
 
     private mutating func ask(_ request: StoreRequest) -> StoreReply {
         guard let connection = current() else { return .failed(.unavailable(lastProblem)) }
-        let reply = StoreSession(connection).perform(request)
+        let reply = StoreSession(connection, artifacts: artifacts).perform(request)
         if case .failed(.unavailable(let why)) = reply {
             lastProblem = why
             self.connection = nil

@@ -68,7 +68,7 @@ package struct WorkerCore: Sendable {
             tasks.offerAnew()
             for task in tasks.running where task.hasStarted { actions.append(.send(source, .started(task.held))) }
         case .registerPlease: actions.append(.send(source, .register(registration)))
-        case .heartbeat: break
+        case .heartbeat, .artifact: break
         case .grant(let grant): granted(grant, from: source, now: now, into: &actions)
         case .cancel(let lease): cancel(lease, into: &actions)
         case .recorded(let lease): tasks.recorded(lease)

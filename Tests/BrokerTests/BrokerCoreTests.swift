@@ -361,10 +361,8 @@ import Testing
     @Test("what comes with later versions is refused by name")
     func notYet() {
         var bench = CoreBench()
-        for op in ["put", "fetch"] {
-            let reply = bench.ask(#""op":"\#(op)""#)
-            #expect(reply?["ok"]?.boolValue == false)
-            #expect(reply?["error"]?["message"]?.stringValue?.contains("not supported yet") == true)
-        }
+        let reply = bench.ask(#""op":"submit","task":{"kind":"verify","params":{"task":"01890000-0000-7000-8000-000000000001"}}"#)
+        #expect(reply?["ok"]?.boolValue == false)
+        #expect(reply?["error"]?["message"]?.stringValue?.contains("not supported yet") == true)
     }
 }
