@@ -27,7 +27,7 @@ import load
 import wire_proxy
 from database import Database
 from fleet import Fleet
-from message_proxy import MessageProxy
+from message_proxy import TO_SERVER, MessageProxy, worker_message
 from storm import Horizon, Storm
 
 
@@ -75,6 +75,9 @@ class Soak:
         if index != 0:
             return [broker.workers for broker in brokers]
         self.messages += [MessageProxy(broker.workers, seed=self.chance.getrandbits(64)) for broker in brokers]
+        for proxy in self.messages:
+            # Training steps are said once a connection, in their order.
+            proxy.spares = lambda direction, frames: direction == TO_SERVER and worker_message(frames)["m"] == "progress"
         return [proxy.endpoint for proxy in self.messages]
 
     # MARK: The run

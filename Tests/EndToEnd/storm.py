@@ -152,14 +152,18 @@ class Storm:
     # MARK: Messages
 
     def _weather(self, chance):
-        """Messages between a worker and its broker come twice, late, again, or never."""
+        """Messages between a worker and its broker come twice, late, again, or never; or none do, until either gives the other up."""
         proxy = chance.choice(self.messages)
+        if chance.random() < 0.25:
+            self._count("worker cut from a broker")
+            proxy.is_cut = True
+            time.sleep(chance.uniform(3, 12))  # the length of the cut, which both must notice
+            proxy.is_cut = False
+            return
         self._count("bad weather for messages")
         proxy.weather = Weather(doubled=0.1, delayed=0.2, longest=0.4, replayed=0.05, lost=0.02)
-        if chance.random() < 0.2:
-            proxy.is_cut = True
         self._stop.wait(chance.uniform(1, 10))
-        proxy.weather, proxy.is_cut = Weather(), False
+        proxy.weather = Weather()
 
 
 class Horizon(threading.Thread):
