@@ -85,9 +85,12 @@ class OneByOne(FleetTestCase):
         self.client = support.Client(self.fleet.endpoints[0])
         self.addCleanup(self.client.close)
 
+    # Texts of a given length: the end token is never chosen.
+    ON_AND_ON = {"model": "demo", "prompt": "the", "sliding_window": True, "banned_tokens": [0]}
+
     def endless(self):
-        """A generate that outlasts any drain here; it runs when this returns."""
-        task = self.client.submit("generate", {"model": "demo", "prompt": "the", "n": 4, "max_length": 65536, "sliding_window": True})
+        """A generate of some minutes on 60 slots, which outlasts any drain here; it runs when this returns."""
+        task = self.client.submit("generate", {**self.ON_AND_ON, "n": 60, "max_length": 65536})
         self.wait_for_start(task)
         return task
 
@@ -104,10 +107,10 @@ class OneByOne(FleetTestCase):
 
     def test_a_worker_lets_go_of_what_takes_too_long(self):
         """Its readiness falls first; what ends in time is recorded, the rest goes back uncounted and is taken up again."""
-        self.start(brokers=1, workers=1, worker_arguments=["--drain-timeout", "3"])
+        self.start(brokers=1, workers=1, slots=80, worker_arguments=["--drain-timeout", "6"])
         support.wait_until(lambda: http(self.http, "/readyz")[0] == 200, 10, "the worker to be ready")
         long = self.endless()
-        short = self.client.submit("generate", {"model": "demo", "prompt": "the", "n": 2, "max_length": 3000, "sliding_window": True})
+        short = self.client.submit("generate", {**self.ON_AND_ON, "n": 2, "max_length": 800})
         self.wait_for_start(short)
         ((began,),) = self.fleet.database.sql("SELECT clock_timestamp()")
         worker = self.fleet.workers[0]
@@ -135,12 +138,13 @@ class OneByOne(FleetTestCase):
             text = file.read()[:20000]
         params = {
             "config": "gpt2-cpu", "output": "moved", "dataset": {"text": text}, "tokenizer": {"train": {"vocab_size": 300}}, "block_size": 32,
-            "batch_size": 4, "num_steps": 250, "save_every": 10000, "generate_every": 0, "seed": 7, "dropout": 0.1,
+            "batch_size": 4, "num_steps": 600, "save_every": 10000, "generate_every": 0, "seed": 7, "dropout": 0.1,
         }  # fmt: skip
         task = self.client.submit("finetune", params)
 
         def step():
-            return (self.client.ask("get", ids=[task])["tasks"][0]["progress"] or {}).get("step") or 0
+            progress = self.client.ask("get", ids=[task])["tasks"][0]["progress"] or {}
+            return progress["step"] if progress.get("phase") == "training" else 0
 
         support.wait_until(lambda: step() > 20, 60, "some steps")
         ((pid,),) = self.fleet.database.sql(

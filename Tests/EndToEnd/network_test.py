@@ -39,12 +39,19 @@ class NetworkCuts(FleetTestCase):
         self.publishers = [load.Publisher(self.ledger, self.fleet.endpoints, self.chance.getrandbits(64)) for _ in range(3)]
         for publisher in self.publishers:
             publisher.start()
+        # Brokers know of each other from their beats.
+        beats = "SELECT count(*) FROM scriptorium.brokers WHERE counter >= 4"
+        support.wait_until(lambda: self.database.sql(beats) == [(2,)], 30, "the brokers to be linked")
         self.go_on(50)
 
     def go_on(self, tasks):
         ended = lambda: self.database.sql("SELECT count(*) FROM scriptorium.outcome")[0][0]
         before = ended()
         support.wait_until(lambda: ended() > before + tasks, 60, f"{tasks} more tasks to end")
+
+    def who(self):
+        rows = self.database.sql("SELECT id, broker, pid, state, seen_at FROM scriptorium.workers")
+        return f"{rows}" + "".join(f"\n--- {member.name}: {member.said()}" for member in self.fleet.members)
 
     def finish(self):
         for publisher in self.publishers:
@@ -71,17 +78,19 @@ class NetworkCuts(FleetTestCase):
 
     def test_a_broker_cut_from_the_database(self):
         """It sends its workers to the other one, with their leases; no attempt is lost, and when it is back it serves again."""
-        for index, (broker, machine) in enumerate(zip(self.fleet.brokers, self.broker_machines)):
-            other = self.fleet.brokers[1 - index]
-            ((id,),) = self.database.sql("SELECT id FROM scriptorium.brokers WHERE pid = %s", other.process.pid)
-            machine.cut_from(self.store)
-            away = "SELECT count(*) FROM scriptorium.workers WHERE broker = %s"
-            support.wait_until(lambda: self.database.sql(away, id) == [(len(self.fleet.workers),)], 30, "all workers to be at the other broker")
-            support.wait_until(lambda: http(broker.http, "/readyz")[0] == 503, 30, "it to say that it is not ready")
-            self.go_on(50)
-            machine.heal_from(self.store)
-            support.wait_until(lambda: http(broker.http, "/readyz")[0] == 200, 60, "it to be ready again")
-            self.go_on(50)
+        broker, other = self.fleet.brokers
+        machine = self.broker_machines[0]
+        ((id,),) = self.database.sql("SELECT id FROM scriptorium.brokers WHERE pid = %s", other.process.pid)
+        joined = "SELECT count(*) FROM scriptorium.workers WHERE broker = %s"
+        self.assertNotEqual(self.database.sql(joined, id), [(2,)], "the workers do not spread over the brokers")
+        machine.cut_from(self.store)
+        support.wait_until(lambda: self.database.sql(joined, id) == [(2,)], 30, lambda: f"all workers to be at the other broker: {self.who()}")
+        support.wait_until(lambda: http(broker.http, "/readyz")[0] == 503, 30, "it to say that it is not ready")
+        self.go_on(50)
+        machine.heal_from(self.store)
+        # As long as TCP takes to try again.
+        support.wait_until(lambda: http(broker.http, "/readyz")[0] == 200, 120, "it to be ready again")
+        self.go_on(50)
         tally = self.finish()
         self.assertEqual(tally["attempts"].get("lost", 0), 0, tally)
 
