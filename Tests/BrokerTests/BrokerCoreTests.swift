@@ -101,6 +101,24 @@ import Testing
         #expect(bench.store.tasks.count == 1)
     }
 
+    @Test("a database that says nothing is away after three seconds: new requests are refused, and served again once it speaks")
+    func hungStore() {
+        var bench = CoreBench()
+        bench.pass(1_000)
+        bench.holds = true
+        bench.pass(2_000)
+        bench.submit()
+        #expect(bench.replies.isEmpty)
+        bench.pass(3_000)
+        #expect(code(bench.submit()) == "unavailable")
+        #expect(bench.core.snapshot.isDatabaseAway)
+        bench.release()
+        #expect(!bench.core.snapshot.isDatabaseAway)
+        // What was under way when it fell silent is answered now: it was never refused.
+        #expect(bench.replies.filter { $0["ok"]?.boolValue == true }.count == 1)
+        #expect(bench.store.tasks.count == 1)
+    }
+
     @Test("a batch that fails for its data is repeated one by one, and only the guilty one is refused")
     func guilty() {
         var bench = CoreBench()

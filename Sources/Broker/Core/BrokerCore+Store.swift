@@ -93,7 +93,7 @@ extension BrokerCore {
         answer(running.works, running.request, reply)
     }
 
-    private mutating func storeIsAway(_ why: String) {
+    mutating func storeIsAway(_ why: String) {
         guard !isStoreAway else { return }
         isStoreAway = true
         note(.storeAway(why))

@@ -30,7 +30,7 @@ package final class PostgreSQLGateway: StoreGateway {
         let (url, count) = (url, count)
         connections.withLock {
             $0 = Connections(
-                pool: StorePool(url: url, connections: count), beats: StorePool(url: url, connections: 1),
+                pool: StorePool(url: url, connections: count), beats: StorePool(url: url, connections: 1, patience: StorePatience.ofBeats),
                 listener: NotificationListener(url: url, wake: notified))
         }
     }
