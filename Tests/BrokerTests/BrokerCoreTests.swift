@@ -149,6 +149,19 @@ import Testing
         #expect(Set(bench.grants.map(\.lease)).count == 2)
     }
 
+    @Test("a worker that gives a task back because it leaves gets neither that nor another, though no heartbeat has said so yet")
+    func leavingWorker() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .release(grant.held, reason: .draining, ran: false, resume: nil)))
+        bench.submit()
+        bench.pass(500)
+        #expect(bench.grants.count == 1)
+        #expect(bench.store.tasks.values.map(\.attempt).sorted() == [0, 1])
+    }
+
     @Test("a worker that has fallen silent gets nothing new, and what it never confirmed is not lost with it")
     func quietWorker() {
         var bench = CoreBench()

@@ -117,7 +117,10 @@ extension BrokerCore {
     }
 
     mutating func released(_ held: WorkerLease, _ reason: ReleaseReason, _ resume: [UInt8]?, from address: [UInt8]) {
-        if reason == .snooze, let session = leases[held.lease]?.session { sessions.isFull(session) }
+        if let session = leases[held.lease]?.session {
+            if reason == .snooze { sessions.isFull(session) }
+            if reason == .draining { sessions.drains(session) }
+        }
         guard beginEnd(held, from: address) else { return }
         counters.released += 1
         note(.leaseReleased(task: held.task, lease: held.lease, why: reason.rawValue))
