@@ -334,3 +334,13 @@ BEGIN
     END IF;
 END
 $$;
+
+-- A role's settings hold for those who log in as it, not for its members: their own logins need the same (see the documentation). Whoever migrates may
+-- lack the right to set it.
+DO $$
+BEGIN
+    EXECUTE format('ALTER ROLE scriptorium_reader IN DATABASE %I SET statement_timeout = %L', current_database(), '5min');
+EXCEPTION WHEN insufficient_privilege THEN
+    NULL;
+END
+$$;

@@ -87,7 +87,12 @@ package final class TemporaryCluster: Sendable {
         "host=127.0.0.1 port=\(port) dbname=\(database) user=\(user)"
     }
 
-    /// Makes a database and returns its connection string.
+    /// A database as brokers see it: through a login that is a member of `scriptorium_broker` and nothing else.
+    package static func asBroker(_ url: String) -> String { url + " user=\(brokerLogin)" }
+
+    private static let brokerLogin = "tests_broker"
+
+    /// Makes a database and returns its owner's connection string.
     package func database(migrated: Bool = true) throws -> String {
         let name = "t\(counter.add(1, ordering: .relaxed).newValue)"
         let admin = try StoreConnection(url("postgres"), setup: .migration)
@@ -99,6 +104,7 @@ package final class TemporaryCluster: Sendable {
             if made == nil {
                 try admin.execute("CREATE DATABASE migrated")
                 try Migrator(folder: Fixtures.root + "/migrations").run(StoreConnection(url("migrated"), setup: .migration))
+                try admin.execute("CREATE ROLE \(Self.brokerLogin) LOGIN IN ROLE scriptorium_broker")
                 made = "migrated"
             }
             try admin.execute("CREATE DATABASE \(name) TEMPLATE migrated")

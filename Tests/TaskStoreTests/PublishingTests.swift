@@ -233,7 +233,7 @@ import Testing
         throws
     {
         let bench = try Bench()
-        let reader = try StoreConnection(bench.url)
+        let reader = try StoreConnection(bench.ownerURL)
         try reader.execute("SET ROLE scriptorium_reader")
         for relation in [
             "tasks", "generations", "models", "checkpoints", "datasets", "training_steps", "attempts", "queues", "schedules", "workers", "brokers",
@@ -251,7 +251,7 @@ import Testing
         for hidden in ["SELECT * FROM scriptorium.hot", "SELECT * FROM scriptorium.task", "SELECT scriptorium.submit('generate', '{}')"] {
             #expect(throws: StoreError.self, "\(hidden)") { try reader.execute(hidden) }
         }
-        let publisher = try StoreConnection(bench.url)
+        let publisher = try StoreConnection(bench.ownerURL)
         try publisher.execute("SET ROLE scriptorium_publisher")
         let id = try #require(try bench.value("SELECT scriptorium.submit('generate', '{\"model\": \"demo\"}')", on: publisher))
         #expect(try bench.value("SELECT scriptorium.cancel('\(id)')", on: publisher) == "cancelled")
@@ -261,7 +261,7 @@ import Testing
             #expect(throws: StoreError.self, "\(hidden)") { try publisher.execute(hidden) }
         }
         try bench.connection.execute("DO $$ BEGIN CREATE ROLE scriptorium_test_nobody; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-        let nobody = try StoreConnection(bench.url)
+        let nobody = try StoreConnection(bench.ownerURL)
         try nobody.execute("SET ROLE scriptorium_test_nobody")
         for hidden in ["SELECT * FROM scriptorium.models", "SELECT scriptorium.cancel('\(id)')", "SELECT scriptorium.uuid_v7()"] {
             #expect(throws: StoreError.self, "\(hidden)") { try nobody.execute(hidden) }
@@ -278,7 +278,6 @@ import Testing
     @Test("a broker needs no more than its role") func brokerRole() throws {
         let bench = try Bench()
         let broker = try StoreConnection(bench.url)
-        try broker.execute("SET ROLE scriptorium_broker")
         let item = bench.item(lease: .random())
         guard case .submitted(let outcomes) = bench.ask(.submit([SubmitGroup(items: [item])]), on: broker), case .accepted(let tasks) = outcomes[0],
             let grant = tasks[0].grant
