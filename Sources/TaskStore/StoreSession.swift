@@ -17,6 +17,7 @@ package struct StoreSession {
         } catch {
             switch error {
             case .connectionLost(let why): return .failed(.unavailable(why))
+            case .notDurable: return .failed(.unavailable(error.description))
             case .lockTimeout: return busyReply(request)
             case .refused: return singly(request) ?? .failed(.internalError(error.description))
             case .collision, .partitionMissing, .unexpectedRow: return .failed(.internalError(error.description))
