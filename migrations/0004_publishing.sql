@@ -321,7 +321,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     scriptorium.task, scriptorium.task_given, scriptorium.resolutions, scriptorium.brokers, scriptorium.sessions, scriptorium.hot, scriptorium.outcome,
     scriptorium.tries, scriptorium.task_keys, scriptorium.task_after, scriptorium.task_progress, scriptorium.task_resume, scriptorium.queues,
     scriptorium.schedules, scriptorium.schedule_ticks, scriptorium.checkpoints, scriptorium.models, scriptorium.datasets,
-    scriptorium.training_steps, scriptorium.generations
+    scriptorium.training_steps, scriptorium.generations, scriptorium.retention
     TO scriptorium_broker;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA scriptorium TO scriptorium_broker;
 GRANT EXECUTE ON FUNCTION scriptorium.uuid_time(uuid), scriptorium.uuid_floor(timestamptz) TO scriptorium_reader;

@@ -80,6 +80,7 @@ package struct StoreSession {
         case .dueSweep(let blocked): .due(try dueSweep(after: blocked))
         case .endBackoffs(let longest): try done { () throws(StoreError) in try endBackoffs(longestMilliseconds: longest) }
         case .administer(let administration): try administer(administration)
+        case .retain(let policy): .retained(try retain(policy))
         case .figures: .figures(try figures())
         case .durability: .durability(try durability())
         }
