@@ -53,6 +53,18 @@ package struct HeldMonth: Sendable, Hashable {
     }
 }
 
+/// A month that is over for long enough and that the database refuses to drop: an operator's own view stands on it, say.
+package struct RefusedMonth: Sendable, Hashable {
+    package var month: HistoryMonth
+    /// The database's reason, without values of rows.
+    package var reason: String
+
+    package init(month: HistoryMonth, reason: String) {
+        self.month = month
+        self.reason = reason
+    }
+}
+
 /// What a look at the months of history brought about.
 package struct RetentionReply: Sendable, Equatable {
     /// Whether this broker looked at what is to be dropped; not, where another does or just did.
@@ -61,8 +73,10 @@ package struct RetentionReply: Sendable, Equatable {
     package var dropped: [HistoryMonth] = []
     /// Months that a task holds back.
     package var held: [HeldMonth] = []
-    /// Months that somebody reads at the moment, or that the database refused to drop.
+    /// A month that somebody reads at the moment, or that a task came to hold just now: the look ended with it.
     package var busy: [HistoryMonth] = []
+    /// Months that the database refused to drop; the others went all the same.
+    package var refused: [RefusedMonth] = []
     /// Keys of dropped tasks are left: there were too many for one request.
     package var hasMore = false
 

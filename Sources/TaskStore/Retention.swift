@@ -40,7 +40,8 @@ extension StoreSession {
             guard let keep, try !connection.run(Self.wasLookedAt, [.text(history.rawValue), .int(keep)]).bool(0, 0) else { continue }
             try drop(history, keep: keep, into: &reply)
         }
-        if reply.looked, policy.tasksSeconds != nil {
+        // Whoever looked: what is left of an earlier look's months goes on.
+        if policy.tasksSeconds != nil {
             reply.hasMore = try connection.run(Self.forget, [.int32(Self.forgottenAtOnce)]).requireInt(0, 0) >= Self.forgottenAtOnce
         }
         return reply
@@ -51,13 +52,17 @@ extension StoreSession {
         for held in try expired(history, keep: keep) {
             if let task = held.task {
                 reply.held.append(HeldMonth(month: held.month, task: task, state: held.state, child: held.child))
-            } else if try drop(held.month, keep: keep) {
-                reply.dropped.append(held.month)
-            } else {
+                continue
+            }
+            switch try drop(held.month, keep: keep) {
+            case .dropped: reply.dropped.append(held.month)
+            case .refused(let reason): reply.refused.append(RefusedMonth(month: held.month, reason: reason))
+            case .busy:
+                // Whoever reads one month holds the lock that all of them need, and everybody waits behind each try: no more of them now.
                 reply.busy.append(held.month)
+                return
             }
         }
-        guard !reply.busy.contains(where: { $0.history == history }) else { return }
         _ = try connection.run(Self.lookedAt, [.text(history.rawValue), .int(keep)])
     }
 
@@ -73,15 +78,17 @@ extension StoreSession {
         return months
     }
 
-    /// - Returns: false where somebody reads it, a task came to hold it, or the database refuses (an operator's own view on the partition, say): the
-    ///   other months go all the same, and the next look finds out.
-    private func drop(_ month: HistoryMonth, keep: Int64) throws(StoreError) -> Bool {
+    /// What became of an attempt to drop a month. One that a task came to hold since it was looked at is busy: the next look says what holds it.
+    private enum Drop { case dropped, busy, refused(String) }
+
+    private func drop(_ month: HistoryMonth, keep: Int64) throws(StoreError) -> Drop {
         do throws(StoreError) {
             let done = try connection.run(Self.drop, [.text(month.history.rawValue), .text(month.firstDay), .int(keep)])
-            return try done.requireString(0, 0) == "dropped"
+            return try done.requireString(0, 0) == "dropped" ? .dropped : .busy
         } catch {
             switch error {
-            case .refused, .lockTimeout, .collision: return false
+            case .refused: return .refused(error.description)
+            case .lockTimeout, .collision: return .busy
             default: throw error
             }
         }

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TaskProtocol
 import TaskStore
 import Testing
@@ -84,6 +85,12 @@ private struct OldHistory {
     func letTimePass() throws { try bench.connection.execute("UPDATE retention SET looked_at = looked_at - interval '1 hour'") }
 
     func rows(_ relation: String) throws -> String? { try bench.value("SELECT count(*) FROM \(relation)") }
+}
+
+/// What a thread that looks again and again shares with its test.
+private final class Looker: Sendable {
+    let isToStop = Atomic(false)
+    let looks = Atomic(0)
 }
 
 @Suite("Retention") struct RetentionTests {
@@ -211,6 +218,67 @@ private struct OldHistory {
         try old.bench.submit([old.bench.item()])
         try reader.execute("COMMIT")
         #expect(try old.retain().dropped.count == 1)
+    }
+
+    @Test("a month that the database refuses to drop is named with the reason, the others go, and no look repeats it at once") func refused() throws {
+        let old = try OldHistory(months: [5, 4])
+        try old.ended(ago: 5)
+        try old.ended(ago: 4)
+        let partition = "task_\((old.names[5] ?? "").replacingOccurrences(of: "-", with: "_"))"
+        try old.bench.connection.execute("CREATE VIEW public.report AS SELECT id FROM scriptorium.\(partition)")
+        let reply = try old.retain()
+        #expect(reply.dropped.map(\.description) == ["tasks of \(old.names[4] ?? "")"])
+        #expect(reply.refused.map(\.month.description) == ["tasks of \(old.names[5] ?? "")"] && reply.busy.isEmpty)
+        // dependent_objects_still_exist
+        #expect(reply.refused.first?.reason.contains("2BP01") == true)
+        #expect(try old.rows("task") == "1", "half a month never goes")
+        #expect(try old.rows("outcome") == "1" && old.rows("tries") == "1")
+        #expect(try old.retain().looked == false)
+        try old.bench.connection.execute("DROP VIEW public.report")
+        try old.letTimePass()
+        #expect(try old.retain().dropped.count == 1)
+    }
+
+    @Test("while a reader keeps a month, the look ends with it: whoever waits behind it waits once") func endsWithBusy() throws {
+        let old = try OldHistory(months: [6, 5, 4])
+        for ago in [6, 5, 4] { try old.ended(ago: ago) }
+        let reader = try StoreConnection(old.bench.ownerURL)
+        try reader.execute("BEGIN; SELECT count(*) FROM scriptorium.tasks")
+        #expect(try old.retain().busy.map(\.description) == ["tasks of \(old.names[6] ?? "")"])
+        try reader.execute("ROLLBACK")
+        #expect(try old.retain().dropped.count == 3)
+    }
+
+    @Test("while months cannot be dropped behind a reader, tasks are still published, claimed and completed", .timeLimit(.minutes(1)))
+    func claims() async throws {
+        let old = try OldHistory(months: [5])
+        try old.ended(ago: 5)
+        let reader = try StoreConnection(old.bench.ownerURL)
+        try reader.execute("BEGIN; SELECT count(*) FROM scriptorium.tasks")
+        let url = old.bench.url
+        let looker = Looker()
+        async let ended: Void = withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                defer { continuation.resume() }
+                guard let connection = try? StoreConnection(url) else { return }
+                while !looker.isToStop.load(ordering: .acquiring) {
+                    let reply = StoreSession(connection).perform(.retain(RetentionPolicy(tasksSeconds: 32 * 86_400)))
+                    if case .retained(let retained) = reply, retained.busy.count == 1 { looker.looks.add(1, ordering: .releasing) }
+                }
+            }
+        }
+        // Every statement gets its locks between two tries: none runs into its own bound of five seconds.
+        var tasks = 0
+        while tasks < 20 || looker.looks.load(ordering: .acquiring) < 3 {
+            let grant = try old.bench.running()
+            #expect(try old.bench.complete([old.bench.completion(grant)]) == [.recorded(.succeeded, nil)])
+            tasks += 1
+        }
+        looker.isToStop.store(true, ordering: .releasing)
+        await ended
+        try reader.execute("ROLLBACK")
+        #expect(try old.retain().dropped.count == 1)
+        #expect(try old.rows("task") == "\(tasks)" && old.rows("generations") == "\(tasks)")
     }
 
     @Test("of several brokers one acts, and after it none for some minutes", .timeLimit(.minutes(1))) func election() async throws {

@@ -11,14 +11,16 @@ extension BrokerCore {
 
     mutating func retained(_ reply: RetentionReply) {
         for month in reply.dropped { note(.monthDropped(month)) }
+        if reply.hasMore { timers.nextRetention = now + settings.sweepInterval }
         guard reply.looked else { return }
         for month in reply.busy where busyMonths.insert(month).inserted { note(.monthBusy(month)) }
         busyMonths.formIntersection(reply.busy)
         // What holds a month may change from look to look: a line for each month, until it is free.
         for held in reply.held where heldMonths.insert(held.month).inserted { note(.monthHeld(held)) }
         heldMonths.formIntersection(reply.held.map(\.month))
-        if !reply.busy.isEmpty { timers.nextRetention = now + settings.retentionRepeat }
-        if reply.hasMore { timers.nextRetention = now + settings.sweepInterval }
+        for refused in reply.refused where refusedMonths.insert(refused.month).inserted { note(.monthRefused(refused)) }
+        refusedMonths.formIntersection(reply.refused.map(\.month))
+        if !reply.busy.isEmpty { timers.nextRetention = min(timers.nextRetention, now + settings.retentionRepeat) }
     }
 
     /// A look that a lock or an outage kept from its end comes again soon.

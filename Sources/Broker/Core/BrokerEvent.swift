@@ -91,6 +91,8 @@ package enum BrokerNote: Sendable, Equatable {
     case monthHeld(HeldMonth)
     /// A month should go, and somebody reads it.
     case monthBusy(HistoryMonth)
+    /// A month should go, and the database refuses it for good: an operator has to look.
+    case monthRefused(RefusedMonth)
     case unknownAnswer(String)
 }
 

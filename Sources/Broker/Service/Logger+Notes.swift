@@ -22,6 +22,7 @@ extension Logger {
         case .monthDropped(let month): notice("month dropped", metadata: ["month": "\(month)"])
         case .monthHeld(let held): notice("month held back", metadata: ["month": "\(held.month)", "why": "\(held.reason)"])
         case .monthBusy(let month): notice("month is in use, it is tried again", metadata: ["month": "\(month)"])
+        case .monthRefused(let refused): error("month cannot be dropped", metadata: ["month": "\(refused.month)", "error": "\(refused.reason)"])
         case .unknownAnswer(let what): warning("message ignored", metadata: ["what": "\(what)"])
         }
     }
