@@ -87,10 +87,16 @@ package final class TemporaryCluster: Sendable {
         "host=127.0.0.1 port=\(port) dbname=\(database) user=\(user)"
     }
 
-    /// A database as brokers see it: through a login that is a member of `scriptorium_broker` and nothing else.
-    package static func asBroker(_ url: String) -> String { url + " user=\(brokerLogin)" }
+    /// Who logs in: each a member of the role of that name and of nothing else, the stranger of none; no one owns anything.
+    package enum Login: String, CaseIterable, Sendable {
+        case reader, publisher, broker, stranger
 
-    private static let brokerLogin = "tests_broker"
+        /// Makes it.
+        var sql: String { "CREATE ROLE tests_\(rawValue) LOGIN" + (self == .stranger ? "" : " IN ROLE scriptorium_\(rawValue)") }
+    }
+
+    /// A database as somebody else than its owner sees it. Of a connection string's words the last one counts.
+    package static func url(_ url: String, as login: Login) -> String { url + " user=tests_\(login.rawValue)" }
 
     /// Makes a database and returns its owner's connection string.
     package func database(migrated: Bool = true) throws -> String {
@@ -104,7 +110,7 @@ package final class TemporaryCluster: Sendable {
             if made == nil {
                 try admin.execute("CREATE DATABASE migrated")
                 try Migrator(folder: Fixtures.root + "/migrations").run(StoreConnection(url("migrated"), setup: .migration))
-                try admin.execute("CREATE ROLE \(Self.brokerLogin) LOGIN IN ROLE scriptorium_broker")
+                for login in Login.allCases { try admin.execute(login.sql) }
                 made = "migrated"
             }
             try admin.execute("CREATE DATABASE \(name) TEMPLATE migrated")

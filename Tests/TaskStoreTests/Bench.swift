@@ -20,9 +20,10 @@ final class Bench {
 
     struct Surprise: Error, CustomStringConvertible { let description: String }
 
-    init() throws {
-        ownerURL = try TemporaryCluster.shared.database()
-        url = TemporaryCluster.asBroker(ownerURL)
+    /// - Parameter ownerURL: a migrated database, as its owner sees it; a new one otherwise.
+    init(ownerURL given: String? = nil) throws {
+        ownerURL = try given ?? TemporaryCluster.shared.database()
+        url = TemporaryCluster.url(ownerURL, as: .broker)
         connection = try StoreConnection(ownerURL)
         product = try StoreConnection(url)
         checkpoint = UUIDValue.version7(milliseconds: 1_790_000_000_000)
