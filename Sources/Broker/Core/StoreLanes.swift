@@ -8,7 +8,7 @@ package enum StoreLane: Int, Sendable, CaseIterable {
     case sessions, reconcile, sweep, submit, keyedSubmit, claim, complete, settle
     /// Steps, checkpoints and the ends of finetunes, in their order.
     case training
-    case progress, cancel, retry, read, results, outlines, catalogue, unchecked, adopt, due, figures
+    case progress, cancel, retry, read, results, outlines, catalogue, unchecked, adopt, due, figures, retain
 }
 
 /// Group commit: while one transaction of a lane is under way, its next batch gathers; an idle lane adds no waiting.
