@@ -7,7 +7,7 @@ extension StoreSession {
         "outlines",
         """
         SELECT v.ord, t.kind, t.queue, coalesce(o.state, CASE WHEN h.lease IS NULL THEN 'queued' ELSE 'running' END),
-            coalesce(o.attempt, h.attempt), convert_to(o.error::text, 'UTF8')
+            coalesce(o.attempt, h.attempt), convert_to(o.error::text, 'UTF8'), floor(extract(epoch FROM o.finished_at) * 1000000)::bigint
         FROM unnest($1::uuid[]) WITH ORDINALITY AS v (id, ord)
         CROSS JOIN LATERAL (SELECT task.kind, task.queue FROM task WHERE task.id = v.id OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM hot WHERE hot.task = v.id OFFSET 0) h ON true
@@ -22,7 +22,7 @@ extension StoreSession {
             found[index] = TaskOutline(
                 id: ids[index], kind: try rows.requireString(row, 1), queue: try rows.requireString(row, 2),
                 state: TaskState(rawValue: try rows.requireString(row, 3)) ?? .queued, attempt: Int(rows.int(row, 4) ?? 0),
-                error: rows.bytes(row, 5).flatMap { ContractError(json: $0) })
+                error: rows.bytes(row, 5).flatMap { ContractError(json: $0) }, endedAt: rows.int(row, 6))
         }
         return found
     }

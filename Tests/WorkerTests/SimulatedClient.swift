@@ -2,7 +2,7 @@ import Encodings
 import TaskProtocol
 import TestSupport
 
-/// A client that asks again with the same key until it is answered, and now and then cancels.
+/// A client that asks again with the same key until it is answered, and now and then cancels, or retries what may have ended.
 struct SimulatedClient {
     private struct Wish {
         var key: String
@@ -43,17 +43,28 @@ struct SimulatedClient {
     /// How many texts a task was asked for.
     func texts(of id: TaskID) -> Int { wishes.first { $0.id == id }?.texts ?? 0 }
 
+    /// One message.
+    struct Saying {
+        var payload: [UInt8]
+        /// The task that it asks to be retried.
+        var retries: TaskID?
+    }
+
     /// What it says now.
-    mutating func turn(random: inout SeededGenerator) -> [[UInt8]] {
+    mutating func turn(random: inout SeededGenerator) -> [Saying] {
         turns += 1
-        var payloads: [[UInt8]] = []
+        var sayings: [Saying] = []
         for wish in wishes where wish.id == nil && random.next() % 3 != 0 {
-            payloads.append(JSONValue.object(["id": .string(wish.key), "op": "submit", "task": .object(wish.task)]).serialised)
+            sayings.append(Saying(payload: JSONValue.object(["id": .string(wish.key), "op": "submit", "task": .object(wish.task)]).serialised))
         }
         if random.next() % 6 == 0, let id = accepted.randomElement(using: &random) {
-            payloads.append(JSONValue.object(["id": "cancel", "ids": .array([.string("\(id)")]), "op": "cancel"]).serialised)
+            sayings.append(Saying(payload: JSONValue.object(["id": "cancel", "ids": .array([.string("\(id)")]), "op": "cancel"]).serialised))
         }
-        return payloads
+        if random.next() % 4 == 0, let id = accepted.randomElement(using: &random) {
+            let map: JSONObject = ["id": "retry", "ids": .array([.string("\(id)")]), "op": "retry"]
+            sayings.append(Saying(payload: JSONValue.object(map).serialised, retries: id))
+        }
+        return sayings
     }
 
     /// Hears a reply.

@@ -27,6 +27,8 @@ struct SimulatedWorld {
         case startWorker(Int)
         case drainWorker(Int)
         case databaseAway(until: Int64)
+        case holdKey(String, until: Int64)
+        case releaseKey(String)
     }
 
     struct SimulatedBroker {
@@ -61,6 +63,8 @@ struct SimulatedWorld {
     /// Broken promises found on the way.
     private(set) var faults: [String] = []
     private(set) var crashes = 0
+    /// How often each task was asked to be retried, as far as anybody heard it.
+    private var retriesAsked: [TaskID: Int] = [:]
     private static let databaseEpoch: Int64 = 1_700_000_000_000
     private static let troubleMilliseconds: Int64 = 15_000
 
@@ -87,10 +91,11 @@ struct SimulatedWorld {
     private mutating func planTrouble() {
         for _ in 0..<number(5) {
             let time = now + 500 + number(Self.troubleMilliseconds)
-            switch number(6) {
+            switch number(7) {
             case 0, 1: queue.add(.crashWorker(Int(number(Int64(workers.count)))), at: time)
             case 2, 3: queue.add(.crashBroker(Int(number(Int64(brokers.count)))), at: time)
             case 4: queue.add(.drainWorker(Int(number(Int64(workers.count)))), at: time)
+            case 5: queue.add(.holdKey("key \(number(8))", until: time + 50 + number(4000)), at: time)
             default: queue.add(.databaseAway(until: time + 200 + number(6000)), at: time)
             }
         }
@@ -125,6 +130,7 @@ struct SimulatedWorld {
                 continue
             }
             if !task.state.isTerminal { faults.append("task \(id) is \(task.state) at the end, attempt \(task.attempt)") }
+            if task.retries > retriesAsked[id] ?? 0 { faults.append("task \(id) was retried \(task.retries) times, asked \(retriesAsked[id] ?? 0)") }
             if task.recorded > 1 || (task.recorded == 1) != (task.state == .succeeded) {
                 faults.append("task \(id) is \(task.state) and was completed \(task.recorded) times")
             }
@@ -173,6 +179,10 @@ struct SimulatedWorld {
         case .startWorker(let index): startWorker(index)
         case .drainWorker(let index): if workers[index].core != nil { tellWorker(index, .drain) }
         case .databaseAway(let until): databaseAwayUntil = max(databaseAwayUntil, until)
+        case .holdKey(let key, let until):
+            store.heldKeys.insert(key)
+            queue.add(.releaseKey(key), at: until)
+        case .releaseKey(let key): store.heldKeys.remove(key)
         }
     }
 
@@ -329,9 +339,12 @@ struct SimulatedWorld {
     // MARK: Client
 
     private mutating func clientTurn() {
-        for payload in client.turn(random: &random) {
+        for saying in client.turn(random: &random) {
             let broker = Int(number(Int64(brokers.count)))
-            for time in arrivals() { queue.add(.request(broker, epoch: brokers[broker].epoch, payload), at: time) }
+            for time in arrivals() {
+                queue.add(.request(broker, epoch: brokers[broker].epoch, saying.payload), at: time)
+                if let id = saying.retries { retriesAsked[id, default: 0] += 1 }
+            }
         }
         if !client.isSettled || now < troubleUntil { queue.add(.clientTurn, at: now + 400 + number(400)) }
     }

@@ -4,7 +4,7 @@ extension StoreRequest {
     /// A word for metrics.
     var name: String {
         switch self {
-        case .submit: "submit"
+        case .submit, .submitPatiently: "submit"
         case .claim: "claim"
         case .beat: "beat"
         case .sweep: "sweep"
