@@ -53,6 +53,8 @@ package enum StoreRequest: Sendable, Equatable {
     case get([TaskID], results: Bool)
     /// Where tasks stand, in the order asked; nil for an unknown one. Answered by ``StoreReply/outlines(_:)``.
     case states([TaskID])
+    /// A task's whole life. Answered by ``StoreReply/explained(_:)`` or ``StoreReply/refused(_:)`` for an unknown id.
+    case explain(TaskID)
     /// All model names. Answered by ``StoreReply/models(_:)``.
     case models
     /// All datasets. Answered by ``StoreReply/datasets(_:)``.
@@ -96,6 +98,7 @@ package enum StoreReply: Sendable, Equatable {
     case retried([TaskOutline])
     case statuses([TaskStatus])
     case outlines([TaskOutline?])
+    case explained(TaskExplanation)
     case models([ModelRow])
     case datasets([DatasetRow])
     case administered(AdministrationReply)

@@ -57,6 +57,8 @@ package struct ModelStore: Sendable {
         case .checkpoint(let commits): return .settled(commits.map { checkpoint($0) })
         case .get(let ids, _): return get(ids)
         case .states(let ids): return .outlines(ids.map { tasks[$0].map(outline) })
+        // Nothing is told of lives here.
+        case .explain: return .refused(ContractError(.notFound, "there is no such task", field: "task"))
         case .models, .registerModel: return .models([])
         case .datasets, .registerDataset: return .datasets([])
         case .administer(.schedules): return .administered(.schedules([]))

@@ -48,6 +48,7 @@ extension BrokerCore {
             case .watch(let task): openWatcher(.watch, task, request)
             case .cancel(let ids): lanes.add(.cancel(request, ids), to: .cancel)
             case .retry(let ids): lanes.add(.lookBeforeRetry(request, ids), to: .retry)
+            case .explain(let task): lanes.add(.catalogue(request, .explain(task)), to: .catalogue)
             case .models: lanes.add(.catalogue(request, .models), to: .catalogue)
             case .datasets: lanes.add(.catalogue(request, .datasets), to: .catalogue)
             case .registerModel(var registration):

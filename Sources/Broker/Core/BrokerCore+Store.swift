@@ -234,6 +234,7 @@ extension BrokerCore {
         case .statuses(let statuses): statusesRead(works, statuses)
         case .outlines(let outlines):
             if case .lookBeforeRetry(let request, _)? = works.first { lookedBeforeRetry(request, outlines) } else { outlinesRead(outlines) }
+        case .explained(let life): if case .catalogue(let request, _)? = works.first { finish(request, .explanation(life)) }
         case .models(let rows): if case .catalogue(let request, let asked)? = works.first { modelsAnswered(request, asked, rows) }
         case .datasets(let rows): if case .catalogue(let request, let asked)? = works.first { datasetsAnswered(request, asked, rows) }
         case .administered(let reply): if case .catalogue(let request, let asked)? = works.first { administered(request, asked, reply) }

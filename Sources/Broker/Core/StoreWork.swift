@@ -102,7 +102,7 @@ enum StoreWork: Sendable {
     var isRepeatedWhenAway: Bool {
         switch self {
         case .claim, .beat, .due, .endBackoffs, .figures, .durability, .unchecked, .leases, .read, .outlines, .lookBeforeRetry, .mark,
-            .catalogue(_, .models):
+            .catalogue(_, .models), .catalogue(_, .explain):
             false
         case .catalogue(_, .administer(let administration)): !administration.isReading
         default: true

@@ -21,6 +21,7 @@ extension StoreRequest {
         case .checkpoint: "checkpoint"
         case .get: "get"
         case .states: "states"
+        case .explain: "explain"
         case .models, .datasets, .registerModel, .registerDataset: "catalogue"
         case .administer: "administer"
         case .unchecked, .adopt: "adopt"
