@@ -70,13 +70,14 @@ extension TaskExplanation.Attempt {
         guard let outcome else { return text + ": running" }
         text += ", for \(Moments.length((finishedAt ?? startedAt) - startedAt)): "
         switch outcome {
-        case "lost": text += "lost, its worker died"
+        // The task's end tells of the error.
+        case "lost": return text + "lost, its worker died"
         case "released": text += "given back" + (reason.map { " (\($0))" } ?? "")
         case "timed_out": text += "timed out"
         case "superseded": text += "given up, and its late result refused"
         default: text += outcome
         }
-        return text + (error.map { ", \($0)" } ?? "")
+        return text + (error.map { ", \($0.code == outcome ? $0.message : $0.description)" } ?? "")
     }
 }
 

@@ -43,6 +43,7 @@ struct TaskExplanationTests {
                     [
                         "attempt": 1, "worker": ["id": "w1"], "broker": ["id": "b", "host": "here", "pid": 7], "started_at": "2026-11-24T02:10:01Z",
                         "finished_at": "2026-11-24T02:10:08.250Z", "outcome": "lost",
+                        "error": ["code": "lost", "message": "its workers died"],
                     ],
                     [
                         "attempt": 2, "worker": ["id": "w2", "host": "there", "pid": 9], "started_at": "2026-11-24T02:11:00Z",
@@ -62,7 +63,7 @@ struct TaskExplanationTests {
                 "  submitted  T+0 (60 min ago) to queue default, priority 5, key order 17, by shop",
                 "  pinned     T+0 (60 min ago): model demo, checkpoint c1 (sha256 abcdef012345…), seed 12345678 (drawn for it)",
                 "  attempt 1  T+1 (59 min ago) on worker w1 by broker here:7, for 7.2 s: lost, its worker died",
-                "  attempt 2  T+60 (59 min ago) on worker there:9, for 30 s: timed out, timed_out: it took longer than 30 s",
+                "  attempt 2  T+60 (59 min ago) on worker there:9, for 30 s: timed out, it took longer than 30 s",
                 "  attempt 3  T+120 (58 min ago) on worker w2, for 500 ms: given back (snooze)",
                 "  attempt 4  T+3597 (3.0 s ago) on worker w2: running",
                 "  counted    1 of at most 3 failed attempts; 1 lost with their workers, of which only those in an isolated run count",

@@ -101,6 +101,7 @@ import Testing
         #expect(status.state == .failed && status.attempt == 4)
         #expect(status.error.flatMap { ContractError(json: $0) }?.code == .lost)
         #expect(try bench.value("SELECT string_agg(outcome, ',' ORDER BY attempt) FROM attempts") == "lost,lost,lost,lost")
+        #expect(try bench.value("SELECT failures || ' failed, ' || losses || ' lost' FROM outcome") == "2 failed, 4 lost")
     }
 
     @Test("a failed attempt waits and is tried again until its number is used up") func failing() throws {
@@ -127,6 +128,7 @@ import Testing
         #expect(last == .recorded(.failed, bench.failure(third).error))
         #expect(try bench.settle(.fail([bench.failure(third)]))[0].settlement == .alreadyRecorded(.failed, bench.failure(third).error))
         #expect(try bench.value("SELECT string_agg(outcome, ',' ORDER BY attempt) FROM attempts") == "failed,timed_out,failed")
+        #expect(try bench.value("SELECT failures || ' failed, ' || losses || ' lost' FROM outcome") == "3 failed, 0 lost")
         #expect(try bench.complete([bench.completion(third)]) == [.stale])
     }
 
