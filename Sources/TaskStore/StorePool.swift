@@ -82,7 +82,11 @@ struct StoreLane {
         let old = connection
         var reply = ask(work.request)
         // A connection that served before may have died long ago (a restart of the server): that is found out only now, and says nothing of the server.
-        if let old, connection == nil, !old.isUnresponsive, work.request.isRepeatable { reply = ask(work.request) }
+        if let old, connection == nil, !old.isUnresponsive, work.request.isRepeatable {
+            let second = ask(work.request)
+            // The lock may be that of the first sending, whose commit is still on its way: `busy` would say that nothing was done.
+            if !second.isBusy { reply = second }
+        }
         work.reply(reply)
     }
 
