@@ -111,7 +111,10 @@ extension StoreSession {
             task, created_at, finished_at, started_at, attempt, failures, losses, state, ending, lease, worker, broker, error
         )
         SELECT
-            l.task, l.created_at, clock_timestamp(), l.started_at, l.attempt, l.failures, l.losses, l.state, l.ending,
+            l.task, l.created_at, clock_timestamp(), l.started_at, l.attempt,
+            -- The attempt that ended it is counted too.
+            l.failures + CASE WHEN l.state = 'failed' AND l.ending IS NOT NULL THEN 1 ELSE 0 END,
+            l.losses + CASE WHEN l.ending = 'lost' THEN 1 ELSE 0 END, l.state, l.ending,
             CASE WHEN l.ending IS NOT NULL THEN l.lease END, l.session, l.broker, l.error::jsonb
         FROM l
         RETURNING task, attempt

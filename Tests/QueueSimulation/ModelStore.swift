@@ -11,10 +11,13 @@ package struct ModelStore: Sendable {
     package private(set) var brokers: [BrokerID: BrokerRow] = [:]
     /// Models that can be named.
     package var models: Set<String> = ["demo"]
+    /// Keys that transactions of others hold open now.
+    package var heldKeys: Set<String> = []
     /// Writes under old leases so far.
     package private(set) var staleWrites = 0
     private var keys: [String: TaskID] = [:]
     private var now: Int64 = 0
+    private var ends: Int64 = 0
     private var unended = 0
     private var faults: [String] = []
     private let mutation: Mutation?
@@ -46,7 +49,10 @@ package struct ModelStore: Sendable {
     package mutating func perform(_ request: StoreRequest, now: Int64) -> StoreReply {
         self.now = now
         switch request {
-        case .submit(let groups): return .submitted(groups.map { submit($0) })
+        case .submit(let groups):
+            guard groups.contains(where: isHeld) else { return .submitted(groups.map { submit($0) }) }
+            return groups.count > 1 ? .failed(.busy) : .submitted([.busy])
+        case .submitPatiently(let group, _): return .submitted([isHeld(group) ? .busy : submit(group)])
         case .claim(let claim): return .claimed(self.claim(claim))
         case .beat(let beat): return .beaten(self.beat(beat))
         case .sweep(let dead): return .swept(sweep(dead))
@@ -69,11 +75,13 @@ package struct ModelStore: Sendable {
         case .release(let releases): return .settled(releases.map { release($0) })
         case .confirmCancel(let references): return .settled(references.map { confirmCancel($0) })
         case .cancel(let ids): return cancel(ids)
-        case .retry(let ids): return retry(ids)
+        case .retry(let ends): return retry(ends)
         case .progress, .trainingSteps: return .done
         case .checkpoint(let commits): return .settled(commits.map { checkpoint($0) })
         case .get(let ids, _): return get(ids)
         case .states(let ids): return .outlines(ids.map { tasks[$0].map(outline) })
+        // Nothing is told of lives here.
+        case .explain: return .refused(ContractError(.notFound, "there is no such task", field: "task"))
         case .models, .registerModel: return .models([])
         case .datasets, .registerDataset: return .datasets([])
         case .administer(.schedules): return .administered(.schedules([]))
@@ -91,6 +99,8 @@ package struct ModelStore: Sendable {
     }
 
     // MARK: Submit
+
+    private func isHeld(_ group: SubmitGroup) -> Bool { group.items.contains { $0.submission.key.map(heldKeys.contains) ?? false } }
 
     private mutating func submit(_ group: SubmitGroup) -> SubmitOutcome {
         for (index, item) in group.items.enumerated() {
@@ -289,6 +299,9 @@ package struct ModelStore: Sendable {
         task.finalLease = task.lease
         task.state = state
         task.error = error
+        // No two ends are of one moment, as in PostgreSQL, where a transaction stands between them.
+        ends += 1
+        task.endedAt = now * 1_000 + ends
         (task.lease, task.session) = (nil, nil)
         write(task)
         return .recorded(state, error)
@@ -398,22 +411,22 @@ package struct ModelStore: Sendable {
             })
     }
 
-    private mutating func retry(_ ids: [TaskID]) -> StoreReply {
-        for (index, id) in ids.enumerated() {
-            guard let task = tasks[id] else { return .refused(ContractError(.notFound, "there is no such task", field: "ids[\(index)]")) }
-            if task.state == .succeeded { return .refused(ContractError(.conflict, "it succeeded", field: "ids[\(index)]")) }
-        }
-        for id in ids {
-            guard var task = tasks[id], task.state.isTerminal else { continue }
-            (task.state, task.failures, task.finalLease, task.error, task.cancelRequested) = (.queued, 0, nil, nil, false)
+    private mutating func retry(_ ends: [SeenEnd]) -> StoreReply {
+        for end in ends {
+            guard var task = tasks[end.task], task.state == .failed || task.state == .cancelled else { continue }
+            guard mutation == .retryOfAnotherEnd || (task.attempt == end.attempt && task.endedAt == end.endedAt) else { continue }
+            (task.state, task.failures, task.finalLease, task.error, task.cancelRequested, task.endedAt) = (.queued, 0, nil, nil, false, nil)
             (task.runAt, task.rank) = (now, now)
+            task.retries += 1
             write(task, isRetry: true)
         }
-        return .retried(ids.compactMap { tasks[$0].map(outline) })
+        return .retried(ends.compactMap { tasks[$0.task].map(outline) })
     }
 
     private func outline(_ task: ModelTask) -> TaskOutline {
-        TaskOutline(id: task.id, kind: task.kind.rawValue, queue: task.queue, state: task.state, attempt: task.attempt, error: task.error)
+        TaskOutline(
+            id: task.id, kind: task.kind.rawValue, queue: task.queue, state: task.state, attempt: task.attempt, error: task.error,
+            endedAt: task.endedAt)
     }
 
     private func get(_ ids: [TaskID]) -> StoreReply {

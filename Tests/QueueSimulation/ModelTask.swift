@@ -31,12 +31,16 @@ package struct ModelTask: Sendable {
     package var resolved: [UInt8]?
     package var resume: [UInt8]?
     package var error: ContractError?
+    /// When it ended, in microseconds.
+    package var endedAt: Int64?
     /// How each ended lease ended: an ending of `attempts`.
     package var endings: [LeaseID: String] = [:]
     /// The lease of the outcome.
     package var finalLease: LeaseID?
     /// Completions that were recorded: more than one is a broken invariant.
     package var recorded = 0
+    /// How often it was queued anew after its end.
+    package var retries = 0
     package var generations: [GenerationRecord] = []
 
     /// Whether it waits in line now.
