@@ -20,26 +20,31 @@ extension ModelDirectory {
         "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     ]
 
-    /// Writes this model to a new folder: one safetensors file under export names, the configs as they were, the tokenizer's files.
+    /// OpenAI's names for two of them.
+    private static let renamed = ["encoder.json": "vocab.json", "vocab.bpe": "merges.txt"]
+
+    /// Writes this model to a new folder: one safetensors file, the configs as they were, the tokenizer's files.
     ///
     /// The tensors keep their types, so the copy has the same checkpoint digest.
-    package func export(to target: String) throws(ModelFileError) {
-        try DurableFile.writeDirectory(target) { (folder: String) throws(ModelFileError) in try writeCopy(into: folder) }
+    /// - Parameters:
+    ///   - weights: the tensors to write, under export names.
+    ///   - completing: adds to the folder before it appears.
+    package func export(
+        to target: String, weights: TensorCollection, completing: (_ folder: String) throws(ModelFileError) -> Void = { _ throws(ModelFileError) in }
+    ) throws(ModelFileError) {
+        try DurableFile.writeDirectory(target) { (folder: String) throws(ModelFileError) in
+            try writeCopy(weights, into: folder)
+            try completing(folder)
+        }
     }
 
-    private func writeCopy(into folder: String) throws(ModelFileError) {
-        var list: [SafetensorsWriter.Tensor] = []
-        for name in tensors.names {
-            guard let info = tensors.info(name) else { continue }
-            // The bytes stay mapped as long as `tensors` lives, which is longer than this call.
-            let bytes = try tensors.withBytes(name) { $0 }
-            list.append(SafetensorsWriter.Tensor(info: info, bytes: bytes))
-        }
-        try withExtendedLifetime(tensors) { () throws(ModelFileError) in
-            try ModelExport.writeFiles(config: config, generationConfig: generationConfig, tensors: list, into: folder)
-        }
-        for name in ModelDirectory.companions where exists(path + "/" + name) {
-            try DurableFile.write(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + name)
+    private func writeCopy(_ weights: TensorCollection, into folder: String) throws(ModelFileError) {
+        let list = weights.names.compactMap { weights.info($0) }.map { SafetensorsWriter.Tensor($0, of: weights) }
+        try ModelExport.writeFiles(config: config, generationConfig: generationConfig, tensors: list, into: folder)
+        for name in ModelDirectory.companions + ModelDirectory.renamed.keys.sorted() where exists(path + "/" + name) {
+            let target = ModelDirectory.renamed[name] ?? name
+            if target != name && exists(path + "/" + target) { continue }
+            try DurableFile.write(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + target)
         }
     }
 }

@@ -8,14 +8,38 @@ package enum SafetensorsWriter {
     /// One tensor to write: its bytes as they shall stand in the file.
     package struct Tensor {
         package let info: TensorInfo
-        package let bytes: UnsafeRawBufferPointer
+        private let source: Source
+
+        private enum Source {
+            case memory(UnsafeRawBufferPointer)
+            case collection(TensorCollection, name: String)
+        }
 
         /// - Parameters:
         ///   - info: its `byteCount` equals `bytes.count`.
         ///   - bytes: little-endian, row-major; valid until the writing call returns.
         package init(info: TensorInfo, bytes: UnsafeRawBufferPointer) {
             self.info = info
-            self.bytes = bytes
+            source = .memory(bytes)
+        }
+
+        /// A tensor as it is in other files.
+        package init(_ info: TensorInfo, of tensors: TensorCollection) {
+            self.info = info
+            source = .collection(tensors, name: info.name)
+        }
+
+        fileprivate func withBytes(_ body: (UnsafeRawBufferPointer) throws(ModelFileError) -> Void) throws(ModelFileError) {
+            switch source {
+            case .memory(let bytes): try body(bytes)
+            case .collection(let tensors, let name): try tensors.withBytes(name, body)
+            }
+        }
+
+        fileprivate var isWhole: Bool {
+            guard SafetensorsFile.byteCount(shape: info.shape, dtype: info.dtype) == info.byteCount else { return false }
+            if case .memory(let bytes) = source { return bytes.count == info.byteCount }
+            return true
         }
 
         /// A tensor of fp32.
@@ -42,7 +66,7 @@ package enum SafetensorsWriter {
                 do throws(ModelFileError) { try write(buffer) } catch { failure = error }
             }
             if let failure { throw failure }
-            for tensor in sorted { try write(tensor.bytes) }
+            for tensor in sorted { try tensor.withBytes(write) }
         }
     }
 
@@ -57,17 +81,16 @@ package enum SafetensorsWriter {
         var offset = 0
         for tensor in tensors {
             let info = tensor.info
-            guard SafetensorsFile.byteCount(shape: info.shape, dtype: info.dtype) == tensor.bytes.count, info.byteCount == tensor.bytes.count else {
-                throw ModelFileError(
-                    .malformed, path: path, tensor: info.name, "its shape \(info.shape) does not fit its \(tensor.bytes.count) bytes")
+            guard tensor.isWhole else {
+                throw ModelFileError(.malformed, path: path, tensor: info.name, "its shape \(info.shape) does not fit its \(info.byteCount) bytes")
             }
             guard object[info.name] == nil else { throw ModelFileError(.malformed, path: path, tensor: info.name, "is to be written twice") }
             var entry = JSONObject()
             entry["dtype"] = .string(info.dtype.rawValue)
             entry["shape"] = .array(info.shape.map { .integer(Int64($0)) })
-            entry["data_offsets"] = .array([.integer(Int64(offset)), .integer(Int64(offset + tensor.bytes.count))])
+            entry["data_offsets"] = .array([.integer(Int64(offset)), .integer(Int64(offset + info.byteCount))])
             object[info.name] = .object(entry)
-            offset += tensor.bytes.count
+            offset += info.byteCount
         }
         var json = JSONValue.object(object).serialised
         while (8 + json.count) % 64 != 0 { json.append(UInt8(ascii: " ")) }

@@ -72,11 +72,24 @@ package final class Trainer {
         average = RunningAverage(smoothing: options.averageLossSmoothing)
         store = try ParameterStore(description.tensors.all, frozen: frozenNames(description, options))
         switch source {
-        case .directory(let directory): try store.load(directory.tensors)
+        case .directory(let directory): try store.load(Trainer.weights(description, directory))
         case .scratch(_, let seed): store.initialise(description, seed: seed)
         }
         pass = try TrainingPass(
             description, store: store, sequences: options.batchSize, length: blockSize, options: options, pool: pool.handle)
+    }
+
+    private static func weights(_ description: ModelDescription, _ directory: ModelDirectory) throws(TrainingError) -> TensorCollection {
+        do throws(ModelError) {
+            return try description.weights(in: directory.tensors)
+        } catch {
+            switch error {
+            case .missingTensor(let name): throw .wrongTensor(name: name, message: "is not in the model's files")
+            case .wrongShape(let name, let expected, let found):
+                throw .wrongTensor(name: name, message: "has the shape \(found), but config.json asks for \(expected)")
+            default: throw .unsupported("\(error)")
+            }
+        }
     }
 
     /// Tokens that one step learns from.
