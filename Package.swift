@@ -30,6 +30,7 @@ let package = Package(
     products: [
         .executable(name: "scriptorium", targets: ["scriptorium"]),
         .library(name: "ScriptoriumClient", targets: ["Client"]),
+        .library(name: "ScriptoriumEngine", targets: ["ScriptoriumEngine"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -55,39 +56,50 @@ let package = Package(
         // The engine.
         .target(name: "CKernels"),
         library("Kernels", ["CKernels", "COpenBLAS"]),
+        library("DurableFiles", []),
         library("Encodings", ["CMsgPack", "CJansson", "CCrypto"]),
-        library("Tokenizers", ["Encodings"]),
-        library("Datasets", ["CZlib", "CMsgPack", "Encodings", "Tokenizers", "Kernels"]),
-        library("ModelFiles", ["Encodings", "Tokenizers"]),
+        library("Tokenizers", ["DurableFiles", "Encodings"]),
+        library("Datasets", ["CZlib", "CMsgPack", "DurableFiles", "Encodings", "Tokenizers", "Kernels"]),
+        library("ModelFiles", ["CKernels", "Kernels", "DurableFiles", "Encodings", "Tokenizers"]),
         library("LanguageModels", ["CKernels", "Kernels", "ModelFiles", "Encodings"]),
         library("Generation", ["CKernels", "Kernels", "LanguageModels", "Tokenizers", "Encodings"]),
-        library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "Encodings"]),
+        library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
+        library(
+            "ScriptoriumEngine", ["Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training"]),
 
         // The queue.
+        library("Measures", []),
         library("Messaging", ["CZeroMQ"]),
         library("TaskProtocol", ["Encodings"]),
         library("TaskStore", ["CPostgreSQL", "Encodings", "TaskProtocol"]),
-        library("ArtifactStore", ["Encodings"]),
-        library("Broker", ["Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
+        library("ArtifactStore", ["DurableFiles", "Encodings"]),
+        library("Broker", ["Measures", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
         library(
             "Worker",
             [
-                "Messaging", "TaskProtocol", "ArtifactStore", "Encodings", "Kernels", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels",
+                "Messaging", "TaskProtocol", "ArtifactStore", "DurableFiles", "Encodings", "Kernels", "Tokenizers", "Datasets", "ModelFiles",
+                "LanguageModels",
                 "Generation", "Training", collections, logging, metrics,
             ]),
         library("Client", ["Messaging", "TaskProtocol", "ArtifactStore", "Encodings"]),
-        library("Supervision", []),
+        library("Supervision", ["DurableFiles"]),
         library(
             "Operations",
             [
-                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"), lifecycle, logging, metrics,
+                "Measures", .product(name: "Hummingbird", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"), lifecycle,
+                logging, metrics,
                 coreMetrics,
             ]),
+        library(
+            "Diagnosis",
+            ["Kernels", "Encodings", "ModelFiles", "LanguageModels", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore"]),
         .executableTarget(
             name: "scriptorium",
             dependencies: [
-                "Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training", "Messaging",
-                "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations", lifecycle, logging, metrics,
+                "Kernels", "DurableFiles", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training",
+                "Messaging", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations",
+                "Diagnosis", lifecycle,
+                logging, metrics,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
             ],
@@ -96,13 +108,16 @@ let package = Package(
         // Tests: a target a library. Tests/EndToEnd drives real processes, from Python.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         tests("Kernels", ["Kernels", "CKernels"]),
+        tests("DurableFiles", ["DurableFiles"]),
         tests("Encodings", ["Encodings"]),
         tests("Tokenizers", ["Tokenizers", "Encodings"]),
         tests("Datasets", ["Datasets", "Tokenizers", "Encodings"]),
-        tests("ModelFiles", ["ModelFiles", "Encodings", "Tokenizers"]),
+        tests("ModelFiles", ["ModelFiles", "DurableFiles", "Encodings", "Tokenizers"]),
         tests("LanguageModels", ["LanguageModels", "Kernels", "ModelFiles", "Encodings"]),
         tests("Generation", ["Generation", "LanguageModels", "Kernels", "ModelFiles", "Tokenizers", "Encodings"]),
-        tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "Encodings"]),
+        tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
+        tests("Measures", ["Measures"]),
+        tests("ScriptoriumEngine", ["ScriptoriumEngine"]),
         tests("Messaging", ["Messaging"]),
         tests("TaskProtocol", ["TaskProtocol", "Encodings"]),
         .target(
@@ -110,12 +125,20 @@ let package = Package(
         tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings", "DatabaseTestSupport"]),
         tests("ArtifactStore", ["ArtifactStore", "Encodings"]),
         .target(
-            name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings"], path: "Tests/QueueSimulation", swiftSettings: strict),
-        tests("Broker", ["Broker", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
-        tests("Worker", ["Worker", "Broker", "TaskProtocol", "ArtifactStore", "Encodings", "ModelFiles", "Tokenizers", "QueueSimulation"]),
+            name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings", "TestSupport"], path: "Tests/QueueSimulation",
+            swiftSettings: strict),
+        tests("Broker", ["Broker", "Measures", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
+        tests(
+            "Worker",
+            [
+                "Worker", "Broker", "TaskProtocol", "ArtifactStore", "DurableFiles", "Messaging", logging, "Encodings", "ModelFiles", "Tokenizers",
+                "QueueSimulation",
+            ]),
         tests("Client", ["Client", "TaskProtocol", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),
-        tests("Operations", ["Operations", logging, coreMetrics, lifecycle]),
+        tests(
+            "Diagnosis", ["Diagnosis", "Kernels", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", "DatabaseTestSupport"]),
+        tests("Operations", ["Operations", "Measures", logging, coreMetrics, lifecycle]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -2,6 +2,9 @@
 --
 -- A task's row is written once and never updated. While it waits or runs it has a row in the narrow table `hot`; when it ends that row goes
 -- and one row of `outcome` is written. Everything public is a view or table that the contract names; the rest is free to change.
+--
+-- What grows with time (task, resolutions, outcome, tries, and in the next file training_steps and generations) is partitioned by the month of the
+-- task's version-7 id, so that retention drops whole months. The partitions are made by make_partitions().
 
 CREATE SCHEMA IF NOT EXISTS scriptorium;
 COMMENT ON SCHEMA scriptorium IS 'A queue of text generation tasks and all of its results';
@@ -53,7 +56,7 @@ COMMENT ON FUNCTION scriptorium.uuid_v7() IS 'A version-7 id of the database''s 
 CREATE TABLE scriptorium.task (
     id uuid PRIMARY KEY,
     created_at timestamptz NOT NULL,
-    kind text NOT NULL CHECK (octet_length(kind) BETWEEN 1 AND 64),
+    kind text NOT NULL CHECK (octet_length(kind) <= 64),
     queue text NOT NULL CHECK (octet_length(queue) BETWEEN 1 AND 256),
     priority smallint NOT NULL CHECK (priority BETWEEN -100 AND 100),
     max_attempts smallint NOT NULL CHECK (max_attempts BETWEEN 1 AND 100),
@@ -67,7 +70,7 @@ CREATE TABLE scriptorium.task (
     resolved text,
     tags jsonb CHECK (jsonb_typeof(tags) = 'object'),
     after uuid[]
-);
+) PARTITION BY RANGE (id);
 COMMENT ON TABLE scriptorium.task IS 'A task as it was accepted; never updated';
 COMMENT ON COLUMN scriptorium.task.id IS 'Version-7 id';
 COMMENT ON COLUMN scriptorium.task.created_at IS 'The id''s time';
@@ -87,13 +90,22 @@ COMMENT ON COLUMN scriptorium.task.tags IS 'The publisher''s strings by name';
 COMMENT ON COLUMN scriptorium.task.after IS 'Tasks that must have succeeded first';
 CREATE INDEX task_tags ON scriptorium.task USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
 
+CREATE TABLE scriptorium.task_given (
+    task uuid PRIMARY KEY,
+    given jsonb NOT NULL
+);
+COMMENT ON TABLE scriptorium.task_given IS
+    'Tasks published in SQL with members that their columns cannot hold, as they were given: a broker''s check ends them';
+COMMENT ON COLUMN scriptorium.task_given.task IS 'The task; its columns hold defaults instead of what does not fit';
+COMMENT ON COLUMN scriptorium.task_given.given IS 'The whole task as it was published';
+
 CREATE TABLE scriptorium.resolutions (
     task uuid PRIMARY KEY,
     resolved text NOT NULL,
     seed bigint,
     seed_assigned boolean NOT NULL,
     resolved_at timestamptz NOT NULL DEFAULT now()
-);
+) PARTITION BY RANGE (task);
 COMMENT ON TABLE scriptorium.resolutions IS 'What was pinned for tasks that were checked after they were stored; never updated';
 COMMENT ON COLUMN scriptorium.resolutions.task IS 'The task';
 COMMENT ON COLUMN scriptorium.resolutions.resolved IS 'Every effective parameter, names as digests: JSON exactly as workers are given it';
@@ -220,7 +232,7 @@ CREATE TABLE scriptorium.outcome (
     broker uuid,
     error jsonb,
     result jsonb
-);
+) PARTITION BY RANGE (task);
 COMMENT ON TABLE scriptorium.outcome IS 'How a task ended, with its last attempt where one ran to that end';
 COMMENT ON COLUMN scriptorium.outcome.task IS 'The task';
 COMMENT ON COLUMN scriptorium.outcome.created_at IS 'The task''s, so that views sort without the wide row';
@@ -250,7 +262,7 @@ CREATE TABLE scriptorium.tries (
     outcome text NOT NULL CHECK (outcome IN ('succeeded', 'failed', 'lost', 'released', 'cancelled', 'timed_out', 'superseded')),
     error jsonb,
     PRIMARY KEY (task, attempt)
-);
+) PARTITION BY RANGE (task);
 COMMENT ON TABLE scriptorium.tries IS 'Earlier attempts of tasks that were started again';
 COMMENT ON COLUMN scriptorium.tries.task IS 'The task';
 COMMENT ON COLUMN scriptorium.tries.attempt IS 'The number of the start, from 1';
@@ -303,7 +315,7 @@ COMMENT ON COLUMN scriptorium.task_resume.resume IS 'Digest and step of its last
 COMMENT ON COLUMN scriptorium.task_resume.saved_at IS 'When it was saved';
 
 CREATE TABLE scriptorium.queues (
-    name text PRIMARY KEY,
+    name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'),
     paused boolean NOT NULL DEFAULT false,
     max_running integer CHECK (max_running >= 0)
 );
@@ -312,24 +324,170 @@ COMMENT ON COLUMN scriptorium.queues.name IS 'The queue';
 COMMENT ON COLUMN scriptorium.queues.paused IS 'Nothing of it is started';
 COMMENT ON COLUMN scriptorium.queues.max_running IS 'At most so many of its tasks run at once; null: no limit';
 
+-- A lock by the queue's name orders leases and settings, also where the queue has no row yet. Transactions that lease tasks of a queue without limit
+-- share it; the one that changes its settings has it alone, and so has each claim from a limited queue, which counts what runs. So whoever leases after
+-- new settings are committed has seen them, and sees all that was leased before.
+
+CREATE FUNCTION scriptorium.queue_lock(name text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN hashtextextended('scriptorium.queue.' || name, 0);
+COMMENT ON FUNCTION scriptorium.queue_lock(text) IS 'The number of the advisory lock that stands for a queue';
+
+CREATE FUNCTION scriptorium.lock_queue() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, scriptorium, pg_temp
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(scriptorium.queue_lock(NEW.name));
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION scriptorium.lock_queue() IS 'Waits until leases under the old settings of a queue are committed';
+CREATE TRIGGER lock_queue BEFORE INSERT OR UPDATE ON scriptorium.queues FOR EACH ROW EXECUTE FUNCTION scriptorium.lock_queue();
+
+CREATE FUNCTION scriptorium.take_queue(name text) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, scriptorium, pg_temp
+AS $$
+BEGIN
+    -- Another broker's claim takes milliseconds; somebody's open transaction is not waited for.
+    FOR attempt IN 1 .. 20 LOOP
+        IF pg_try_advisory_xact_lock(scriptorium.queue_lock(name)) THEN
+            RETURN true;
+        END IF;
+        PERFORM pg_sleep(0.002);
+    END LOOP;
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION scriptorium.take_queue(text) IS 'Takes the lock of a limited queue for a claim, unless somebody keeps it for long';
+
+CREATE FUNCTION scriptorium.cron_fault(cron text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    titles CONSTANT text[] := ARRAY['minute', 'hour', 'day of the month', 'month', 'day of the week'];
+    lows CONSTANT integer[] := ARRAY[0, 0, 1, 1, 0];
+    highs CONSTANT integer[] := ARRAY[59, 23, 31, 12, 7];
+    months CONSTANT text[] := ARRAY['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
+    weekdays CONSTANT text[] := ARRAY['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
+    lengths CONSTANT integer[] := ARRAY[31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    text CONSTANT text := lower(btrim(cron, E' \t'));
+    fields text[] := regexp_split_to_array(text, '[ \t]+');
+    field text;
+    item text;
+    parts text[];
+    ends integer[];
+    step integer;
+    earliest_day integer := 31;
+    longest_month integer := 0;
+BEGIN
+    IF text IN ('@hourly', '@daily', '@midnight', '@weekly', '@monthly', '@yearly', '@annually') THEN
+        RETURN NULL;
+    ELSIF cardinality(fields) <> 5 OR octet_length(cron) > 1000 THEN
+        RETURN 'cron needs five fields (minute, hour, day of the month, month, day of the week) or one of @hourly, @daily, @weekly, @monthly, @yearly';
+    END IF;
+    FOR place IN 1 .. 5 LOOP
+        field := format('the %s field of cron', titles[place]);
+        FOREACH item IN ARRAY regexp_split_to_array(fields[place], ',') LOOP
+            parts := regexp_match(item, '^(?:(\*)|([0-9]{1,2}|[a-z]{3})(?:-([0-9]{1,2}|[a-z]{3}))?)(?:/([0-9]{1,2}))?$');
+            ends := ARRAY[lows[place], highs[place]];
+            FOR place_of_end IN 1 .. 2 LOOP
+                CONTINUE WHEN parts IS NULL OR parts[place_of_end + 1] IS NULL;
+                ends[place_of_end] := CASE
+                    WHEN parts[place_of_end + 1] ~ '^[0-9]' THEN parts[place_of_end + 1]::integer
+                    WHEN place = 4 THEN array_position(months, parts[place_of_end + 1])
+                    WHEN place = 5 THEN array_position(weekdays, parts[place_of_end + 1]) - 1
+                END;
+            END LOOP;
+            IF parts IS NULL OR ends[1] IS NULL OR ends[2] IS NULL THEN
+                RETURN field || ' holds something that is no value, range, list or step';
+            END IF;
+            step := parts[4]::integer;
+            -- A value alone is itself; with a step it is where the steps begin.
+            IF parts[1] IS NULL AND parts[3] IS NULL AND step IS NULL THEN ends[2] := ends[1]; END IF;
+            -- Sunday ends the week, too.
+            IF place = 5 AND parts[3] IS NOT NULL AND ends[2] = 0 AND ends[1] > 0 THEN ends[2] := 7; END IF;
+            IF ends[1] NOT BETWEEN lows[place] AND highs[place] OR ends[2] NOT BETWEEN lows[place] AND highs[place] THEN
+                RETURN format('%s has a value that is not in %s … %s', field, lows[place], highs[place]);
+            ELSIF ends[2] < ends[1] THEN
+                RETURN field || ' has a range that ends before it begins';
+            ELSIF step = 0 THEN
+                RETURN field || ' has a step of 0';
+            END IF;
+            IF place = 3 THEN
+                earliest_day := least(earliest_day, ends[1]);
+            ELSIF place = 4 THEN
+                longest_month := greatest(
+                    longest_month, (SELECT max(lengths[m]) FROM generate_series(ends[1], ends[2], coalesce(step, 1)) m));
+            END IF;
+        END LOOP;
+    END LOOP;
+    IF (fields[3] LIKE '*%' OR fields[5] LIKE '*%') AND earliest_day > longest_month THEN
+        RETURN 'cron names no day that exists: none of its months has that day';
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION scriptorium.cron_fault(text) IS
+    'What is wrong with a cron expression; null where nothing is. The rules are those of CronExpression in the program, word for word';
+
 CREATE TABLE scriptorium.schedules (
-    name text PRIMARY KEY,
+    name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'),
     cron text NOT NULL,
-    kind text NOT NULL,
-    params jsonb NOT NULL,
+    kind text NOT NULL CHECK (octet_length(kind) BETWEEN 1 AND 64),
+    params jsonb NOT NULL CHECK (jsonb_typeof(params) = 'object' AND octet_length(params::text) <= 16000000),
     queue text NOT NULL DEFAULT 'default',
     enabled boolean NOT NULL DEFAULT true,
     misfire text NOT NULL DEFAULT 'one' CHECK (misfire IN ('one', 'skip', 'all')),
     last_run_at timestamptz,
-    next_run_at timestamptz
+    next_run_at timestamptz,
+    options jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(options) = 'object' AND NOT options ?| ARRAY['kind', 'params', 'queue', 'key', 'run_at'])
 );
 COMMENT ON TABLE scriptorium.schedules IS 'Periodic tasks';
-COMMENT ON COLUMN scriptorium.schedules.name IS 'The schedule';
-COMMENT ON COLUMN scriptorium.schedules.cron IS 'When: five fields, UTC';
+COMMENT ON COLUMN scriptorium.schedules.name IS 'The schedule; its tasks carry it as the tag schedule';
+COMMENT ON COLUMN scriptorium.schedules.cron IS 'When: five fields, UTC, or @hourly and the like';
 COMMENT ON COLUMN scriptorium.schedules.kind IS 'The task''s kind';
-COMMENT ON COLUMN scriptorium.schedules.params IS 'The task''s params';
+COMMENT ON COLUMN scriptorium.schedules.params IS 'The task''s params, checked when it is due';
 COMMENT ON COLUMN scriptorium.schedules.queue IS 'The task''s queue';
-COMMENT ON COLUMN scriptorium.schedules.enabled IS 'Whether it makes tasks';
-COMMENT ON COLUMN scriptorium.schedules.misfire IS 'After an outage: one task, none, or all that were missed';
+COMMENT ON COLUMN scriptorium.schedules.enabled IS 'Whether it makes tasks; what passes while it does not is not made up for';
+COMMENT ON COLUMN scriptorium.schedules.misfire IS 'After an outage: one task, none (skip), or all that were missed';
 COMMENT ON COLUMN scriptorium.schedules.last_run_at IS 'The nominal time of its last task';
-COMMENT ON COLUMN scriptorium.schedules.next_run_at IS 'The nominal time of its next task';
+COMMENT ON COLUMN scriptorium.schedules.next_run_at IS 'The nominal time of its next task; null until a broker has looked';
+COMMENT ON COLUMN scriptorium.schedules.options IS 'Further members of the task: priority, timeout_s, max_attempts, after, tags';
+CREATE INDEX schedules_due ON scriptorium.schedules (next_run_at NULLS FIRST) WHERE enabled;
+
+CREATE FUNCTION scriptorium.check_schedule() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, scriptorium, pg_temp
+AS $$
+DECLARE
+    fault text;
+BEGIN
+    IF TG_OP = 'INSERT' OR NEW.cron IS DISTINCT FROM OLD.cron THEN
+        fault := scriptorium.cron_fault(NEW.cron);
+        IF fault IS NOT NULL THEN
+            RAISE EXCEPTION '%', fault USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    END IF;
+    -- Its next time is counted from now on, where it changes or begins.
+    IF TG_OP = 'UPDATE' AND (NEW.cron <> OLD.cron OR NEW.enabled AND NOT OLD.enabled) THEN
+        NEW.next_run_at := NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION scriptorium.check_schedule() IS 'Refuses a schedule whose cron expression cannot be read';
+CREATE TRIGGER check_schedule BEFORE INSERT OR UPDATE ON scriptorium.schedules FOR EACH ROW EXECUTE FUNCTION scriptorium.check_schedule();
+
+CREATE TABLE scriptorium.schedule_ticks (
+    schedule text NOT NULL,
+    tick timestamptz NOT NULL,
+    task uuid NOT NULL,
+    PRIMARY KEY (schedule, tick)
+);
+COMMENT ON TABLE scriptorium.schedule_ticks IS 'One row a task that a schedule made in the last days: one task a tick, however many brokers';
+COMMENT ON COLUMN scriptorium.schedule_ticks.schedule IS 'The schedule';
+COMMENT ON COLUMN scriptorium.schedule_ticks.tick IS 'The nominal time, which names the tick';
+COMMENT ON COLUMN scriptorium.schedule_ticks.task IS 'The task made for it';

@@ -93,7 +93,7 @@ CREATE TABLE scriptorium.training_steps (
     tokens_per_second double precision,
     at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (task_id, step)
-);
+) PARTITION BY RANGE (task_id);
 COMMENT ON TABLE scriptorium.training_steps IS 'One row a logged training step; a resumed run replaces the rows after its checkpoint';
 COMMENT ON COLUMN scriptorium.training_steps.task_id IS 'The finetune';
 COMMENT ON COLUMN scriptorium.training_steps.step IS 'The step, from 1';
@@ -199,7 +199,7 @@ CREATE INDEX generations_created ON scriptorium.generations USING brin (created_
 CREATE INDEX generations_tags ON scriptorium.generations USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
 CREATE INDEX generations_text_search ON scriptorium.generations USING gin (text_search);
 
-CREATE FUNCTION scriptorium.make_generation_partitions(since timestamptz, months integer) RETURNS integer
+CREATE FUNCTION scriptorium.make_partitions(since timestamptz, months integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, scriptorium, pg_temp
     SET lock_timeout = '2s'
@@ -208,32 +208,39 @@ DECLARE
     first timestamp := date_trunc('month', since AT TIME ZONE 'UTC');
     start timestamptz;
     stop timestamptz;
+    parent text;
     name text;
     made integer := 0;
 BEGIN
     IF months NOT BETWEEN 1 AND 36 OR since NOT BETWEEN now() - interval '5 years' AND now() + interval '5 years' THEN
         RAISE EXCEPTION 'partitions are made for 1 to 36 months within five years of now' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    PERFORM pg_advisory_xact_lock(hashtextextended('scriptorium.generations.partitions', 0));
+    PERFORM pg_advisory_xact_lock(hashtextextended('scriptorium.partitions', 0));
     FOR month IN 0 .. months - 1 LOOP
         start := (first + month * interval '1 month') AT TIME ZONE 'UTC';
         stop := (first + (month + 1) * interval '1 month') AT TIME ZONE 'UTC';
-        name := to_char(first + month * interval '1 month', '"generations_"YYYY"_"MM');
-        CONTINUE WHEN to_regclass('scriptorium.' || name) IS NOT NULL;
-        -- Made apart and then attached: ATTACH lets readers and writers of the other months go on.
-        EXECUTE format('CREATE TABLE scriptorium.%I (LIKE scriptorium.generations INCLUDING ALL)', name);
-        -- The first lets readers by time skip whole months; the second keeps time and id one.
-        EXECUTE format('ALTER TABLE scriptorium.%I ADD CHECK (created_at >= %L AND created_at < %L)', name, start, stop);
-        EXECUTE format('ALTER TABLE scriptorium.%I ADD CHECK (created_at = scriptorium.uuid_time(id))', name);
-        EXECUTE format('COMMENT ON TABLE scriptorium.%I IS %L', name, 'Texts of ' || to_char(start AT TIME ZONE 'UTC', 'YYYY-MM') || ' (UTC)');
-        EXECUTE format(
-            'ALTER TABLE scriptorium.generations ATTACH PARTITION scriptorium.%I FOR VALUES FROM (%L) TO (%L)',
-            name, scriptorium.uuid_floor(start), scriptorium.uuid_floor(stop));
-        made := made + 1;
+        FOREACH parent IN ARRAY ARRAY['task', 'resolutions', 'outcome', 'tries', 'training_steps', 'generations'] LOOP
+            name := parent || to_char(first + month * interval '1 month', '"_"YYYY"_"MM');
+            CONTINUE WHEN to_regclass('scriptorium.' || name) IS NOT NULL;
+            -- Made apart and then attached: ATTACH lets readers and writers of the other months go on.
+            EXECUTE format('CREATE TABLE scriptorium.%I (LIKE scriptorium.%I INCLUDING ALL)', name, parent);
+            IF parent IN ('task', 'outcome', 'generations') THEN
+                -- Lets readers by time skip whole months.
+                EXECUTE format('ALTER TABLE scriptorium.%I ADD CHECK (created_at >= %L AND created_at < %L)', name, start, stop);
+            END IF;
+            IF parent = 'generations' THEN
+                EXECUTE format('ALTER TABLE scriptorium.%I ADD CHECK (created_at = scriptorium.uuid_time(id))', name);
+            END IF;
+            EXECUTE format('COMMENT ON TABLE scriptorium.%I IS %L', name, parent || ' of ' || to_char(start AT TIME ZONE 'UTC', 'YYYY-MM') || ' (UTC)');
+            EXECUTE format(
+                'ALTER TABLE scriptorium.%I ATTACH PARTITION scriptorium.%I FOR VALUES FROM (%L) TO (%L)',
+                parent, name, scriptorium.uuid_floor(start), scriptorium.uuid_floor(stop));
+            made := made + 1;
+        END LOOP;
     END LOOP;
     RETURN made;
 END
 $$;
-COMMENT ON FUNCTION scriptorium.make_generation_partitions(timestamptz, integer) IS
-    'Makes the monthly partitions of generations that are missing, from the month of a moment on; returns how many';
-DO $$ BEGIN PERFORM scriptorium.make_generation_partitions(now() - interval '1 month', 8); END $$;
+COMMENT ON FUNCTION scriptorium.make_partitions(timestamptz, integer) IS
+    'Makes the monthly partitions that are missing, from the month of a moment on; returns how many';
+DO $$ BEGIN PERFORM scriptorium.make_partitions(now() - interval '1 day', 4); END $$;

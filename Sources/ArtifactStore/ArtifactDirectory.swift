@@ -1,3 +1,4 @@
+internal import DurableFiles
 internal import Encodings
 internal import Glibc
 
@@ -56,8 +57,8 @@ package struct ArtifactDirectory: Sendable {
         let sha256 = SHA256Digest.hex(of: bytes)
         if let expected, expected != sha256 { throw .digestMismatch(expected: expected, actual: sha256) }
         if renew(sha256, size: Int64(bytes.count)) { return sha256 }
-        let output = try OutputFile(temporaryPath())
-        try output.write(bytes)
+        var output = try temporaryFile()
+        do throws(FileError) { try output.write(bytes) } catch { throw .init(error) }
         try place(output, sha256)
         return sha256
     }
@@ -66,15 +67,8 @@ package struct ArtifactDirectory: Sendable {
     @discardableResult
     package func put(file: String, expected: String? = nil) throws(ArtifactError) -> (sha256: String, size: Int64) {
         let input = try InputFile(file)
-        let output = try OutputFile(temporaryPath())
-        var digest = SHA256Digest()
-        var size: Int64 = 0
-        while let chunk = try input.next() {
-            digest.update(chunk)
-            try output.write(chunk)
-            size += Int64(chunk.count)
-        }
-        let sha256 = hexString(digest.finish())
+        var output = try temporaryFile()
+        let (sha256, size) = try input.copy(to: &output)
         if let expected, expected != sha256 { throw .digestMismatch(expected: expected, actual: sha256) }
         if renew(sha256, size: size) { return (sha256, size) }
         try place(output, sha256)
@@ -114,15 +108,13 @@ package struct ArtifactDirectory: Sendable {
         self.size(of: sha256) == size && utimensat(AT_FDCWD, location(of: sha256), nil, 0) == 0
     }
 
-    private func temporaryPath() -> String {
-        var generator = SystemRandomNumberGenerator()
-        return "\(path)/tmp/\(String(generator.next(), radix: 16))-\(getpid())"
+    private func temporaryFile() throws(ArtifactError) -> DurableFile {
+        do throws(FileError) { return try DurableFile(in: path + "/tmp", mode: 0o444) } catch { throw .init(error) }
     }
 
-    private func place(_ output: OutputFile, _ sha256: String) throws(ArtifactError) {
-        let folder = "\(path)/sha256/\(sha256.prefix(2))"
-        try FileSystem.makeFolders(folder)
-        try output.finish(as: location(of: sha256), folder: folder)
+    private func place(_ output: consuming DurableFile, _ sha256: String) throws(ArtifactError) {
+        try FileSystem.makeFolders("\(path)/sha256/\(sha256.prefix(2))")
+        do throws(FileError) { try output.finish(as: location(of: sha256)) } catch { throw .init(error) }
     }
 
     // MARK: Getting
@@ -158,7 +150,7 @@ package struct ArtifactDirectory: Sendable {
         do throws(ArtifactError) {
             for file in manifest.files { try materialise(file, below: directory) }
         } catch {
-            FileSystem.removeTree(directory)
+            FileTree.remove(directory)
             throw error
         }
     }
@@ -183,7 +175,7 @@ package struct ArtifactDirectory: Sendable {
     package func removeLeftovers(olderThanSeconds seconds: Int) {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
-        for name in FileSystem.names(path + "/tmp") {
+        for name in FileTree.names(path + "/tmp") {
             var status = stat()
             let file = path + "/tmp/" + name
             if lstat(file, &status) == 0, Int(now.tv_sec) - Int(status.st_mtim.tv_sec) > seconds { unlink(file) }

@@ -1,3 +1,4 @@
+internal import DurableFiles
 internal import Glibc
 
 /// Why an artifact could not be stored or had.
@@ -25,4 +26,9 @@ package enum ArtifactError: Error, Sendable, Equatable, CustomStringConvertible 
         case .system(let path, let number): "\(path): \(String(cString: strerror(number)))"
         }
     }
+}
+
+extension ArtifactError {
+    /// What the system said of a file.
+    init(_ error: FileError) { self = .system(path: error.path, errno: error.errno) }
 }

@@ -1,3 +1,4 @@
+internal import DurableFiles
 internal import Encodings
 internal import Glibc
 
@@ -26,51 +27,17 @@ final class InputFile {
         guard problem == 0 else { throw .system(path: path, errno: problem) }
         return piece.isEmpty ? nil : piece
     }
-}
 
-/// A file under a temporary name, removed again unless it is finished.
-final class OutputFile {
-    private var descriptor: Int32
-    private let path: String
-
-    init(_ path: String) throws(ArtifactError) {
-        self.path = path
-        descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o444)
-        guard descriptor >= 0 else { throw .system(path: path, errno: errno) }
-    }
-
-    deinit {
-        guard descriptor >= 0 else { return }
-        close(descriptor)
-        unlink(path)
-    }
-
-    func write(_ bytes: [UInt8]) throws(ArtifactError) {
-        let problem: Int32 = bytes.withUnsafeBytes { raw in
-            var done = 0
-            while done < raw.count {
-                let count = Glibc.write(descriptor, raw.baseAddress?.advanced(by: done), raw.count - done)
-                if count < 0 {
-                    if errno == EINTR { continue }
-                    return errno
-                }
-                done += count
-            }
-            return 0
+    /// Copies all that is left, taking the digest on the way: it is that of what was written, even if the file changes meanwhile.
+    func copy(to output: inout DurableFile) throws(ArtifactError) -> (sha256: String, size: Int64) {
+        var digest = SHA256Digest()
+        var size: Int64 = 0
+        while let piece = try next() {
+            digest.update(piece)
+            do throws(FileError) { try output.write(piece) } catch { throw .init(error) }
+            size += Int64(piece.count)
         }
-        guard problem == 0 else { throw .system(path: path, errno: problem) }
-    }
-
-    /// Makes the bytes durable and gives them their name, and makes the name durable.
-    func finish(as target: String, folder: String) throws(ArtifactError) {
-        guard fsync(descriptor) == 0 else { throw .system(path: path, errno: errno) }
-        guard rename(path, target) == 0 else { throw .system(path: target, errno: errno) }
-        close(descriptor)
-        descriptor = -1
-        let parent = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard parent >= 0 else { throw .system(path: folder, errno: errno) }
-        defer { close(parent) }
-        guard fsync(parent) == 0 else { throw .system(path: folder, errno: errno) }
+        return (hexString(digest.finish()), size)
     }
 }
 
@@ -84,31 +51,7 @@ enum FileSystem {
 
     /// Makes a folder and those above it.
     static func makeFolders(_ path: String) throws(ArtifactError) {
-        if mkdir(path, 0o755) == 0 { return }
-        switch errno {
-        case EEXIST:
-            var status = stat()
-            guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { throw .system(path: path, errno: ENOTDIR) }
-        case ENOENT:
-            guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { throw .system(path: path, errno: ENOENT) }
-            try makeFolders(String(path[..<slash]))
-            guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw .system(path: path, errno: errno) }
-        default: throw .system(path: path, errno: errno)
-        }
-    }
-
-    /// The names in a folder, ascending; none where it cannot be read.
-    static func names(_ folder: String) -> [String] {
-        guard let stream = opendir(folder) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            if name != "." && name != ".." { names.append(name) }
-        }
-        return names.sorted()
+        do throws(FileError) { try FileTree.makeFolders(path) } catch { throw .init(error) }
     }
 
     /// The plain files below a folder as relative paths. Links are refused: what they point at may change or lie outside.
@@ -118,7 +61,7 @@ enum FileSystem {
         guard lstat(folder, &status) == 0 else { throw .system(path: folder, errno: errno) }
         guard status.st_mode & S_IFMT == S_IFDIR else { throw .unsuitable(path: folder, "it is no folder") }
         var found: [String] = []
-        for name in names(folder) {
+        for name in FileTree.names(folder) {
             let path = relative.isEmpty ? name : relative + "/" + name
             guard lstat(root + "/" + path, &status) == 0 else { throw .system(path: root + "/" + path, errno: errno) }
             switch status.st_mode & S_IFMT {
@@ -133,26 +76,10 @@ enum FileSystem {
     /// Copies a file and takes its digest on the way.
     static func copy(_ source: String, to target: String) throws(ArtifactError) -> String {
         let input = try InputFile(source)
-        let output = try OutputFile(target + ".part")
-        var digest = SHA256Digest()
-        while let chunk = try input.next() {
-            digest.update(chunk)
-            try output.write(chunk)
-        }
-        guard let slash = target.lastIndex(of: "/") else { throw .system(path: target, errno: EINVAL) }
-        try output.finish(as: target, folder: String(target[..<slash]))
-        return hexString(digest.finish())
-    }
-
-    /// Removes a folder and all below it, following no link.
-    static func removeTree(_ path: String) {
-        var status = stat()
-        guard lstat(path, &status) == 0 else { return }
-        guard status.st_mode & S_IFMT == S_IFDIR else {
-            unlink(path)
-            return
-        }
-        for name in names(path) { removeTree(path + "/" + name) }
-        rmdir(path)
+        var output: DurableFile
+        do throws(FileError) { output = try DurableFile(path: target, mode: 0o444) } catch { throw .init(error) }
+        let copied = try input.copy(to: &output)
+        do throws(FileError) { try output.finish() } catch { throw .init(error) }
+        return copied.sha256
     }
 }

@@ -192,9 +192,11 @@ static void ck_training_attention_part(void *context, size_t part, size_t thread
     ck_attention_shape shape = {1, a->head_width, a->scale, a->window};
     ck_store_keys_values(&shape, addresses, 0, 0, (uint32_t)a->length, a->keys + first * a->stride + head * a->head_stride,
                          a->values + first * a->stride + head * a->head_stride, a->stride, a->head_stride);
+    ck_attention_dropout dropout = ck_training_dropout(a, sequence, head);
     ck_attention_span span = {addresses, 0, a->queries + first * a->stride + head * a->head_stride, a->stride, a->head_stride,
                               a->out + first * a->out_stride + head * a->head_width, a->out_stride, (uint32_t)a->length, 0,
-                              a->statistics ? a->statistics + part * a->length * 2 : NULL};
+                              a->statistics ? a->statistics + part * a->length * 2 : NULL,
+                              a->dropout ? &dropout : NULL};
     size_t tile = job->kernels->query_tile;
     for (size_t row = 0; row < a->length; row += tile)
         job->kernels->attention(&shape, &span, 0, row, ck_smaller(tile, a->length - row), scratch);

@@ -2,6 +2,9 @@
 public enum ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     /// No broker answered, or its database is away. Whether a request without a `key` was accepted may be unknown: the text says so.
     case unavailable(String)
+    /// Every broker refused this client's key, or wants keys where none are used, or the other way round. Found within three seconds; the text
+    /// says which key was refused by which endpoint, and what to do.
+    case keyRefused(endpoint: String, message: String)
     /// The service refused the request, with the contract's error.
     case refused(ServiceError)
     /// An endpoint that is none, or an answer that cannot be understood.
@@ -12,7 +15,7 @@ public enum ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Whether the service (not the request) is at fault: the same call may succeed later. The command line ends with 69 then.
     public var isServiceAway: Bool {
         switch self {
-        case .unavailable: true
+        case .unavailable, .keyRefused: true
         case .refused(let error): error.code == "unavailable"
         case .broken, .cancelled: false
         }
@@ -21,7 +24,7 @@ public enum ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     /// One sentence for a person.
     public var description: String {
         switch self {
-        case .unavailable(let message), .broken(let message): message
+        case .unavailable(let message), .keyRefused(_, let message), .broken(let message): message
         case .refused(let error): error.description
         case .cancelled: "the call was cancelled"
         }

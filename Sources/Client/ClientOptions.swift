@@ -6,6 +6,8 @@ public struct ClientOptions: Sendable {
     public var patience: Duration = .seconds(3)
     /// How long a broker that answers pings may take for one request (``ScriptoriumClient/wait(_:timeout:)`` and watching are not bounded).
     public var requestTimeout: Duration = .seconds(60)
+    /// How to come to brokers that take CURVE keys only; nil: without keys.
+    public var keys: ClientKeys?
 
     /// The defaults.
     public init() {}

@@ -21,16 +21,18 @@ final class ClientThread: Sendable {
     private let context: ZMQContext
     private let thread = Mutex<ServiceThread?>(nil)
 
-    init(brokers: [String], options: ClientOptions) throws(MessagingError) {
+    init(brokers: [String], options: ClientOptions, _ credentials: CurveCredentials?) throws(MessagingError) {
         wakeup = try Wakeup()
         context = try ZMQContext()
         // A malformed endpoint is found here, not by silence later.
         for broker in brokers {
-            let probe = try Socket(context, .dealer)
+            var settings = SocketOptions()
+            settings.security = credentials?.security(for: broker) ?? .none
+            let probe = try Socket(context, .dealer, settings)
             try probe.connect(broker)
         }
         let made = try ServiceThread(name: "client") { [self] in
-            var loop = ClientLoop(brokers: brokers, options: options)
+            var loop = ClientLoop(brokers: brokers, options: options, credentials: credentials)
             loop.run(context: context, wakeup: wakeup) { self.takeCommands() }
             let late = inbox.withLock { inbox in
                 inbox.isClosed = true
@@ -66,17 +68,21 @@ private struct ClientLoop {
 
     let brokers: [String]
     let options: ClientOptions
+    private let credentials: CurveCredentials?
     private var calls = CallTable()
     private var current = 0
     /// Since when nothing was heard from anybody while something was asked; nil: nothing is asked, or the broker answers.
     private var silentSince: Double?
+    /// The brokers that refused our keys, since one was last heard or all had refused them.
+    private var refusals: [String: KeyRefusal] = [:]
 
     private static let pingID: Int64 = 0
     private static let ping = JSONValue.object(["op": "ping", "id": .integer(pingID)]).serialised
 
-    init(brokers: [String], options: ClientOptions) {
+    init(brokers: [String], options: ClientOptions, credentials: CurveCredentials?) {
         self.brokers = brokers
         self.options = options
+        self.credentials = credentials
     }
 
     mutating func run(context: ZMQContext, wakeup: Wakeup, take: () -> [ClientThread.Command]) {
@@ -101,15 +107,15 @@ private struct ClientLoop {
     private mutating func serve(
         _ endpoint: String, _ context: ZMQContext, _ wakeup: Wakeup, _ take: () -> [ClientThread.Command]
     ) throws(MessagingError) -> End {
-        var settings = SocketOptions()
-        settings.sendsOnlyWhenConnected = true
-        settings.maximumMessageBytes = -1
-        settings.lingerMilliseconds = 250
+        let settings = settings(for: endpoint)
+        var judge = HandshakeJudge(endpoint: endpoint, key: settings.security.shownKey)
+        var isRefused = false
         let socket = try Socket(context, .dealer, settings)
         try socket.connect(endpoint)
         var poller = Poller()
         poller.add(wakeup)
         let place = poller.add(socket)
+        poller.addHandshakes(of: socket)
         var quietSince: Double?
         var pinged = false
         while true {
@@ -127,13 +133,17 @@ private struct ClientLoop {
             try sendAll(socket, now)
             while let message = try socket.receive(maximumFrames: 2, maximumBytes: .max) {
                 (silentSince, quietSince, pinged) = (nil, nil, false)
+                refusals = [:]
                 handle(message.frames, now)
             }
+            try takeHandshakes(of: socket, &judge, &isRefused, now)
             for call in calls.expired(now: now) { call.answer(.failure(.unavailable("\(endpoint) has not answered in time"))) }
             guard !calls.isEmpty else {
                 (silentSince, quietSince, pinged) = (nil, nil, false)
                 continue
             }
+            // A socket that was refused never tries again: the next call needs a new one.
+            if isRefused { return .nextBroker }
             let silent = silentSince ?? now
             let quiet = quietSince ?? now
             (silentSince, quietSince) = (silent, quiet)
@@ -141,6 +151,16 @@ private struct ClientLoop {
             if calls.isWaiting && now - quiet > 1 && !pinged { pinged = try socket.send([Self.ping]) == .sent }
             if now - quiet > options.patience.seconds && (brokers.count > 1 || calls.isWaiting) { return .nextBroker }
         }
+    }
+
+    private func settings(for endpoint: String) -> SocketOptions {
+        var settings = SocketOptions()
+        settings.sendsOnlyWhenConnected = true
+        settings.maximumMessageBytes = -1
+        settings.lingerMilliseconds = 250
+        settings.security = credentials?.security(for: endpoint) ?? .none
+        settings.handshakes = .owner
+        return settings
     }
 
     private func pause(_ now: Double, _ quietSince: Double?) -> Int {
@@ -169,9 +189,29 @@ private struct ClientLoop {
 
     private mutating func failAll() {
         let named = brokers.joined(separator: ", ")
+        let known = refusals.values.map { "; " + $0.description }.sorted().joined()
         for call in calls.removeAll() {
-            call.answer(.failure(.unavailable("no broker answers at \(named): is the service running there?")))
+            call.answer(.failure(.unavailable("no broker answers at \(named): is the service running there?" + known)))
         }
+    }
+
+    private mutating func takeHandshakes(
+        of socket: borrowing Socket, _ judge: inout HandshakeJudge, _ isRefused: inout Bool, _ now: Double
+    ) throws(MessagingError) {
+        while let event = try socket.nextHandshake() {
+            if event == .succeeded { isRefused = false }
+            guard let refusal = judge.take(event, now: Int64(now * 1000)) else { continue }
+            isRefused = true
+            refused(refusal)
+        }
+    }
+
+    /// A broker does not let us in. Once all of them have said so, waiting is of no use.
+    private mutating func refused(_ refusal: KeyRefusal) {
+        refusals[refusal.endpoint] = refusal
+        guard brokers.allSatisfy({ refusals[$0] != nil }) else { return }
+        refusals = [:]
+        for call in calls.removeAll() { call.answer(.failure(.keyRefused(endpoint: refusal.endpoint, message: refusal.description))) }
     }
 
     private mutating func handle(_ frames: [[UInt8]], _ now: Double) {

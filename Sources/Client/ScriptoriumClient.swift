@@ -27,7 +27,8 @@ public final class ScriptoriumClient: Sendable {
     public init(brokers: [String], options: ClientOptions = ClientOptions()) throws(ClientError) {
         guard !brokers.isEmpty else { throw .broken("no broker is named") }
         self.options = options
-        do { thread = try ClientThread(brokers: brokers, options: options) } catch { throw .broken(error.description) }
+        let credentials = try options.keys?.credentials(for: brokers)
+        do { thread = try ClientThread(brokers: brokers, options: options, credentials) } catch { throw .broken(error.description) }
     }
 
     deinit { thread.post(.close) }
@@ -184,7 +185,7 @@ public final class ScriptoriumClient: Sendable {
         thread.post(.call(number, call))
     }
 
-    private func call(_ map: JSONObject, isRepeatable: Bool = true, seconds: Double? = nil) async throws(ClientError) -> Node {
+    func call(_ map: JSONObject, isRepeatable: Bool = true, seconds: Double? = nil) async throws(ClientError) -> Node {
         let number = lastID.add(1, ordering: .relaxed).newValue
         let payload = request(number, map)
         let answer = await withTaskCancellationHandler {

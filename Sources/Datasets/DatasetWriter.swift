@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 import Tokenizers
 
@@ -5,7 +6,7 @@ import Tokenizers
 struct DatasetWriter: TokenSink, ~Copyable {
     private let origin: DatasetOrigin
     private let bytesPerToken: Int
-    private var file: AtomicFile
+    private var file: DurableFile
     private var gzip: GzipWriter?
     private var digest = SHA256Digest()
     private var chunk: [UInt8] = []
@@ -21,7 +22,7 @@ struct DatasetWriter: TokenSink, ~Copyable {
         return DatasetWriter(file: file, origin: origin, compress: compress)
     }
 
-    private init(file: consuming AtomicFile, origin: DatasetOrigin, compress: Bool) {
+    private init(file: consuming DurableFile, origin: DatasetOrigin, compress: Bool) {
         self.origin = origin
         self.file = file
         bytesPerToken = TokenStorage.bytesPerToken(vocabularySize: origin.vocabularySize)
@@ -29,12 +30,12 @@ struct DatasetWriter: TokenSink, ~Copyable {
         chunk.reserveCapacity(DatasetFormat.chunkTokens * bytesPerToken)
     }
 
-    private static func create(_ path: String) throws(DatasetError) -> AtomicFile {
-        do throws(AtomicFile.Failure) { return try AtomicFile(path: path) } catch { throw unwritable(error) }
+    private static func create(_ path: String) throws(DatasetError) -> DurableFile {
+        do throws(FileError) { return try DurableFile(path: path) } catch { throw unwritable(error) }
     }
 
-    private static func write(_ bytes: [UInt8], to file: inout AtomicFile) throws(DatasetError) {
-        do throws(AtomicFile.Failure) { try file.write(bytes) } catch { throw unwritable(error) }
+    private static func write(_ bytes: [UInt8], to file: inout DurableFile) throws(DatasetError) {
+        do throws(FileError) { try file.write(bytes) } catch { throw unwritable(error) }
     }
 
     mutating func append(_ ids: UnsafeBufferPointer<Int32>) throws(DatasetError) {
@@ -68,7 +69,7 @@ struct DatasetWriter: TokenSink, ~Copyable {
         let taken = digest
         let header = DatasetHeader(
             origin: origin, bytesPerToken: bytesPerToken, count: total, chunkTokens: DatasetFormat.chunkTokens, digest: hexString(taken.finish()))
-        do throws(AtomicFile.Failure) {
+        do throws(FileError) {
             try file.overwrite(Self.head(header, compress: compress), at: 0)
             try file.finish()
         } catch { throw Self.unwritable(error) }
@@ -89,20 +90,20 @@ struct DatasetWriter: TokenSink, ~Copyable {
     }
 
     private mutating func put(_ bytes: [UInt8], isLast: Bool) throws(DatasetError) {
-        var failure: AtomicFile.Failure?
+        var failure: FileError?
         bytes.withUnsafeBytes { buffer in
-            do throws(AtomicFile.Failure) {
+            do throws(FileError) {
                 if gzip == nil {
                     try file.write(buffer)
                 } else {
-                    try gzip?.compress(buffer, isLast: isLast) { part throws(AtomicFile.Failure) in try file.write(part) }
+                    try gzip?.compress(buffer, isLast: isLast) { part throws(FileError) in try file.write(part) }
                 }
             } catch { failure = error }
         }
         if let failure { throw Self.unwritable(failure) }
     }
 
-    private static func unwritable(_ failure: AtomicFile.Failure) -> DatasetError { .unwritable(file: failure.path, reason: failure.reason) }
+    private static func unwritable(_ failure: FileError) -> DatasetError { .unwritable(file: failure.path, reason: failure.reason) }
 }
 
 extension TokenDataset {

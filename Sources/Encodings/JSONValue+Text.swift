@@ -1,19 +1,11 @@
 extension JSONValue {
     /// JSON text in the object's own order, without spaces.
-    package var serialised: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
-    }
+    package var serialised: [UInt8] { JSONWriter.text { write(to: &$0) } }
 
     /// Canonical JSON (reproducibility.md 14): names by code point, no spaces, reals as ECMAScript prints them. What digests are taken of.
     ///
     /// Differs from RFC 8785 in one point: that one sorts by UTF-16 units, so names beyond U+FFFF may stand elsewhere there.
-    package var canonical: [UInt8] {
-        var writer = JSONWriter()
-        writeCanonical(to: &writer)
-        return writer.bytes
-    }
+    package var canonical: [UInt8] { JSONWriter.text { writeCanonical(to: &$0) } }
 
     /// JSON text for people: two spaces an indent, one member a line, a newline at the end.
     package var prettyPrinted: [UInt8] {

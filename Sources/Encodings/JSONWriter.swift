@@ -5,6 +5,13 @@ package struct JSONWriter: PayloadWriter {
 
     package init() { bytes.reserveCapacity(256) }
 
+    /// The text of one value that writes itself: `JSONWriter.text { write(to: &$0) }`.
+    package static func text(_ body: (inout JSONWriter) -> Void) -> [UInt8] {
+        var writer = JSONWriter()
+        body(&writer)
+        return writer.bytes
+    }
+
     private mutating func separate() {
         if needsComma { bytes.append(UInt8(ascii: ",")) }
         needsComma = true

@@ -24,18 +24,10 @@ extension Node {
     }
 
     /// JSON text without spaces, in the order of the source.
-    package var json: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
-    }
+    package var json: [UInt8] { JSONWriter.text { write(to: &$0) } }
 
     /// Canonical JSON of the value, members that are null left out: both encodings of the same map give the same bytes.
-    package var canonical: [UInt8] {
-        var writer = JSONWriter()
-        writeCanonical(to: &writer)
-        return writer.bytes
-    }
+    package var canonical: [UInt8] { JSONWriter.text { writeCanonical(to: &$0) } }
 
     /// Appends ``canonical`` to a writer.
     package func writeCanonical(to writer: inout JSONWriter) {

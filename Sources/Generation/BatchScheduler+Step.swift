@@ -3,68 +3,79 @@ import LanguageModels
 
 /// The parts of a step, in the order in which it runs them.
 extension BatchScheduler {
-    /// Gives free slots to samples, requests in order of arrival.
+    /// Gives free slots to samples and searches, requests in order of arrival.
     func admit() {
-        for job in jobs where job.hasSamplesToStart {
-            while job.hasSamplesToStart {
-                guard running.count < options.slots, start(job) else { return }
+        for job in jobs {
+            while let prompt = job.nextPrompt {
+                guard job.searches ? startSearch(job, prompt) : start(job, prompt) else { return }
             }
         }
     }
 
-    /// Gives a slot to a job's next sample.
-    /// - Returns: false where pages are short: it waits, and so does what came after it.
-    private func start(_ job: Job) -> Bool {
-        let prompt = job.prompts[job.nextToStart / job.request.n]
-        let sample = RunningSample(job: job, prompt: prompt, k: job.nextToStart % job.request.n)
-        let isFirst = sample.k == 0
-        let needed = sample.reservedPages + (isFirst ? prefixPages(prompt) : 0)
-        guard reservedPages + needed <= pageLimit else { return false }
-        if isFirst {
-            guard let prefix = try? session.makeSequence() else { return false }
-            prompt.prefix = prefix
-        }
-        reservedPages += needed
-        job.nextToStart += 1
+    /// Gives a slot to a prompt's next sample.
+    /// - Returns: false where slots or pages are short: it waits, and so does what came after it.
+    private func start(_ job: Job, _ prompt: PromptState) -> Bool {
+        guard runningCount < options.slots, makeRoom(pages(of: job, prompt), for: prompt) else { return false }
+        let sample = RunningSample(
+            job: job, prompt: prompt, k: prompt.nextToStart, reservedPages: pages(of: job, prompt), vocabulary: model.description.vocabularySize)
+        prompt.nextToStart += 1
         running.append(sample)
         if isPrefilled(prompt) { startDecoding(sample) }
         return true
     }
 
-    private func prefixPages(_ prompt: PromptState) -> Int { InferenceSession.pageCount(positions: prompt.sharedCount) }
+    /// Sets pages aside, and a sequence for the prompt where it has none yet.
+    func makeRoom(_ pages: Int, for prompt: PromptState) -> Bool {
+        let needed = pages + (prompt.prefix == nil ? prefixPages(prompt) : 0)
+        guard reservedPages + needed <= pageLimit else { return false }
+        if prompt.prefix == nil {
+            guard let prefix = try? session.makeSequence() else { return false }
+            prompt.prefix = prefix
+        }
+        reservedPages += needed
+        return true
+    }
 
-    private func isPrefilled(_ prompt: PromptState) -> Bool {
+    func isPrefilled(_ prompt: PromptState) -> Bool {
         prompt.prefix.map { session.length(of: $0) == prompt.sharedCount } ?? false
     }
 
     /// Lets every sample that waits for this prompt begin.
     func startDecoding(_ prompt: PromptState) {
         for sample in running where sample.prompt === prompt && sample.stage == .waitingForPrompt { startDecoding(sample) }
+        for group in searches where group.prompt === prompt && group.stage == .waitingForPrompt { startDecoding(group) }
     }
 
     /// Gives a sample its own sequence: the last of its prompt takes the shared one over, so one sample alone copies
     /// nothing.
     private func startDecoding(_ sample: RunningSample) {
-        guard let prefix = sample.prompt.prefix else { return }
-        sample.prompt.undecoded -= 1
-        if sample.prompt.undecoded == 0 {
-            sample.sequence = prefix
-            sample.prompt.prefix = nil
-            reservedPages -= prefixPages(sample.prompt)
-        } else {
-            do {
-                sample.sequence = try session.fork(prefix, length: sample.prompt.sharedCount)
-            } catch {
-                return fail(sample.job, .model(error))
-            }
+        do {
+            sample.sequence = try sequence(from: sample.prompt)
+        } catch {
+            return fail(sample.job, .model(error))
         }
         sample.stage = .decoding
     }
 
+    /// A sequence that begins with a prompt.
+    func sequence(from prompt: PromptState) throws(ModelError) -> SequenceID? {
+        guard let prefix = prompt.prefix else { return nil }
+        prompt.undecoded -= 1
+        if prompt.undecoded > 0 { return try session.fork(prefix, length: prompt.sharedCount) }
+        prompt.prefix = nil
+        reservedPages -= prefixPages(prompt)
+        return prefix
+    }
+
     /// One row for each sample that decodes.
     func gatherDecodes() {
+        let context = model.description.contextLength
         for sample in running where sample.stage == .decoding && !sample.job.isEnded {
             guard let sequence = sample.sequence else { continue }
+            if session.length(of: sequence) == context {
+                slide(sample, sequence)
+                guard sample.stage == .decoding else { continue }
+            }
             do {
                 try session.append(CollectionOfOne(sample.nextInput), to: sequence, logits: .last)
                 rows.append(sample)
@@ -74,46 +85,76 @@ extension BatchScheduler {
         }
     }
 
-    /// Rows of prompts that are not prefilled yet, the oldest first.
+    /// Moves the window of a text that fills the context.
+    private func slide(_ sample: RunningSample, _ sequence: SequenceID) {
+        session.truncate(sequence, to: 0)
+        let count = sample.history.tokens.count
+        sample.hasSlid = true
+        sample.beginRefill((count - PromptState.refill(context: model.description.contextLength))..<count)
+    }
+
+    /// Rows of prompts that are not prefilled yet and of windows that moved, the oldest first.
     /// - Returns: the prompts that are complete with this step.
     func gatherPrefill() -> [PromptState] {
-        var room = rows.isEmpty ? options.prefillRows : options.mixedPrefillRows
+        var room = rows.isEmpty && beamRows.isEmpty ? options.prefillRows : options.mixedPrefillRows
         var completed: [PromptState] = []
-        for sample in running where sample.stage == .waitingForPrompt && sample.k == 0 {
-            guard room > 0, let prefix = sample.prompt.prefix else { break }
-            let done = session.length(of: prefix)
-            let count = min(room, sample.prompt.sharedCount - done)
-            if count > 0 {
-                do {
-                    try session.append(sample.prompt.tokens[done..<(done + count)], to: prefix, logits: .none)
-                } catch {
-                    refused.append((sample.job, error))
-                    continue
-                }
+        for sample in running where room > 0 {
+            if sample.stage == .refilling, let sequence = sample.sequence {
+                feed(sample.history.tokens[sample.refill], to: sequence, of: sample.job, room: &room)
+                if session.length(of: sequence) == sample.refill.count { sample.stage = .decoding }
+            } else if sample.stage == .waitingForPrompt, sample.isFirst {
+                gatherPrefill(sample.prompt, of: sample.job, room: &room, completed: &completed)
             }
-            room -= count
-            if done + count == sample.prompt.sharedCount { completed.append(sample.prompt) }
+        }
+        for group in searches where room > 0 {
+            if group.stage == .refilling { gatherRefill(group, room: &room) }
+            if group.stage == .waitingForPrompt { gatherPrefill(group.prompt, of: group.job, room: &room, completed: &completed) }
         }
         return completed
     }
 
+    private func gatherPrefill(_ prompt: PromptState, of job: Job, room: inout Int, completed: inout [PromptState]) {
+        guard let prefix = prompt.prefix else { return }
+        feed(prompt.tokens[prompt.windowStart..<(prompt.tokens.count - 1)], to: prefix, of: job, room: &room)
+        if session.length(of: prefix) == prompt.sharedCount { completed.append(prompt) }
+    }
+
+    /// Feeds as much of these tokens as there is room for, behind what the sequence holds of them.
+    func feed(_ tokens: ArraySlice<Int32>, to sequence: SequenceID, of job: Job, room: inout Int) {
+        let rest = tokens.dropFirst(session.length(of: sequence)).prefix(room)
+        guard !rest.isEmpty else { return }
+        do {
+            try session.append(rest, to: sequence, logits: .none)
+            room -= rest.count
+        } catch {
+            refused.append((job, error))
+        }
+    }
+
     /// Chooses a token for every row, the rows shared out between the threads.
     func chooseTokens() {
-        let count = rows.count
-        guard count > 0 else { return }
+        let (count, total) = (rows.count, rows.count + beamRows.count)
+        guard total > 0 else { return }
         choices.removeAll(keepingCapacity: true)
         choices.append(contentsOf: repeatElement(Sampler.Choice(), count: count))
-        let threads = min(count, candidates.count)
+        let threads = min(total, candidates.count)
         let vocabulary = model.description.vocabularySize
-        let (rows, session, candidates) = (rows, session, candidates)
+        for sample in rows { sample.prepareDraw(vocabulary: vocabulary) }
+        for row in beamRows { row.group.prepareDraw(row.beam, vocabulary: vocabulary) }
+        let (rows, beamRows, session, candidates) = (rows, beamRows, session, candidates)
         choices.withUnsafeMutableBufferPointer { buffer in
             let choices = buffer
             session.pool.run(parts: threads) { thread in
-                for row in stride(from: thread, to: count, by: threads) {
+                for row in stride(from: thread, to: total, by: threads) {
+                    let logits = UnsafePointer(session.logits(row))
+                    guard row < count else {
+                        let (group, beam) = beamRows[row - count]
+                        group.read(logits, beam: beam, vocabulary: vocabulary, candidates: candidates[thread])
+                        continue
+                    }
                     let sample = rows[row]
                     choices[row] = Sampler.choose(
-                        UnsafePointer(session.logits(row)), rows: vocabulary, plan: sample.job.plan, history: sample.history, place: sample.place,
-                        candidates: candidates[thread])
+                        logits, rows: vocabulary, plan: sample.job.plan, history: sample.history, place: sample.place, candidates: candidates[thread])
                 }
             }
         }

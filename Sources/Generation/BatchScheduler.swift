@@ -44,14 +44,17 @@ package final class BatchScheduler {
     /// In order of arrival, until they end.
     var jobs: [Job] = []
     var running: [RunningSample] = []
+    var searches: [BeamGroup] = []
     var reservedPages = 0
     var outbox: [GenerationEvent] = []
     /// Requests that the session refused while a step was gathered: they end when it has run, since its rows still
     /// point at their pages.
     var refused: [(Job, ModelError)] = []
-    /// The samples of this step's rows of logits, and what was chosen for them.
+    /// The samples of this step's first rows of logits, and what was chosen for them.
     var rows: [RunningSample] = []
     var choices: [Sampler.Choice] = []
+    /// The beams of the rows behind them.
+    var beamRows: [(group: BeamGroup, beam: Int)] = []
 
     /// - Parameters:
     ///   - pool: with the instruction set that the model was packed for.
@@ -61,49 +64,23 @@ package final class BatchScheduler {
         self.model = model
         self.tokenizer = tokenizer
         self.options = options
-        let most = 2 * options.slots * InferenceSession.pageCount(positions: model.description.contextLength)
+        let most = max(2 * options.slots, Self.leastTexts) * InferenceSession.pageCount(positions: model.description.contextLength)
         let pageBytes = InferenceSession.pageByteCount(model.description)
         pageLimit = options.keyValueBytes.map { max(1, $0 / pageBytes) } ?? most
         session = InferenceSession(
             model: model, pool: pool, maximumRows: options.slots + options.prefillRows, maximumLogitRows: options.slots,
-            maximumSequences: 2 * options.slots, maximumPages: nil)
+            maximumSequences: 2 * options.slots + SamplingParameters.mostBeams, maximumPages: nil)
         table = TokenTable(tokenizer, rows: model.description.vocabularySize)
         candidates = (0..<pool.threadCount).map { _ in Candidates(rows: model.description.vocabularySize) }
     }
 
-    /// Slots that no sample holds or waits for.
-    package var freeSlots: Int { max(0, options.slots - running.count - jobs.reduce(0) { $0 + ($1.isEnded ? 0 : $1.count - $1.nextToStart) }) }
-    /// Samples that hold a slot.
-    package var runningCount: Int { running.count }
+    /// Texts of the whole context whose pages fit at least, however few the slots: a search with beams may have more beams.
+    private static let leastTexts = 64
+
+    /// Slots that samples and searches hold.
+    package var runningCount: Int { searches.reduce(running.count) { $0 + $1.slots } }
     /// Whether a step would do nothing.
     package var isIdle: Bool { jobs.isEmpty && outbox.isEmpty }
-
-    /// Takes a request. Its samples start as slots become free, in order of arrival.
-    /// - Throws: what is wrong with it; nothing of it then stays here.
-    package func add(_ request: GenerationRequest) throws(GenerationError) -> RequestID {
-        guard request.n >= 1 else { throw .invalidParameter(field: "n", reason: "must be at least 1") }
-        guard !request.prompts.isEmpty else { throw .invalidParameter(field: "prompts", reason: "is empty") }
-        guard request.parameters.doSample || request.n == 1 else {
-            throw .invalidParameter(field: "n", reason: "must be 1 where do_sample is false: all texts would be equal")
-        }
-        let plan = try SamplingPlan(request.parameters, tokenizer: tokenizer, description: model.description)
-        let maximumLength = min(request.parameters.maxLength, model.description.contextLength)
-        var prompts: [PromptState] = []
-        for (index, text) in request.prompts.enumerated() {
-            let tokens = try tokens(of: request, index: index, text: text)
-            try check(promptTokens: tokens.count, index: index, maximumLength: request.parameters.maxLength)
-            prompts.append(PromptState(index: index, text: text, tokens: tokens, samples: request.n))
-        }
-        let needed = 2 * InferenceSession.pageCount(positions: maximumLength)
-        guard needed <= pageLimit else {
-            let pageBytes = InferenceSession.pageByteCount(model.description)
-            throw .tooLarge(neededBytes: needed * pageBytes, allowedBytes: pageLimit * pageBytes)
-        }
-        let id = RequestID(value: nextID)
-        nextID += 1
-        jobs.append(Job(id: id, request: request, plan: plan, prompts: prompts, maximumLength: maximumLength))
-        return id
-    }
 
     /// Ends a request; the next step reports it. False where it has ended already.
     @discardableResult
@@ -120,10 +97,12 @@ package final class BatchScheduler {
     package func step(into events: inout [GenerationEvent]) -> Bool {
         let hadWork = !isIdle
         admit()
-        if !running.isEmpty {
+        if !running.isEmpty || !searches.isEmpty {
             session.begin()
             rows.removeAll(keepingCapacity: true)
+            beamRows.removeAll(keepingCapacity: true)
             gatherDecodes()
+            gatherBeams()
             let prefilled = gatherPrefill()
             session.run()
             for (job, error) in refused { fail(job, .model(error)) }
@@ -131,33 +110,10 @@ package final class BatchScheduler {
             for prompt in prefilled { startDecoding(prompt) }
             chooseTokens()
             takeTokens()
+            endRounds()
         }
         events.append(contentsOf: outbox)
         outbox.removeAll(keepingCapacity: true)
         return hadWork
-    }
-
-    private func tokens(of request: GenerationRequest, index: Int, text: String) throws(GenerationError) -> [Int32] {
-        guard let given = request.promptTokenIDs else { return try encode(text, prependBos: request.prependBos ?? model.description.lineByLine) }
-        let rows = model.description.vocabularySize
-        guard given.count == request.prompts.count, !given[index].isEmpty, given[index].allSatisfy({ $0 >= 0 && $0 < rows }) else {
-            throw .invalidParameter(field: "prompt_token_ids", reason: "do not fit the prompts or the model's vocabulary of \(rows)")
-        }
-        return given[index]
-    }
-
-    private func encode(_ prompt: String, prependBos: Bool) throws(GenerationError) -> [Int32] {
-        let tokens = prompt.isEmpty ? [] : tokenizer.encode(prompt)
-        let rows = model.description.vocabularySize
-        guard tokens.allSatisfy({ $0 < rows }) else { throw .model(.tokenizerTooLarge(tokens: tokenizer.vocabularySize, rows: rows)) }
-        guard prependBos || tokens.isEmpty else { return tokens }
-        guard let bos = model.description.bosID else { throw .noBeginning }
-        return [bos] + tokens
-    }
-
-    private func check(promptTokens count: Int, index: Int, maximumLength: Int) throws(GenerationError) {
-        let context = model.description.contextLength
-        guard count < context else { throw .promptTooLong(promptIndex: index, tokens: count, limit: context, isContext: true) }
-        guard count < maximumLength else { throw .promptTooLong(promptIndex: index, tokens: count, limit: maximumLength, isContext: false) }
     }
 }

@@ -15,8 +15,13 @@ final class Candidates {
     let ids: UnsafeMutablePointer<Int32>
     private(set) var count: Int
     private(set) var isListed = false
-    private let rows: Int
-    private var order: [Int32] = []
+    /// The best score after the temperature and before any filter.
+    private(set) var maximum: Float = 0
+    let rows: Int
+    /// Scratch memory of the filters that sort.
+    var order: [Int32] = []
+    /// Finishers of a race for several places.
+    var finishers: [ck_finisher] = []
 
     init(rows: Int) {
         self.rows = rows
@@ -39,6 +44,16 @@ final class Candidates {
         isListed = false
     }
 
+    /// Begins with a position's log-probabilities: its logits less their `normaliser`.
+    func load(_ logits: UnsafePointer<Float>, normaliser: Float) {
+        for index in 0..<rows { scores[index] = logits[index] - normaliser }
+        count = rows
+        isListed = false
+    }
+
+    /// The id of an entry.
+    func id(_ index: Int) -> Int32 { isListed ? ids[index] : Int32(index) }
+
     /// The best id, the lowest on ties; nil where everything is banned.
     func best() -> Int32? {
         let index = ck_argmax(scores, count)
@@ -48,17 +63,42 @@ final class Candidates {
     /// Divides by the temperature, filters and weighs.
     /// - Returns: false where everything is banned.
     func weigh(_ plan: SamplingPlan, temperature: Float) -> Bool {
-        let maximum = ck_divide_maximum(scores, count, temperature)
+        maximum = ck_divide_maximum(scores, count, temperature)
         guard maximum > -.infinity else { return false }
-        if plan.topK > 0, plan.topK < count { keep(atLeast: ck_kth_largest(scores, count, plan.topK)) }
+        let topK = max(plan.topK, plan.keepsAtLeast)
+        if plan.topK > 0, topK < count { keep(atLeast: ck_kth_largest(scores, count, topK)) }
         ck_exponentials(scores, count, maximum, weights)
-        if plan.topP < 1 {
-            ck_top_p(scores, weights, count, maximum, plan.topP)
-            dropBanned()
-        }
-        if plan.minP > 0 { keep(weightAtLeast: plan.minP) }
-        if plan.typicalP < 1 { keepTypical(plan.typicalP, maximum: maximum) }
+        if plan.topP < 1 { keepTopP(plan) }
+        if plan.minP > 0 { keepMinP(plan) }
+        if plan.typicalP < 1 { keepTypical(plan.typicalP, atLeast: plan.keepsAtLeast) }
         return true
+    }
+
+    private func keepTopP(_ plan: SamplingPlan) {
+        let best = plan.keepsAtLeast > 1 ? bestEntries(plan.keepsAtLeast) : []
+        if plan.rng == .torch {
+            dropAsTorch(outside: plan.topP)
+        } else {
+            ck_top_p(scores, weights, count, maximum, plan.topP)
+        }
+        for entry in best { scores[entry.index] = entry.score }
+        compact { [scores] in scores[$0] > -.infinity }
+    }
+
+    private func keepMinP(_ plan: SamplingPlan) {
+        guard plan.keepsAtLeast > 1, let last = bestEntries(plan.keepsAtLeast).last else { return compact { [weights] in weights[$0] >= plan.minP } }
+        compact { [scores, weights] in
+            weights[$0] >= plan.minP || scores[$0] > last.score || (scores[$0] == last.score && $0 <= last.index)
+        }
+    }
+
+    /// The best entries, best first, the lower id first on ties.
+    private func bestEntries(_ most: Int) -> [(index: Int, score: Float)] {
+        let bound = ck_kth_largest(scores, count, min(most, count))
+        var found: [(index: Int, score: Float)] = []
+        for index in 0..<count where scores[index] >= bound && scores[index] > -.infinity { found.append((index, scores[index])) }
+        found.sort { ($1.score, $0.index) < ($0.score, $1.index) }
+        return Array(found.prefix(most))
     }
 
     /// The exponential race over what is left (reproducibility, points 8 and 9).
@@ -67,6 +107,9 @@ final class Candidates {
             isListed ? ck_race_candidates(key, ids, weights, count) : ck_race(key, weights, count)
         }
     }
+
+    /// The same with torch's draws for a row.
+    func race(_ row: UnsafePointer<ck_mt19937>) -> Int32 { ck_torch_race(row, isListed ? UnsafePointer(ids) : nil, weights, count) }
 
     /// Keeps scores not below the bound, before weighing.
     private func keep(atLeast bound: Float) {
@@ -93,10 +136,6 @@ final class Candidates {
         return kept
     }
 
-    private func dropBanned() { compact { [scores] in scores[$0] > -.infinity } }
-
-    private func keep(weightAtLeast bound: Float) { compact { [weights] in weights[$0] >= bound } }
-
     /// Keeps the entries that hold, in order.
     private func compact(_ holds: (Int) -> Bool) {
         var kept = 0
@@ -113,7 +152,8 @@ final class Candidates {
     /// Locally typical sampling (Meister et al. 2023). With t = maximum − z and weights w: −log p − H = t − Σwt / Σw, so the
     /// distance is |t − Σwt / Σw|, where Σwt is an exact integer sum of w · ⌊t · 2²⁴⌋. Entries are taken by ascending distance,
     /// then id, until their weight reaches ⌊typical_p · Σw⌋; entries as far as the last one stay.
-    private func keepTypical(_ mass: Double, maximum: Float) {
+    private func keepTypical(_ mass: Double, atLeast most: Int) {
+        let maximum = maximum
         var total: UInt64 = 0
         var moment: UInt128 = 0
         for index in 0..<count where weights[index] > 0 {
@@ -129,10 +169,10 @@ final class Candidates {
         let target = UInt64(mass * Double(total))
         var reached: UInt64 = 0
         var last = 0.0
-        for index in order {
+        for (rank, index) in order.enumerated() {
             reached += UInt64(weights[Int(index)] * 0x1p40)
             last = distance(index)
-            if reached >= target { break }
+            if reached >= target, rank + 1 >= most { break }
         }
         compact { [weights] in weights[$0] > 0 && distance(Int32($0)) <= last }
     }

@@ -122,7 +122,7 @@ package enum EngineBenchmark {
         init(model: LanguageModel, session: InferenceSession, pool: ThreadPool, batch: Int, history: [Int32]) throws(GenerationError) {
             next = [Int32](repeating: 1, count: batch)
             plan = try SamplingPlan(SamplingParameters(), tokenizer: nil, description: model.description)
-            self.history = TokenHistory(prompt: history, capacity: history.count, tracksDistinct: false)
+            self.history = TokenHistory(prompt: history, capacity: history.count, vocabulary: nil)
             candidates = (0..<pool.threadCount).map { _ in Candidates(rows: model.description.vocabularySize) }
             self.session = session
         }

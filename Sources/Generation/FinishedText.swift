@@ -3,8 +3,8 @@ enum FinishedText {
     /// - Parameter generated: what the tokens spell, already cut at a stop string.
     static func assemble(prompt: String, generated: [UInt8], options: TextOptions) -> String {
         var text = options.includePrefix ? Array(prompt.utf8) + generated : generated
-        if options.lstrip { text.removeFirst(leadingWhiteSpace(text)) }
         if options.cleanUpTokenizationSpaces { text = cleanedUp(text) }
+        if options.lstrip { text.removeFirst(leadingWhiteSpace(text)) }
         return String(decoding: text, as: UTF8.self)
     }
 
@@ -30,13 +30,13 @@ enum FinishedText {
         }
     }
 
-    /// The replacements of transformers 4's clean-up, in its order.
+    /// The replacements of transformers 4's clean-up, in its order. They come before leading white space goes, as there.
     private static let replacements: [(String, String)] = [
         (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"), (" 've", "'ve"),
         (" 're", "'re"),
     ]
 
-    private static func cleanedUp(_ text: [UInt8]) -> [UInt8] {
+    static func cleanedUp(_ text: [UInt8]) -> [UInt8] {
         var text = text
         for (old, new) in replacements { text = replacing(Array(old.utf8), by: Array(new.utf8), in: text) }
         return text
@@ -47,7 +47,7 @@ enum FinishedText {
         result.reserveCapacity(text.count)
         var index = 0
         while index < text.count {
-            if text[index...].starts(with: old) {
+            if text[index] == old[0], text[index...].starts(with: old) {
                 result += new
                 index += old.count
             } else {

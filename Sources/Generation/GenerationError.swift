@@ -12,7 +12,7 @@ package enum GenerationError: Error, Sendable, Equatable, CustomStringConvertibl
     case everythingBanned(sample: Int, position: Int)
     /// The model gave a logit that is not a number (or is infinite) at this position of the text.
     case notANumber(sample: Int, position: Int)
-    /// The key-value pages of one text alone do not fit into what the scheduler may use.
+    /// The key-value pages of one text, or of one search with beams, do not fit into what the scheduler may use.
     case tooLarge(neededBytes: Int, allowedBytes: Int)
     /// The engine refused the step.
     case model(ModelError)
@@ -30,7 +30,7 @@ package enum GenerationError: Error, Sendable, Equatable, CustomStringConvertibl
         case .notANumber(let sample, let position):
             "sample \(sample): the model's logits at position \(position) are not numbers: its weights are damaged"
         case .tooLarge(let needed, let allowed):
-            "one text needs \(needed) bytes of key-value pages and \(allowed) are allowed: lower max_length or give the worker more memory"
+            "one text, or one search with beams, needs \(needed) bytes of key-value pages and \(allowed) are allowed: lower max_length or num_beams, or give the worker more memory"
         case .model(let error): error.description
         }
     }

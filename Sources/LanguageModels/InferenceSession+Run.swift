@@ -117,7 +117,7 @@ extension InferenceSession {
             pages: segment.pages, page_offset: layer.pointee.pageOffset, queries: workspace.attention + firstRow * 3 * plan.width,
             query_stride: 3 * plan.width, query_head_stride: plan.places.stride, out: workspace.normed + outRow * plan.width, out_stride: plan.width,
             rows: UInt32(rows),
-            first_position: UInt32(segment.firstPosition + firstRow - segment.firstRow), statistics: nil)
+            first_position: UInt32(segment.firstPosition + firstRow - segment.firstRow), statistics: nil, dropout: nil)
     }
 
     /// Moves the stream's rows that want logits to its beginning.

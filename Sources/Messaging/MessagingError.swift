@@ -21,7 +21,7 @@ package enum MessagingError: Error, Equatable, CustomStringConvertible {
         case .connectFailed(let endpoint, let reason):
             "cannot connect to \(endpoint): \(reason); an endpoint reads tcp://HOST:PORT"
         case .notLoopback(let endpoint):
-            "\(endpoint) can be reached from other machines and no CURVE keys are given: listen on 127.0.0.1, or say --insecure"
+            "\(endpoint) can be reached from other machines and no CURVE keys are given: give --curve-key, listen on 127.0.0.1, or say --insecure"
         case .terminated: "the messaging context was shut down"
         case .failed(let call, let reason): "\(call): \(reason)"
         }

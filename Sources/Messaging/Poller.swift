@@ -15,6 +15,12 @@ package struct Poller: ~Copyable {
         add(zmq_pollitem_t(socket: socket.handle, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0))
     }
 
+    /// Watches what a socket reports of its handshakes; nil where it reports nothing to its own thread.
+    @discardableResult
+    package mutating func addHandshakes(of socket: borrowing Socket) -> Int? {
+        socket.monitor.map { add(zmq_pollitem_t(socket: $0, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0)) }
+    }
+
     /// Watches a wake-up.
     @discardableResult
     package mutating func add(_ wakeup: Wakeup) -> Int { add(descriptor: wakeup.descriptor) }

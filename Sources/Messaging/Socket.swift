@@ -14,18 +14,28 @@ let scriptoriumEINTR = EINTR
 ///     while let message = try socket.receive() { … }
 package struct Socket: ~Copyable {
     let handle: UnsafeMutableRawPointer
+    /// The end of the monitor that this thread reads, where handshakes are reported to it.
+    let monitor: UnsafeMutableRawPointer?
+    private let isMonitored: Bool
+    /// Whether `User-Id` is an authenticator's word. Without keys a peer may write there what it likes.
+    private let provesUsers: Bool
     private let context: ZMQContext
     #if DEBUG
         private let owner = pthread_self()
     #endif
 
     package init(_ context: ZMQContext, _ kind: SocketKind, _ options: SocketOptions = SocketOptions()) throws(MessagingError) {
-        handle = try openSocket(context, kind, options)
+        (handle, monitor) = try openSocket(context, kind, options)
+        isMonitored = if case .nobody = options.handshakes { false } else { true }
+        provesUsers = if case .server = options.security { true } else { false }
         self.context = context
     }
 
     deinit {
         checkThread()
+        // In this order: a monitor whose reader has gone would hold up the I/O thread at its next event.
+        if isMonitored { zmq_socket_monitor(handle, nil, 0) }
+        if let monitor { zmq_close(monitor) }
         zmq_close(handle)
     }
 
@@ -64,7 +74,10 @@ package struct Socket: ~Copyable {
     /// - Parameters:
     ///   - maximumFrames: further frames are read and dropped.
     ///   - maximumBytes: of all frames together; the frame that passes it and what follows are dropped.
-    package borrowing func receive(maximumFrames: Int = 64, maximumBytes: Int = 128 << 20) throws(MessagingError) -> Multipart? {
+    ///   - namesUser: whether to look up the sender's public key, on a socket of ``SocketSecurity/server(_:domain:)``.
+    package borrowing func receive(
+        maximumFrames: Int = 64, maximumBytes: Int = 128 << 20, namesUser: Bool = false
+    ) throws(MessagingError) -> Multipart? {
         checkThread()
         var message = Multipart([])
         var total = 0
@@ -84,6 +97,7 @@ package struct Socket: ~Copyable {
             } else {
                 message.isTruncated = true
             }
+            if namesUser, provesUsers, message.user == nil, let user = zmq_msg_gets(&part, "User-Id") { message.user = String(cString: user) }
         } while zmq_msg_more(&part) != 0
         return message
     }
@@ -103,6 +117,16 @@ package struct Socket: ~Copyable {
             }
         }
         return .sent
+    }
+
+    // MARK: Handshakes
+
+    /// How the next handshake of one of this socket's connections ended; nil where there is no news, or ``SocketOptions/handshakes`` names
+    /// another reader.
+    package borrowing func nextHandshake() throws(MessagingError) -> HandshakeEvent? {
+        checkThread()
+        guard let monitor else { return nil }
+        return try receiveHandshake(monitor)
     }
 
     // MARK: Inside
@@ -127,11 +151,13 @@ package struct Socket: ~Copyable {
 }
 
 /// A socket with its options set, closed again where one of them is refused.
-private func openSocket(_ context: ZMQContext, _ kind: SocketKind, _ options: SocketOptions) throws(MessagingError) -> UnsafeMutableRawPointer {
+private func openSocket(
+    _ context: ZMQContext, _ kind: SocketKind, _ options: SocketOptions
+) throws(MessagingError) -> (socket: UnsafeMutableRawPointer, monitor: UnsafeMutableRawPointer?) {
     guard let made = zmq_socket(context.handle, kind.raw) else { throw .last("zmq_socket") }
     do {
         try apply(options, kind, to: made)
-        return made
+        return (made, try startMonitor(options.handshakes, of: made, context))
     } catch {
         zmq_close(made)
         throw error
@@ -153,9 +179,10 @@ private func apply(_ options: SocketOptions, _ kind: SocketKind, to handle: Unsa
         try set(handle, ZMQ_TCP_KEEPALIVE, 1, "ZMQ_TCP_KEEPALIVE")
         try set(handle, ZMQ_TCP_KEEPALIVE_IDLE, seconds, "ZMQ_TCP_KEEPALIVE_IDLE")
     }
+    try apply(options.security, to: handle)
 }
 
-private func set(_ handle: UnsafeMutableRawPointer, _ option: Int32, _ value: Int, _ name: String) throws(MessagingError) {
+func set(_ handle: UnsafeMutableRawPointer, _ option: Int32, _ value: Int, _ name: String) throws(MessagingError) {
     var raw = Int32(clamping: value)
     guard zmq_setsockopt(handle, option, &raw, MemoryLayout<Int32>.size) == 0 else { throw .last(name) }
 }

@@ -21,8 +21,38 @@ package struct SocketOptions: Sendable {
     package var reconnectMilliseconds = (first: 50, longest: 1_000)
     /// DEALER, REQ: a message waits for a live connection instead of being queued for one that may never come up.
     package var sendsOnlyWhenConnected = false
+    /// Who is let in, or whose key is shown.
+    package var security = SocketSecurity.none
+    /// Who is told how handshakes end.
+    package var handshakes = HandshakeReport.nobody
 
     package init() {}
+}
+
+/// A socket's part in CURVE (RFC 26): encryption, and keys that say who is at the other end.
+package enum SocketSecurity: Sendable {
+    /// Neither.
+    case none
+    /// Lets in whom the process's ``Authenticator`` finds in the lists of this domain. Without an authenticator nobody is let in.
+    case server(CurveKeyPair, domain: String)
+    /// Shows its own key, and talks to nobody but the holder of the other one. A SUB towards a peer broker uses the broker's own pair and the
+    /// key that stands in the peer's row of `brokers`. A socket that was refused never tries again: make a new one.
+    case client(CurveKeyPair, server: CurvePublicKey)
+
+    /// The key that a client shows.
+    package var shownKey: CurvePublicKey? {
+        guard case .client(let pair, _) = self else { return nil }
+        return pair.publicKey
+    }
+}
+
+/// Where a socket's handshakes are reported.
+package enum HandshakeReport: Sendable {
+    case nobody
+    /// To the socket's own thread: ``Socket/nextHandshake()``.
+    case owner
+    /// To another thread, the failures only, at this `inproc` endpoint: ``Authenticator`` watches all server sockets so.
+    case endpoint(String)
 }
 
 /// What became of a message that was sent without blocking.
@@ -41,9 +71,12 @@ package struct Multipart: Sendable, Equatable {
     package var frames: [[UInt8]]
     /// True where the message had more frames or bytes than were asked for: the rest was read and dropped.
     package var isTruncated: Bool
+    /// The public key of its sender, in Z85, which CURVE has proved; nil where there are no keys, or nobody asked.
+    package var user: String?
 
-    package init(_ frames: [[UInt8]], isTruncated: Bool = false) {
+    package init(_ frames: [[UInt8]], isTruncated: Bool = false, user: String? = nil) {
         self.frames = frames
         self.isTruncated = isTruncated
+        self.user = user
     }
 }

@@ -5,7 +5,8 @@ package import Encodings
 /// SHA-256 over a stream of parts, each preceded by its length as a little-endian u64: the canonical JSON of
 /// `{"architecture", "bos_token_id", "config", "eos_token_id", "format"}`; then, tensor by tensor in the order of their
 /// export names, the canonical JSON of `{"dtype", "name", "shape"}` and the bytes as stored. File formats, prefixes, shards,
-/// dates and versions leave no trace.
+/// dates and versions leave no trace. An adapter follows its base: the canonical JSON of `{"adapter", "alpha", "rank"}`, then
+/// its tensors likewise.
 /// - Parameters:
 ///   - architecture: `gpt2`, …
 ///   - configKeys: the config's members that the model description reads, defaults filled in.
@@ -24,6 +25,17 @@ package func checkpointDigest(
         "eos_token_id": .array(eosTokenIDs.sorted().map { .integer(Int64($0)) }),
     ]
     digest.append(part: JSONValue.object(head).canonical)
+    try append(tensors.unmerged, to: &digest)
+    if let adapter = tensors.adapter {
+        let head: JSONObject = ["adapter": .string("lora"), "alpha": .real(adapter.alpha), "rank": .integer(Int64(adapter.rank))]
+        digest.append(part: JSONValue.object(head).canonical)
+        try append(adapter.tensors, to: &digest)
+    }
+    return hexString(digest.finish())
+}
+
+/// Every tensor as stored, in the order of their names.
+private func append(_ tensors: TensorCollection, to digest: inout SHA256Digest) throws(ModelFileError) {
     for name in tensors.names {
         guard let info = tensors.info(name) else { continue }
         let description: JSONObject = [
@@ -35,7 +47,6 @@ package func checkpointDigest(
             digest.update(bytes)
         }
     }
-    return hexString(digest.finish())
 }
 
 extension SHA256Digest {

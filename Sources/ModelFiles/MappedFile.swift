@@ -1,3 +1,4 @@
+import DurableFiles
 import Glibc
 
 /// A file mapped read-only into memory for as long as the object lives.
@@ -40,11 +41,7 @@ final class MappedFile: @unchecked Sendable {
         madvise(UnsafeMutableRawPointer(mutating: base + first), last - first, MADV_DONTNEED)
     }
 
-    static func systemError(_ path: String) -> ModelFileError {
-        let code = errno
-        return ModelFileError(
-            code == ENOENT ? .missing : .unreadable, path: path, code == ENOENT ? "does not exist" : String(cString: strerror(code)))
-    }
+    static func systemError(_ path: String) -> ModelFileError { ModelFileError(FileError(path: path, errno: errno)) }
 }
 
 /// Reads a whole small file.

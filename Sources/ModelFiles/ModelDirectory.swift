@@ -7,8 +7,9 @@ package import Encodings
 ///     directory.tensors.names.first          // "h.0.attn.bias", as stored
 ///
 /// Weights are safetensors or PyTorch's `pytorch_model.bin`, each also in shards. OpenAI's TensorFlow checkpoint opens too,
-/// as if it had the config.json that transformers would give it. Opening maps and checks the files but reads no weight
-/// (TensorFlow's are read once, against their checksums).
+/// as if it had the config.json that transformers would give it. Where PEFT's two files of a LoRA adapter stand beside them,
+/// the weights are those of the adapted model. Opening maps and checks the files but reads no weight (TensorFlow's are read
+/// once, against their checksums).
 package struct ModelDirectory: Sendable {
     /// As given, without a trailing slash.
     package let path: String
@@ -33,7 +34,14 @@ package struct ModelDirectory: Sendable {
         let config = try ModelConfig.read(folder + "/config.json")
         let generation = folder + "/generation_config.json"
         let generationConfig = exists(generation) ? try ModelConfig.read(generation) : nil
-        return ModelDirectory(path: folder, config: config, generationConfig: generationConfig, tensors: try WeightFiles.open(folder))
+        var tensors = try WeightFiles.open(folder)
+        if exists(folder + "/" + LoRAAdapter.configFile) { tensors = try TensorCollection(tensors, merging: LoRAAdapter(folder: folder)) }
+        return ModelDirectory(path: folder, config: config, generationConfig: generationConfig, tensors: tensors)
+    }
+
+    /// The same model without its adapter.
+    package var unmerged: ModelDirectory {
+        ModelDirectory(path: path, config: config, generationConfig: generationConfig, tensors: tensors.unmerged)
     }
 
     /// The folder or file from which the model's own tokenizer can be loaded, or nil where it has none.

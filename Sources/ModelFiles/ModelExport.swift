@@ -1,3 +1,4 @@
+import DurableFiles
 package import Encodings
 
 /// Writes model directories that transformers loads.
@@ -7,10 +8,8 @@ package enum ModelExport {
         config: JSONObject, generationConfig: JSONObject?, tensors: [SafetensorsWriter.Tensor], into folder: String
     ) throws(ModelFileError) {
         try SafetensorsWriter.write(tensors, to: folder + "/model.safetensors")
-        if let generationConfig {
-            try DurableFile.write(ConfigText.bytes(generationConfig), to: folder + "/generation_config.json")
-        }
-        try DurableFile.write(ConfigText.bytes(config), to: folder + "/config.json")
+        if let generationConfig { try writeModelFile(ConfigText.bytes(generationConfig), to: folder + "/generation_config.json") }
+        try writeModelFile(ConfigText.bytes(config), to: folder + "/config.json")
     }
 }
 
@@ -25,26 +24,31 @@ extension ModelDirectory {
 
     /// Writes this model to a new folder: one safetensors file, the configs as they were, the tokenizer's files.
     ///
-    /// The tensors keep their types, so the copy has the same checkpoint digest.
+    /// The tensors keep their types, so the copy has the same checkpoint digest. A model with an adapter is written merged, as fp32
+    /// where the adapter changed it: the bits that it is served with, under a digest of their own.
     /// - Parameters:
-    ///   - weights: the tensors to write, under export names.
+    ///   - weights: the tensors to write, under export names; nil: all that the folder holds, under the names that they have there.
     ///   - completing: adds to the folder before it appears.
     package func export(
-        to target: String, weights: TensorCollection, completing: (_ folder: String) throws(ModelFileError) -> Void = { _ throws(ModelFileError) in }
+        to target: String, weights: TensorCollection? = nil,
+        completing: (_ folder: String) throws(ModelFileError) -> Void = { _ throws(ModelFileError) in }
     ) throws(ModelFileError) {
-        try DurableFile.writeDirectory(target) { (folder: String) throws(ModelFileError) in
+        try DurableFolder.write(replacing: target, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
             try writeCopy(weights, into: folder)
             try completing(folder)
         }
     }
 
-    private func writeCopy(_ weights: TensorCollection, into folder: String) throws(ModelFileError) {
-        let list = weights.names.compactMap { weights.info($0) }.map { SafetensorsWriter.Tensor($0, of: weights) }
-        try ModelExport.writeFiles(config: config, generationConfig: generationConfig, tensors: list, into: folder)
+    /// Writes the files of ``export(to:weights:completing:)`` into an existing folder, one tensor after another.
+    /// - Parameter config: what stands in `config.json` instead; nil: what stood there.
+    package func writeCopy(_ weights: TensorCollection? = nil, into folder: String, config: JSONObject? = nil) throws(ModelFileError) {
+        try ModelExport.writeFiles(
+            config: config ?? self.config, generationConfig: generationConfig, tensors: SafetensorsWriter.tensors(of: weights ?? tensors),
+            into: folder)
         for name in ModelDirectory.companions + ModelDirectory.renamed.keys.sorted() where exists(path + "/" + name) {
             let target = ModelDirectory.renamed[name] ?? name
             if target != name && exists(path + "/" + target) { continue }
-            try DurableFile.write(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + target)
+            try writeModelFile(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + target)
         }
     }
 }

@@ -1,3 +1,6 @@
+package import DurableFiles
+import Glibc
+
 /// Why a model's files cannot be read or written: what, in which file, at which tensor.
 package struct ModelFileError: Error, Equatable, CustomStringConvertible {
     /// What kind of trouble it is, so that a caller can tell a missing file from a lying one.
@@ -31,4 +34,17 @@ package struct ModelFileError: Error, Equatable, CustomStringConvertible {
         if let tensor { return "\(path): tensor \(tensor): \(message)" }
         return "\(path): \(message)"
     }
+}
+
+extension ModelFileError {
+    /// What the system said of a file or folder.
+    package init(_ error: FileError) {
+        self.init(
+            error.errno == ENOENT ? .missing : .unreadable, path: error.path, error.errno == ENOENT ? "does not exist" : error.reason)
+    }
+}
+
+/// Writes a whole file of a model's directory so that no crash leaves a part of it.
+package func writeModelFile(_ bytes: [UInt8], to path: String) throws(ModelFileError) {
+    do throws(FileError) { try DurableFile.write(bytes, to: path) } catch { throw ModelFileError(error) }
 }

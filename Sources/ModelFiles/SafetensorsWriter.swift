@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 
 /// Writes safetensors files that transformers loads: sorted names, aligned data, `{"format":"pt"}`.
@@ -24,7 +25,7 @@ package enum SafetensorsWriter {
         }
 
         /// A tensor as it is in other files.
-        package init(_ info: TensorInfo, of tensors: TensorCollection) {
+        fileprivate init(_ info: TensorInfo, of tensors: TensorCollection) {
             self.info = info
             source = .collection(tensors, name: info.name)
         }
@@ -48,6 +49,11 @@ package enum SafetensorsWriter {
         }
     }
 
+    /// Everything that a collection holds, as it is read there.
+    package static func tensors(of collection: TensorCollection) -> [Tensor] {
+        collection.names.compactMap { collection.info($0) }.map { Tensor($0, of: collection) }
+    }
+
     /// Writes fp32 tensors to `path`, atomically.
     /// - Throws: where two names are equal, a shape does not fit its data, or the system refuses.
     package static func write(
@@ -60,14 +66,21 @@ package enum SafetensorsWriter {
     package static func write(_ tensors: [Tensor], metadata: [String: String] = torchMetadata, to path: String) throws(ModelFileError) {
         let sorted = tensors.sorted { TensorNames.precedes($0.info.name, $1.info.name) }
         let header = try header(sorted, metadata: metadata, path: path)
-        try DurableFile.write(path) { (write: (UnsafeRawBufferPointer) throws(ModelFileError) -> Void) throws(ModelFileError) in
-            var failure: ModelFileError?
-            header.withUnsafeBytes { buffer in
-                do throws(ModelFileError) { try write(buffer) } catch { failure = error }
+        var file = try begin(path, header)
+        for tensor in sorted {
+            try tensor.withBytes { (bytes: UnsafeRawBufferPointer) throws(ModelFileError) in
+                do throws(FileError) { try file.write(bytes) } catch { throw ModelFileError(error) }
             }
-            if let failure { throw failure }
-            for tensor in sorted { try tensor.withBytes(write) }
         }
+        do throws(FileError) { try file.finish() } catch { throw ModelFileError(error) }
+    }
+
+    private static func begin(_ path: String, _ header: [UInt8]) throws(ModelFileError) -> DurableFile {
+        do throws(FileError) {
+            var file = try DurableFile(path: path)
+            try file.write(header)
+            return file
+        } catch { throw ModelFileError(error) }
     }
 
     /// The length word and the JSON, padded with spaces so that the data begins at a multiple of 64.

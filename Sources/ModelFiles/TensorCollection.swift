@@ -12,9 +12,11 @@ package final class TensorCollection: Sendable {
     /// Sorted by bytes.
     package let names: [String]
     private let tensors: [String: StoredTensor]
+    /// An adapter that the weights it names are merged with whenever they are read; nil: the weights are those of the files.
+    package let adapter: LoRAAdapter?
 
     /// - Throws: `.malformed` where two tensors have one name.
-    init(_ list: [StoredTensor]) throws(ModelFileError) {
+    init(_ list: [StoredTensor], adapter: LoRAAdapter? = nil) throws(ModelFileError) {
         var tensors: [String: StoredTensor] = [:]
         for tensor in list {
             guard tensors.updateValue(tensor, forKey: tensor.info.name) == nil else {
@@ -22,7 +24,33 @@ package final class TensorCollection: Sendable {
             }
         }
         self.tensors = tensors
+        self.adapter = adapter
         names = tensors.keys.sorted(by: TensorNames.precedes)
+    }
+
+    /// The weights of `base`, merged with an adapter. Those that it names have their export names from here on.
+    /// - Throws: where the adapter is for another model.
+    convenience init(_ base: TensorCollection, merging adapter: LoRAAdapter) throws(ModelFileError) {
+        var tensors = base.tensors
+        for weight in adapter.weights where tensors[weight] == nil {
+            guard let short = TensorNames.withoutFirstPart(weight), let tensor = tensors.removeValue(forKey: short) else { continue }
+            tensors[weight] = tensor.named(weight)
+        }
+        try self.init(Array(tensors.values), adapter: adapter)
+        try unmerged.check(adapter)
+    }
+
+    private init(unmerged collection: TensorCollection) {
+        (names, tensors) = (collection.names, collection.tensors)
+        adapter = nil
+    }
+
+    /// The same weights without the adapter.
+    package var unmerged: TensorCollection { TensorCollection(unmerged: self) }
+
+    private func adapter(of name: String) -> LoRAAdapter? {
+        guard let adapter, adapter.weights.contains(name) else { return nil }
+        return adapter
     }
 
     /// Opens one safetensors file that is no model.
@@ -46,35 +74,50 @@ package final class TensorCollection: Sendable {
                 list.append(short.named(name))
             }
         }
-        return try TensorCollection(list)
+        return try TensorCollection(list, adapter: adapter)
     }
 
-    /// What is known of a tensor, or nil where there is none of that name.
-    package func info(_ name: String) -> TensorInfo? { tensors[name]?.info }
+    /// What is known of a tensor, or nil where there is none of that name. A merged one is fp32, whatever its file holds.
+    package func info(_ name: String) -> TensorInfo? {
+        guard let info = tensors[name]?.info, adapter(of: name) != nil else { return tensors[name]?.info }
+        return TensorInfo(name: name, dtype: .float32, shape: info.shape, byteCount: 4 * info.count)
+    }
 
-    /// The bytes that all tensors take as stored.
-    package var byteCount: Int { tensors.values.reduce(0) { $0 + $1.info.byteCount } }
+    /// The bytes that all tensors take as stored, an adapter's included.
+    package var byteCount: Int { tensors.values.reduce(0) { $0 + $1.info.byteCount } + (adapter?.tensors.byteCount ?? 0) }
 
-    /// Calls `body` with a tensor's bytes as stored, row-major, which may lie at any address.
+    /// Calls `body` with a tensor's bytes as stored (merged: as fp32), row-major, which may lie at any address.
     package func withBytes<Result>(
         _ name: String, _ body: (UnsafeRawBufferPointer) throws(ModelFileError) -> Result
     ) throws(ModelFileError) -> Result {
-        try tensor(name).withBytes(body)
+        let tensor = try tensor(name)
+        guard adapter(of: name) != nil else { return try tensor.withBytes(body) }
+        let merged = UnsafeMutableBufferPointer<Float>.allocate(capacity: tensor.info.count)
+        defer { merged.deallocate() }
+        if let base = merged.baseAddress { try readFloat32(name, into: base) }
+        return try body(UnsafeRawBufferPointer(merged))
     }
 
     /// A tensor's elements as fp32.
     package func float32(_ name: String) throws(ModelFileError) -> [Float] {
-        let tensor = try readable(name)
-        return [Float](unsafeUninitializedCapacity: tensor.info.count) { buffer, count in
-            if let base = buffer.baseAddress { tensor.convert(into: base) }
-            count = tensor.info.count
+        let count = try readable(name).info.count
+        var failure: ModelFileError?
+        let values = [Float](unsafeUninitializedCapacity: count) { buffer, initialised in
+            guard let base = buffer.baseAddress else { return }
+            do throws(ModelFileError) {
+                try readFloat32(name, into: base)
+                initialised = count
+            } catch { failure = error }
         }
+        if let failure { throw failure }
+        return values
     }
 
     /// Writes a tensor's elements as fp32; `target` has room for `info(name)!.count` of them.
     /// - Throws: where the name is unknown or the stored type is no fp32, fp16 or bf16.
     package func readFloat32(_ name: String, into target: UnsafeMutablePointer<Float>) throws(ModelFileError) {
         try readable(name).convert(into: target)
+        if let adapter = adapter(of: name) { try merge(name, adapter, into: target) }
     }
 
     /// Lets the kernel take a tensor's mapped pages back, once it has been copied elsewhere.

@@ -1,3 +1,4 @@
+import DurableFiles
 package import Glibc
 
 /// The folder of `scriptorium up`: a lock, the PostgreSQL cluster, the artifact store, logs and `service.json`.
@@ -42,17 +43,9 @@ package final class DataDirectory: Sendable {
     /// Writes a file so that readers see the old or the new text and nothing between.
     /// - Parameter mode: permissions of the new file.
     package static func write(_ text: String, to path: String, mode: mode_t) throws(ProcessError) {
-        let temporary = path + ".new"
-        unlink(temporary)
-        let handle = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
-        guard handle >= 0 else { throw .system("writing \(temporary)", errno) }
-        let bytes = Array(text.utf8)
-        let written = Glibc.write(handle, bytes, bytes.count)
-        let code = errno
-        fsync(handle)
-        close(handle)
-        guard written == bytes.count else { throw .system("writing \(temporary)", code) }
-        guard rename(temporary, path) == 0 else { throw .system("writing \(path)", errno) }
+        do throws(FileError) {
+            try DurableFile.write(Array(text.utf8), to: path, mode: mode)
+        } catch { throw .system("writing \(error.path)", error.errno) }
     }
 
     /// Reads a small file.
@@ -73,11 +66,8 @@ package final class DataDirectory: Sendable {
 
     /// Makes a folder with all that are missing above it.
     package static func makeFolder(_ path: String, mode: mode_t) throws(ProcessError) {
-        if mkdir(path, mode) == 0 || errno == EEXIST { return }
-        let code = errno
-        let parent = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-        guard code == ENOENT, !parent.isEmpty, parent != path else { throw .system("making the folder \(path)", code) }
-        try makeFolder(parent, mode: 0o755)
-        guard mkdir(path, mode) == 0 || errno == EEXIST else { throw .system("making the folder \(path)", errno) }
+        do throws(FileError) {
+            try FileTree.makeFolders(path, mode: mode)
+        } catch { throw .system("making the folder \(error.path)", error.errno) }
     }
 }

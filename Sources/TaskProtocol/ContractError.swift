@@ -58,11 +58,7 @@ extension ContractError {
     }
 
     /// The same as JSON text, as the `error` columns hold it.
-    package var json: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
-    }
+    package var json: [UInt8] { JSONWriter.text { write(to: &$0) } }
 
     /// The error that such a map spells; nil where it is none. A code of a later version counts as `internal`.
     package init?(_ node: Node) {

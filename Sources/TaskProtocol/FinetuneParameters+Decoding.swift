@@ -11,10 +11,9 @@ extension FinetuneParameters {
         var given = Set<FinetuneField>()
         try params.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
-            guard let field = FinetuneField.byName[text] else { throw reader.unknown(text) }
             if value.isNull { return }
-            if NotYetSupported.finetuneMembers.contains(field) { throw reader.notYet(text) }
-            if field != .dataset { try result.set(field, value, reader) }
+            guard let field = FinetuneField.byName[text] else { throw reader.unknown(text) }
+            if field != .dataset && field != .crossTrain { try result.set(field, value, reader) }
             given.insert(field)
         }
         if given.contains(.model) && given.contains(.config) { throw reader.outOfRange("config", "and model exclude each other") }
@@ -22,8 +21,18 @@ extension FinetuneParameters {
             throw ContractError(.invalidArgument, "model or config is required", field: reader.field("model"))
         }
         guard given.contains(.output) else { throw reader.missing("output") }
-        guard let dataset = params["dataset"] else { throw reader.missing("dataset") }
-        try result.setDataset(dataset, reader)
+        if given.contains(.dataset) && given.contains(.crossTrain) { throw reader.outOfRange("cross_train", "and dataset exclude each other") }
+        if let stages = params["cross_train"], given.contains(.crossTrain) {
+            try result.setCrossTrain(stages, reader)
+        } else if let dataset = params["dataset"], given.contains(.dataset) {
+            try result.setDataset(dataset, reader)
+        } else {
+            throw reader.missing("dataset")
+        }
+        if let context = result.contextLength {
+            let place = given.contains(.blockSize) ? "block_size" : "dataset.block_size"
+            try result.checkBlockSize(context: context, field: reader.field(place))
+        }
         try result.checkTogether(reader)
         return result
     }
@@ -38,10 +47,11 @@ extension FinetuneParameters {
         case .tokenizer: tokenizer = try Self.decodeTokenizer(node, reader)
         case .lineByLine: lineByLine = try reader.bool(name, node)
         case .header: header = try reader.bool(name, node)
-        case .blockSize: blockSize = try reader.int(name, node, in: 1...GenerateParameters.Limits.maxLength)
+        case .blockSize: blockSize = try reader.int(name, node, in: 2...GenerateParameters.Limits.maxLength)
         case .dropout: dropout = try reader.real(name, node, .unitWithoutOne)
         case .seed: seed = try reader.integer(name, node, in: 0...GenerateParameters.Limits.seed)
         case .precision: precision = try reader.finetunePrecision(name, node)
+        case .lora: lora = try Self.decodeLoRA(node, reader)
         case .freezeLayers: freezeLayers = try reader.bool(name, node)
         case .numLayersFreeze: numLayersFreeze = try reader.int(name, node, in: 0...10_000)
         case .gradientCheckpointing: gradientCheckpointing = try reader.bool(name, node)
@@ -88,8 +98,8 @@ extension FinetuneParameters {
         var found: [Tokenizer] = []
         try node.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
-            guard ["name", "uri", "train"].contains(text) else { throw reader.unknown("tokenizer.\(text)") }
             if value.isNull { return }
+            guard ["name", "uri", "train"].contains(text) else { throw reader.unknown("tokenizer.\(text)") }
             switch text {
             case "name": found.append(.name(try reader.name("tokenizer.name", value)))
             case "uri": found.append(.uri(try reader.uri("tokenizer.uri", value)))
@@ -106,8 +116,8 @@ extension FinetuneParameters {
         var minimumFrequency = 2
         try node.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
-            guard ["vocab_size", "min_frequency"].contains(text) else { throw reader.unknown("tokenizer.train.\(text)") }
             if value.isNull { return }
+            guard ["vocab_size", "min_frequency"].contains(text) else { throw reader.unknown("tokenizer.train.\(text)") }
             // 256 bytes and the end token are in every vocabulary.
             if text == "vocab_size" { vocabularySize = try reader.int("tokenizer.train.vocab_size", value, in: 257...1_000_000) }
             if text == "min_frequency" { minimumFrequency = try reader.int("tokenizer.train.min_frequency", value, in: 0...Int64(Int32.max)) }
@@ -115,37 +125,18 @@ extension FinetuneParameters {
         return .train(vocabularySize: vocabularySize, minimumFrequency: minimumFrequency)
     }
 
-    private mutating func setDataset(_ node: Node, _ reader: MemberReader) throws(ContractError) {
-        guard node.kind == .map else { throw reader.wrongType("dataset", node, expected: "an object") }
-        var found: [Dataset] = []
-        try node.forEachMember { name, value throws(ContractError) in
-            let text = name.stringValue ?? ""
-            let path = "dataset.\(text)"
-            if value.isNull && ["name", "uri", "text", "texts", "merge", "equalize", "line_by_line", "header", "block_size"].contains(text) {
-                return
-            }
-            if NotYetSupported.datasetMembers.contains(text) { throw reader.notYet(path) }
-            switch text {
-            case "name": found.append(.name(try reader.name(path, value)))
-            case "uri": found.append(.uri(try reader.uri(path, value)))
-            case "text": found.append(.text(try reader.string(path, value)))
-            case "texts": found.append(.texts(try reader.strings(path, value, allowEmptyString: true)))
-            case "line_by_line": lineByLine = try reader.once(path, lineByLine, try reader.bool(path, value))
-            case "header": header = try reader.once(path, header, try reader.bool(path, value))
-            case "block_size":
-                blockSize = try reader.once(path, blockSize, try reader.int(path, value, in: 1...GenerateParameters.Limits.maxLength))
-            default: throw reader.unknown(path)
-            }
-        }
-        guard found.count == 1 else { throw reader.outOfRange("dataset", "must have exactly one of name, uri, text and texts") }
-        dataset = found[0]
-        if case .texts(let texts) = dataset, texts.isEmpty { throw reader.outOfRange("dataset.texts", "must hold at least one text") }
-    }
-
     private mutating func checkTogether(_ reader: MemberReader) throws(ContractError) {
         // From scratch there is no base model whose tokenizer could be meant: the contract's own numbers for `train` apply.
         if tokenizer == nil, model == nil { tokenizer = .train(vocabularySize: 1000, minimumFrequency: 2) }
-        if let refusal = NotYetSupported.refusal(self) { throw reader.notYet(refusal.field, refusal.what) }
+        if lora != nil {
+            guard model != nil else { throw reader.outOfRange("lora", "stands beside a base model: name one with model") }
+            guard !freezeLayers else { throw reader.outOfRange("freeze_layers", "has no meaning with lora, which leaves the whole base as it is") }
+        }
+        if case .crossTrain(let stages) = dataset {
+            guard stages.count < Int.bitWidth, numSteps >> (stages.count - 1) > 0 else {
+                throw reader.outOfRange("num_steps", "is \(numSteps), which halved for each of \(stages.count) datasets leaves the last one no step")
+            }
+        }
     }
 }
 

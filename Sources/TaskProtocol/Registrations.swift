@@ -20,7 +20,7 @@ struct Registrations {
     private static let datasetNames: Set<String> = ["name", "sha256", "bytes", "tokens", "block_size", "line_by_line", "tokenizer_sha256"]
 
     private func registration(ofModel node: Node) throws(ContractError) -> ModelRegistration {
-        let map = try RegistrationMap(node, "model", known: Self.modelNames, reader)
+        let map = try ChangeMap(node, "model", known: Self.modelNames, reader)
         return ModelRegistration(
             name: try map.require("name", reader.name),
             checkpointID: UUIDValue(hi: 0, lo: 0),
@@ -36,7 +36,7 @@ struct Registrations {
     }
 
     private func registration(ofDataset node: Node) throws(ContractError) -> DatasetRegistration {
-        let map = try RegistrationMap(node, "dataset", known: Self.datasetNames, reader)
+        let map = try ChangeMap(node, "dataset", known: Self.datasetNames, reader)
         return DatasetRegistration(
             name: try map.require("name", reader.name),
             manifest: try map.require("sha256", reader.digest),
@@ -45,32 +45,6 @@ struct Registrations {
             blockSize: try map.optional("block_size", reader.count).map { Int($0) },
             lineByLine: try map.optional("line_by_line", reader.bool) ?? false,
             tokenizerSHA256: try map.optional("tokenizer_sha256", reader.digest))
-    }
-}
-
-/// One of the two maps, with the path of its members.
-private struct RegistrationMap {
-    let node: Node
-    let path: String
-
-    init(_ node: Node, _ path: String, known: Set<String>, _ reader: MemberReader) throws(ContractError) {
-        guard node.kind == .map else { throw reader.wrongType(path, node, expected: "a map") }
-        try node.forEachMember { name, _ throws(ContractError) in
-            let text = name.stringValue ?? ""
-            guard known.contains(text) else { throw reader.unknown("\(path).\(text)") }
-        }
-        self.node = node
-        self.path = path
-    }
-
-    func require<Value>(_ name: String, _ read: (String, Node) throws(ContractError) -> Value) throws(ContractError) -> Value {
-        guard let value = try optional(name, read) else { throw ContractError(.invalidArgument, "\(name) is required", field: "\(path).\(name)") }
-        return value
-    }
-
-    func optional<Value>(_ name: String, _ read: (String, Node) throws(ContractError) -> Value) throws(ContractError) -> Value? {
-        guard let member = node[name] else { return nil }
-        return try read("\(path).\(name)", member)
     }
 }
 

@@ -56,6 +56,8 @@ package enum Reply: Sendable, Equatable {
     case model(ModelRow)
     case dataset(DatasetRow)
     case datasets([DatasetRow])
+    /// Of `queues`, `queue`, `schedules`, `schedule` and `unschedule`.
+    case administered(AdministrationReply)
     /// Of `unwatch`.
     case done
     case error(ContractError)
@@ -110,6 +112,7 @@ extension Reply {
         switch self {
         case .pong: 4
         case .done: 0
+        case .administered(let reply): reply.memberCount
         case .status(_, let timedOut): timedOut ? 2 : 1
         default: 1
         }
@@ -118,6 +121,7 @@ extension Reply {
     private func writeMembers(to writer: inout some PayloadWriter) {
         switch self {
         case .done: break
+        case .administered(let reply): reply.writeMember(to: &writer)
         case .pong(let pong): pong.writeMembers(to: &writer)
         case .submitted(let tasks): writer.list("tasks", tasks) { $0.write(to: &$1) }
         case .statuses(let tasks): writer.list("tasks", tasks) { $0.write(to: &$1) }
@@ -145,7 +149,7 @@ extension Reply {
 }
 
 extension PayloadWriter {
-    fileprivate mutating func list<Element>(_ name: String, _ elements: [Element], _ write: (Element, inout Self) -> Void) {
+    mutating func list<Element>(_ name: String, _ elements: [Element], _ write: (Element, inout Self) -> Void) {
         key(name)
         beginArray(elements.count)
         for element in elements { write(element, &self) }

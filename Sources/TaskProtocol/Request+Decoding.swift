@@ -99,6 +99,9 @@ private struct RequestReader {
             try refuseOthers(["model", "dataset"])
             return try Registrations(root: root, reader: reader).operation()
         default:
+            if let administration = try AdministrationReader(root: root, reader: reader).administration(name, refuseOthers) {
+                return .administer(administration)
+            }
             if NotYetSupported.operations.contains(name) { throw reader.notYet("op", "\"\(name)\"") }
             throw ContractError(.badRequest, "\"\(printable(name))\" is not an op", field: "op")
         }
@@ -107,7 +110,8 @@ private struct RequestReader {
     private func required(_ name: String) -> ContractError { ContractError(.badRequest, "\(name) is required", field: name) }
 
     private func refuseOthers(_ known: [String]) throws(ContractError) {
-        try root.forEachMember { name, _ throws(ContractError) in
+        try root.forEachMember { name, value throws(ContractError) in
+            if value.isNull { return }
             if name.equals("op") || name.equals("id") || known.contains(where: name.equals) { return }
             throw reader.unknown(name.stringValue ?? "")
         }

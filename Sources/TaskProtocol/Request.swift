@@ -16,6 +16,8 @@ package enum Operation: Sendable, Equatable {
     /// The registration's `checkpointID` is all zero: the broker chooses it.
     case registerModel(ModelRegistration)
     case registerDataset(DatasetRegistration)
+    /// `queues`, `queue`, `schedules`, `schedule`, `unschedule`.
+    case administer(Administration)
 
     /// The op's name in the contract, for logs and metrics.
     package var name: String {
@@ -31,6 +33,11 @@ package enum Operation: Sendable, Equatable {
         case .models: "models"
         case .datasets: "datasets"
         case .registerModel, .registerDataset: "register"
+        case .administer(.queues): "queues"
+        case .administer(.setQueue): "queue"
+        case .administer(.schedules): "schedules"
+        case .administer(.setSchedule): "schedule"
+        case .administer(.removeSchedule): "unschedule"
         }
     }
 }

@@ -4,16 +4,16 @@ extension ResolvedTask {
     /// The parameters with everything filled in that the pinned model and dataset decide: after this no worker's opinion matters.
     ///
     /// - `prepend_bos` as the model's `line_by_line` says, `max_length` capped at the context (unless it slides), `block_size` the context,
-    ///   a dataset's `line_by_line` as registered.
-    package static func effective(_ parameters: TaskParameters, model: ResolvedModel?, dataset: ResolvedDataset?) -> TaskParameters {
+    ///   each dataset's `line_by_line` as registered.
+    /// - Parameter datasets: those that are named or addressed, in order.
+    package static func effective(_ parameters: TaskParameters, model: ResolvedModel?, datasets: [ResolvedDataset]) -> TaskParameters {
         switch parameters {
         case .generate(var generate):
             generate.prependBOS = generate.prependBOS ?? model?.lineByLine
             if let model, !generate.slidingWindow { generate.maxLength = min(generate.maxLength, model.contextLength) }
             return .generate(generate)
         case .finetune(var finetune):
-            finetune.lineByLine = finetune.lineByLine ?? dataset?.lineByLine ?? false
-            finetune.header = finetune.header ?? true
+            finetune.settleTexts(datasets)
             finetune.blockSize = finetune.blockSize ?? model?.contextLength
             return .finetune(finetune)
         case .verify: return parameters
@@ -22,10 +22,16 @@ extension ResolvedTask {
 
     /// Writes the map that a worker is given, names in canonical order, absent ones left out.
     package func write(to writer: inout some PayloadWriter) {
-        writer.beginMap(4 + [dataset != nil, model != nil, tokenizer != nil].count { $0 })
+        writer.beginMap(4 + [dataset != nil, !datasets.isEmpty, model != nil, tokenizer != nil].count { $0 })
         if let dataset {
             writer.key("dataset")
             dataset.write(to: &writer)
+        }
+        if !datasets.isEmpty {
+            writer.key("datasets")
+            writer.beginArray(datasets.count)
+            for dataset in datasets { dataset.write(to: &writer) }
+            writer.endArray()
         }
         writer.member("kind", kind.rawValue)
         if let model {
@@ -47,11 +53,7 @@ extension ResolvedTask {
     }
 
     /// Canonical JSON of the map that a worker is given.
-    package var json: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
-    }
+    package var json: [UInt8] { JSONWriter.text { write(to: &$0) } }
 
     /// Reads what ``json`` wrote, also after PostgreSQL's `jsonb` has put its members in another order.
     /// - Throws: a fault of the map, as `bad_request` or what the parameters' own check finds.
@@ -65,10 +67,17 @@ extension ResolvedTask {
             seedAssigned: root["seed_assigned"]?.boolValue ?? false,
             model: try root["model"].map { node throws(ContractError) in try ResolvedModel(node) },
             dataset: try root["dataset"].map { node throws(ContractError) in try ResolvedDataset(node) },
+            datasets: try decodeDatasets(root["datasets"]),
             tokenizer: try root["tokenizer"].map { node throws(ContractError) in
                 guard let sha256 = node["sha256"]?.stringValue else { throw broken("tokenizer") }
                 return ResolvedTokenizer(name: node["name"]?.stringValue, sha256: sha256)
             })
+    }
+
+    private static func decodeDatasets(_ node: Node?) throws(ContractError) -> [ResolvedDataset] {
+        var datasets: [ResolvedDataset] = []
+        try node?.forEachElement { element throws(ContractError) in datasets.append(try ResolvedDataset(element)) }
+        return datasets
     }
 
     fileprivate static func broken(_ member: String) -> ContractError {

@@ -8,18 +8,21 @@ package struct ResolvedTask: Sendable, Equatable {
     package var model: ResolvedModel?
     /// A finetune's named or addressed dataset; nil where the text stands in the parameters.
     package var dataset: ResolvedDataset?
+    /// Where a corpus is put together from several: the named and addressed ones among them, in order (``FinetuneParameters/leaves``).
+    package var datasets: [ResolvedDataset]
     /// A finetune's named or addressed tokenizer; nil: the base model's, or one to be trained.
     package var tokenizer: ResolvedTokenizer?
 
     package init(
         parameters: TaskParameters, seed: Int64, seedAssigned: Bool, model: ResolvedModel? = nil, dataset: ResolvedDataset? = nil,
-        tokenizer: ResolvedTokenizer? = nil
+        datasets: [ResolvedDataset] = [], tokenizer: ResolvedTokenizer? = nil
     ) {
         self.parameters = parameters
         self.seed = seed
         self.seedAssigned = seedAssigned
         self.model = model
         self.dataset = dataset
+        self.datasets = datasets
         self.tokenizer = tokenizer
     }
 

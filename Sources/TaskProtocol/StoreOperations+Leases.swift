@@ -9,8 +9,17 @@ package struct ClaimRequest: Sendable, Equatable {
     package var fromRank: Int64?
     /// Candidates looked at, at most (the window: 1,000).
     package var limit: Int
+    /// The client whose task was leased last: the next in turn comes first.
+    package var lastClient: String?
+    /// Where the window is full, look behind it, too, for clients that have nothing in it.
+    package var looksFarther: Bool
 
-    package init(broker: BrokerID, queue: String, offers: [PlacementOffer], leases: [LeaseID], fromRank: Int64?, limit: Int) {
+    package init(
+        broker: BrokerID, queue: String, offers: [PlacementOffer], leases: [LeaseID], fromRank: Int64?, limit: Int, lastClient: String? = nil,
+        looksFarther: Bool = false
+    ) {
+        self.lastClient = lastClient
+        self.looksFarther = looksFarther
         self.broker = broker
         self.queue = queue
         self.offers = offers
@@ -32,8 +41,13 @@ package struct ClaimReply: Sendable, Equatable {
     package var unplaced: Int
     /// The queue is paused, or at its `max_running`.
     package var heldBack: Bool
+    /// The client whose task was leased last.
+    package var lastClient: String?
 
-    package init(queue: String, grants: [Grant], exhausted: Bool, lowWater: Int64?, unplaced: Int, heldBack: Bool) {
+    package init(
+        queue: String, grants: [Grant], exhausted: Bool, lowWater: Int64?, unplaced: Int, heldBack: Bool, lastClient: String? = nil
+    ) {
+        self.lastClient = lastClient
         self.queue = queue
         self.grants = grants
         self.exhausted = exhausted

@@ -24,7 +24,7 @@ package struct DueReply: Sendable, Equatable {
     package var ready: [ReadyTask]
     /// Dependents that ended because one of their `after` failed.
     package var ended: [EndedTask]
-    /// When the next task comes due.
+    /// When the next task, or tick of a schedule, comes due.
     package var nextDueMilliseconds: Int64?
     /// Tasks that wait for their check.
     package var unchecked: Int
@@ -32,11 +32,17 @@ package struct DueReply: Sendable, Equatable {
     package var queues: [WaitingQueue]
     /// All leases whose tasks are to be cancelled.
     package var cancels: [LeaseReference]
+    /// The blocked task up to which this sweep looked, where others follow: where the next goes on.
+    package var blockedLookedAt: TaskID?
+    /// Schedules whose cron expression this version cannot read: it leaves them to others.
+    package var unreadableSchedules: [String]
 
     package init(
         databaseMilliseconds: Int64, ready: [ReadyTask], ended: [EndedTask], nextDueMilliseconds: Int64?, unchecked: Int, queues: [WaitingQueue],
-        cancels: [LeaseReference]
+        cancels: [LeaseReference], blockedLookedAt: TaskID? = nil, unreadableSchedules: [String] = []
     ) {
+        self.blockedLookedAt = blockedLookedAt
+        self.unreadableSchedules = unreadableSchedules
         self.databaseMilliseconds = databaseMilliseconds
         self.ready = ready
         self.ended = ended

@@ -1,3 +1,5 @@
+internal import Encodings
+
 /// One client request of `submit`: all of its items are stored, or none.
 package struct SubmitGroup: Sendable, Equatable {
     package var items: [SubmitItem]
@@ -94,10 +96,13 @@ package struct Grant: Sendable, Equatable {
     package var resolved: [UInt8]
     /// JSON of the last resume state of a finetune.
     package var resume: [UInt8]?
+    /// How long the task had been due when the lease was made, by the database's clock: since its `run_at` or the end of its last attempt.
+    /// Nil for a lease that was only read back: whoever made it has counted that.
+    package var waitedMilliseconds: Int64?
 
     package init(
         task: TaskID, lease: LeaseID, session: SessionID, attempt: Int, failures: Int, kind: TaskKind, queue: String, isolated: Bool,
-        maxAttempts: Int, timeoutSeconds: Double?, resolved: [UInt8], resume: [UInt8]?
+        maxAttempts: Int, timeoutSeconds: Double?, resolved: [UInt8], resume: [UInt8]?, waitedMilliseconds: Int64? = nil
     ) {
         self.task = task
         self.lease = lease
@@ -111,46 +116,50 @@ package struct Grant: Sendable, Equatable {
         self.timeoutSeconds = timeoutSeconds
         self.resolved = resolved
         self.resume = resume
+        self.waitedMilliseconds = waitedMilliseconds
     }
 }
 
 /// A task that waits for its check: published in SQL, or unblocked by the last task of its `after`.
 package struct UncheckedTask: Sendable, Equatable {
     package var id: TaskID
-    /// As published: any text.
-    package var kind: String
-    package var queue: String
-    package var priority: Int
-    package var maxAttempts: Int
-    package var timeoutSeconds: Double?
-    /// JSON of the params as stored.
-    package var params: [UInt8]
+    /// JSON of the task's map, as a client would have sent it; from SQL anything.
+    package var given: [UInt8]
+    /// Some member did not fit its column: ``given`` is all that is left of it.
+    package var isMisfit: Bool
     /// The seed, where one was stored already.
     package var seed: Int64?
     package var seedAssigned: Bool
 
-    package init(
-        id: TaskID, kind: String, queue: String, priority: Int, maxAttempts: Int, timeoutSeconds: Double?, params: [UInt8], seed: Int64?,
-        seedAssigned: Bool
-    ) {
+    package init(id: TaskID, given: [UInt8], isMisfit: Bool = false, seed: Int64?, seedAssigned: Bool) {
         self.id = id
-        self.kind = kind
-        self.queue = queue
-        self.priority = priority
-        self.maxAttempts = maxAttempts
-        self.timeoutSeconds = timeoutSeconds
-        self.params = params
+        self.given = given
+        self.isMisfit = isMisfit
         self.seed = seed
         self.seedAssigned = seedAssigned
+    }
+
+    /// Checks it by the very rules for a client's task, its errors naming `priority`, `params.top_p`, …
+    package func checked() throws(ContractError) -> TaskSubmission {
+        let submission = try TaskSubmission.decode(ContractError.parse(json: given).root, path: .stored)
+        guard !isMisfit else { throw ContractError(.invalidArgument, "a member of this task has a form that the database cannot hold") }
+        return submission
     }
 }
 
 /// The broker's verdict on an ``UncheckedTask``.
 package enum Adoption: Sendable, Equatable {
-    /// Valid: resolve its names and put it in line. Names that cannot be resolved fail it.
-    case accept(task: TaskID, parameters: TaskParameters, seed: Int64?, seedAssigned: Bool)
+    /// Valid: once those in `after` have succeeded, resolve its names and put it in line. Names that cannot be resolved fail it.
+    case accept(task: TaskID, parameters: TaskParameters, after: [TaskID] = [], seed: Int64?, seedAssigned: Bool)
     /// Not valid: it ends `failed` with this error.
     case reject(task: TaskID, error: ContractError)
+
+    /// The task that it is about.
+    package var task: TaskID {
+        switch self {
+        case .accept(let task, _, _, _, _), .reject(let task, _): task
+        }
+    }
 }
 
 /// What became of adopted tasks.

@@ -56,12 +56,18 @@ package enum StoreRequest: Sendable, Equatable {
     case registerModel(ModelRegistration)
     /// Files a dataset under a name, replacing what the name meant. Answered by ``StoreReply/datasets(_:)`` with one row, or ``StoreReply/refused(_:)``.
     case registerDataset(DatasetRegistration)
+    /// What operators ask. Answered by ``StoreReply/administered(_:)`` or ``StoreReply/refused(_:)``.
+    case administer(Administration)
     /// Tasks that nobody has checked or pinned yet: published in SQL, or just unblocked. Answered by ``StoreReply/unchecked(_:)``.
     case unchecked(limit: Int)
     /// Pins or fails tasks of ``unchecked(limit:)``. Answered by ``StoreReply/adopted(_:)``.
     case adopt([Adoption])
-    /// Puts in line what has come due, settles dependents, lists queues with work. Answered by ``StoreReply/due(_:)``.
-    case dueSweep
+    /// Puts in line what has come due, makes the tasks of schedules, settles dependents, lists queues with work. Answered by ``StoreReply/due(_:)``.
+    /// Of the blocked tasks it looks at those after the one named, up to a number; nil begins anew.
+    case dueSweep(after: TaskID? = nil)
+    /// The database's clock may have been set back: retries that would wait for longer than any does are due now. Answered by ``StoreReply/done``.
+    /// - Parameter longest: the longest pause that a retry is given.
+    case endBackoffs(longestMilliseconds: Int64)
     /// Depth and age of every queue, for metrics. Answered by ``StoreReply/figures(_:)``.
     case figures
     /// What the database promises about commits. Answered by ``StoreReply/durability(_:)``.
@@ -87,6 +93,7 @@ package enum StoreReply: Sendable, Equatable {
     case outlines([TaskOutline?])
     case models([ModelRow])
     case datasets([DatasetRow])
+    case administered(AdministrationReply)
     case unchecked([UncheckedTask])
     case adopted(AdoptReply)
     case due(DueReply)
@@ -96,6 +103,15 @@ package enum StoreReply: Sendable, Equatable {
     case refused(ContractError)
     /// The store could not do it now.
     case failed(StoreFailure)
+
+    /// Whether a lock that was not free kept it, or a part of it, from being done.
+    package var isBusy: Bool {
+        switch self {
+        case .failed(.busy): true
+        case .submitted(let outcomes): outcomes.contains(.busy)
+        default: false
+        }
+    }
 }
 
 /// Why the store gave no answer.

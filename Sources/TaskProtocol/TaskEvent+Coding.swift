@@ -14,11 +14,7 @@ extension TaskEvent {
     }
 
     /// JSON of the event, as the events endpoint sends it.
-    package var json: [UInt8] {
-        var writer = JSONWriter()
-        write(to: &writer)
-        return writer.bytes
-    }
+    package var json: [UInt8] { JSONWriter.text { write(to: &$0) } }
 
     /// The event that a map holds; nil where it is none, or one of a later version (which clients ignore).
     package init?(_ node: Node) {

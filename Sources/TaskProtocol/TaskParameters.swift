@@ -13,6 +13,15 @@ package enum TaskParameters: Sendable, Equatable {
         }
     }
 
+    /// The model that it runs on or begins with, as submitted: a name, `name@step`, an id or a digest.
+    package var modelName: String? {
+        switch self {
+        case .generate(let parameters): parameters.model
+        case .finetune(let parameters): parameters.model
+        case .verify: nil
+        }
+    }
+
     /// The seed as submitted; nil where one is to be assigned. A `verify` has none.
     package var seed: Int64? {
         switch self {
@@ -25,8 +34,7 @@ package enum TaskParameters: Sendable, Equatable {
     /// The parameters that workers of this version know, as they announce them: one that is only known to be refused is not among them, so
     /// that a later broker keeps such tasks for workers that can run them.
     package static let knownNames: [String] = {
-        let refused = Set(NotYetSupported.finetuneMembers.map(\.rawValue)).union(["schema_tokens", "schema_return"])
         let verify = NotYetSupported.kinds.contains(.verify) ? [] : VerifyParameters.names
-        return Set(GenerateParameters.names + FinetuneParameters.names + verify).subtracting(refused).sorted()
+        return Set(GenerateParameters.names + FinetuneParameters.names + verify).sorted()
     }()
 }

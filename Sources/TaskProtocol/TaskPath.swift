@@ -8,6 +8,8 @@ package enum TaskPath: Sendable, Equatable {
     case tasks(Int)
     /// A task that is stored already, as one published in SQL.
     case stored
+    /// The task that a `schedule` makes.
+    case schedule
 
     /// The path of a member of the task's map.
     package func member(_ name: String) -> String {
@@ -15,6 +17,7 @@ package enum TaskPath: Sendable, Equatable {
         case .task: "task.\(name)"
         case .tasks(let index): "tasks[\(index)].\(name)"
         case .stored: name
+        case .schedule: "schedule.\(name)"
         }
     }
 
@@ -24,6 +27,7 @@ package enum TaskPath: Sendable, Equatable {
         case .task: "task"
         case .tasks(let index): "tasks[\(index)]"
         case .stored: nil
+        case .schedule: "schedule"
         }
     }
 }

@@ -34,7 +34,7 @@ extension TaskSubmission {
     private mutating func set(_ name: String, _ node: Node, _ reader: MemberReader) throws(ContractError) {
         switch name {
         case "kind", "params": break
-        case _ where node.isNull && Self.optionalNames.contains(name): break
+        case _ where node.isNull: break
         case "queue": queue = try reader.name(name, node)
         case "priority": priority = try reader.int(name, node, in: Limits.priority)
         case "key": key = try Self.decodeKey(node, reader)
@@ -49,8 +49,6 @@ extension TaskSubmission {
         default: throw reader.unknown(name)
         }
     }
-
-    private static let optionalNames: Set<String> = ["queue", "priority", "key", "run_at", "timeout_s", "max_attempts", "after", "tags"]
 
     private static func decodeKey(_ node: Node, _ reader: MemberReader) throws(ContractError) -> String {
         let key = try reader.string("key", node)

@@ -2,9 +2,9 @@
 package enum Timestamp {
     /// `2026-11-24T02:10:46.123Z`: always UTC, always three decimals.
     package static func text(milliseconds: Int64) -> String {
-        let days = floorDivide(milliseconds, 86_400_000)
+        let days = CivilDate.floorDivide(milliseconds, 86_400_000)
         let rest = Int(milliseconds - days * 86_400_000)
-        let date = civil(fromDays: Int(days))
+        let date = CivilDate(day: Int(days))
         return "\(padded(date.year, 4))-\(padded(date.month, 2))-\(padded(date.day, 2))T"
             + "\(padded(rest / 3_600_000, 2)):\(padded(rest / 60_000 % 60, 2)):\(padded(rest / 1000 % 60, 2)).\(padded(rest % 1000, 3))Z"
     }
@@ -17,41 +17,11 @@ package enum Timestamp {
             reader.take("Tt "), let hour = reader.number(2), reader.take(":"), let minute = reader.number(2), reader.take(":"),
             let second = reader.number(2), let fraction = reader.fraction(), let offset = reader.offset(), reader.isAtEnd
         else { return nil }
-        guard (1...12).contains(month), (1...daysInMonth(month, year: year)).contains(day), hour < 24, minute < 60, second <= 60 else { return nil }
-        let seconds = Int64(days(fromYear: year, month: month, day: day)) * 86_400 + Int64(hour * 3600 + minute * 60 + second - offset * 60)
-        return seconds * 1000 + Int64(fraction)
-    }
-
-    /// The day's number since 1970-01-01. Source: Howard Hinnant, "chrono-compatible low-level date algorithms".
-    private static func days(fromYear year: Int, month: Int, day: Int) -> Int {
-        let shifted = month <= 2 ? year - 1 : year
-        let era = Int(floorDivide(Int64(shifted), 400))
-        let yearOfEra = shifted - era * 400
-        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
-        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
-    }
-
-    private static func civil(fromDays days: Int) -> (year: Int, month: Int, day: Int) {
-        let shifted = days + 719_468
-        let era = Int(floorDivide(Int64(shifted), 146_097))
-        let dayOfEra = shifted - era * 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let monthFromMarch = (5 * dayOfYear + 2) / 153
-        let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
-        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * monthFromMarch + 2) / 5 + 1)
-    }
-
-    private static func daysInMonth(_ month: Int, year: Int) -> Int {
-        switch month {
-        case 2: year.isMultiple(of: 4) && (!year.isMultiple(of: 100) || year.isMultiple(of: 400)) ? 29 : 28
-        case 4, 6, 9, 11: 30
-        default: 31
+        guard (1...12).contains(month), (1...CivilDate.length(ofMonth: month, year: year)).contains(day), hour < 24, minute < 60, second <= 60 else {
+            return nil
         }
-    }
-
-    private static func floorDivide(_ value: Int64, _ divisor: Int64) -> Int64 {
-        value >= 0 ? value / divisor : -((divisor - 1 - value) / divisor)
+        let seconds = Int64(CivilDate.number(year: year, month: month, day: day)) * 86_400 + Int64(hour * 3600 + minute * 60 + second - offset * 60)
+        return seconds * 1000 + Int64(fraction)
     }
 
     private static func padded(_ value: Int, _ width: Int) -> String {

@@ -8,8 +8,8 @@ extension VerifyParameters {
         var method: Method?
         try params.forEachMember { name, value throws(ContractError) in
             let text = name.stringValue ?? ""
-            guard names.contains(text) else { throw reader.unknown(text) }
             if value.isNull { return }
+            guard names.contains(text) else { throw reader.unknown(text) }
             switch text {
             case "generation": subjects.append(.generation(try reader.uuid(text, value)))
             case "task": subjects.append(.task(try reader.uuid(text, value)))

@@ -51,7 +51,7 @@ extension BrokerMessage {
         case "checkpoint_recorded":
             return .checkpointRecorded(lease: try fields.id("lease"), step: try fields.count("step"), checkpoint: try fields.optionalID("checkpoint"))
         case "stale": return .stale(lease: try fields.id("lease"))
-        case "leave": return .leave(peers: try fields.strings("peers"))
+        case "leave": return .leave(peers: try fields.maps("peers", BrokerAddress.init))
         default: throw .unknownMessage(fields.message)
         }
     }
@@ -115,6 +115,12 @@ extension WorkerRegistration {
             pid: try fields.count("pid"), version: try fields.string("version"), numerics: try fields.strings("numerics"),
             instructionSet: try fields.string("instruction_set"), threads: try fields.count("threads"), slots: try fields.count("slots"),
             parameters: try fields.strings("parameters"), models: try fields.strings("models"), leases: leases)
+    }
+}
+
+extension BrokerAddress {
+    fileprivate init(_ fields: FieldReader) throws(WorkerProtocolError) {
+        self.init(endpoint: try fields.string("endpoint"), publicKey: try fields.optionalString("public_key"))
     }
 }
 

@@ -79,7 +79,15 @@ extension BrokerMessage {
                 $0.member("checkpoint", checkpoint)
             }
         case .stale(let lease): return protocolMessage("stale", 1) { $0.member("lease", lease) }
-        case .leave(let peers): return protocolMessage("leave", 1) { $0.member("peers", peers) }
+        case .leave(let peers):
+            return protocolMessage("leave", 1) {
+                $0.member("peers", maps: peers) { peer, writer in
+                    writer.beginMap(2)
+                    writer.member("endpoint", peer.endpoint)
+                    writer.member("public_key", peer.publicKey)
+                    writer.endMap()
+                }
+            }
         }
     }
 }

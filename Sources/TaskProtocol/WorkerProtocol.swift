@@ -25,6 +25,19 @@ package struct WorkerLease: Sendable, Hashable {
     }
 }
 
+/// Where workers reach a broker.
+package struct BrokerAddress: Sendable, Equatable {
+    /// Its workers endpoint.
+    package var endpoint: String
+    /// Its CURVE public key, for which the broker that names it vouches.
+    package var publicKey: String?
+
+    package init(endpoint: String, publicKey: String? = nil) {
+        self.endpoint = endpoint
+        self.publicKey = publicKey
+    }
+}
+
 /// Who a worker is and what it can run.
 package struct WorkerRegistration: Sendable, Equatable {
     package var protocolVersion: Int
@@ -226,6 +239,6 @@ package enum BrokerMessage: Sendable, Equatable {
     case checkpointRecorded(lease: LeaseID, step: Int, checkpoint: UUIDValue?)
     /// The lease is no longer this worker's: stop and forget.
     case stale(lease: LeaseID)
-    /// Go to a peer (workers endpoints, best first); the leases go along.
-    case leave(peers: [String])
+    /// Go to a peer, best first; the leases go along.
+    case leave(peers: [BrokerAddress])
 }

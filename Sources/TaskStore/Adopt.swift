@@ -2,13 +2,19 @@ internal import TaskProtocol
 
 /// Tasks stored without a check: those published in SQL, and those let go by the last task of their `after`.
 extension StoreSession {
+    /// The task's map is put together from its columns, or read as it was given where they cannot hold it.
     private static let unchecked = Statement(
         "unchecked",
         """
-        SELECT h.task, t.kind, t.queue, t.priority::int, t.max_attempts::int, t.timeout_s, convert_to(t.params::text, 'UTF8'), t.seed,
-            t.seed_assigned
+        SELECT h.task, convert_to(coalesce(g.given, v.given)::text, 'UTF8'), g.given IS NOT NULL, t.seed, t.seed_assigned
         FROM (SELECT * FROM hot WHERE hot.blocked = 'c' ORDER BY hot.task LIMIT $1::bigint) h
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = h.task OFFSET 0) t
+        LEFT JOIN LATERAL (SELECT * FROM task_given WHERE task_given.task = h.task OFFSET 0) g ON true
+        CROSS JOIN LATERAL (
+            SELECT jsonb_strip_nulls(jsonb_build_object(
+                'kind', t.kind, 'params', t.params, 'queue', t.queue, 'priority', t.priority, 'key', t.key, 'run_at', t.run_at,
+                'timeout_s', t.timeout_s, 'max_attempts', t.max_attempts, 'after', t.after, 'tags', t.tags)) AS given
+        ) v
         ORDER BY h.task
         """)
 
@@ -19,15 +25,88 @@ extension StoreSession {
         for row in rows.indices {
             found.append(
                 UncheckedTask(
-                    id: try rows.requireUUID(row, 0), kind: try rows.requireString(row, 1), queue: try rows.requireString(row, 2),
-                    priority: Int(try rows.requireInt(row, 3)), maxAttempts: Int(try rows.requireInt(row, 4)), timeoutSeconds: rows.double(row, 5),
-                    params: try rows.requireBytes(row, 6), seed: rows.int(row, 7), seedAssigned: try rows.bool(row, 8)))
+                    id: try rows.requireUUID(row, 0), given: try rows.requireBytes(row, 1), isMisfit: try rows.bool(row, 2), seed: rows.int(row, 3),
+                    seedAssigned: try rows.bool(row, 4)))
         }
         return found
     }
 
+    /// A task that was found valid.
+    private struct Accepted {
+        var task: TaskID
+        var parameters: TaskParameters
+        var after: [TaskID]
+        var seed: Int64?
+        var seedAssigned: Bool
+    }
+
     private static let lockUnchecked = Statement(
         "lock_unchecked", "SELECT task FROM hot WHERE task = ANY ($1::uuid[]) AND blocked = 'c' ORDER BY task FOR UPDATE")
+
+    /// Pins, fails or blocks tasks. Several brokers may check the same one: the first to lock it decides, the others find nothing.
+    func adopt(_ adoptions: [Adoption]) throws(StoreError) -> AdoptReply {
+        try connection.transaction { () throws(StoreError) in
+            // Those waited for are locked before those that wait, as their ends do it.
+            let states = try parentStates(adoptions)
+            let locked = try lockedUnchecked(adoptions)
+            var accepted: [Accepted] = []
+            var ends: [TaskEnd] = []
+            for adoption in adoptions where locked.contains(adoption.task) {
+                switch adoption {
+                case .accept(let task, let parameters, let after, let seed, let seedAssigned):
+                    accepted.append(Accepted(task: task, parameters: parameters, after: after, seed: seed, seedAssigned: seedAssigned))
+                case .reject(let task, let error): ends.append(TaskEnd(task: task, state: .failed, ending: nil, error: error))
+                }
+            }
+            let free = try withoutWaiting(accepted, states, &ends)
+            let ready = try putInLine(free, &ends)
+            let ended = try end(ends)
+            let dependents = try settleDependents(of: ended.map { ($0.task, $0.state) })
+            return AdoptReply(ready: ready, ended: ended + dependents.ended)
+        }
+    }
+
+    private func lockedUnchecked(_ adoptions: [Adoption]) throws(StoreError) -> Set<TaskID> {
+        let rows = try connection.run(Self.lockUnchecked, [.uuids(Set(adoptions.map(\.task)).sorted())])
+        var locked = Set<TaskID>()
+        for row in rows.indices { locked.insert(try rows.requireUUID(row, 0)) }
+        return locked
+    }
+
+    // MARK: after
+
+    /// The tasks that the accepted ones wait for, kept from ending until this transaction does; nil states: not ended yet.
+    private func parentStates(_ adoptions: [Adoption]) throws(StoreError) -> [TaskID: String?] {
+        let parents = Set(adoptions.flatMap { adoption -> [TaskID] in if case .accept(_, _, let after, _, _) = adoption { after } else { [] } })
+        return parents.isEmpty ? [:] : try lockedStates(parents)
+    }
+
+    private static let block = Statement("block", "UPDATE hot SET blocked = 'a' WHERE task = ANY ($1::uuid[])")
+
+    /// Sets aside what waits for others, and ends what waits in vain.
+    /// - Returns: the rest.
+    private func withoutWaiting(_ accepted: [Accepted], _ states: [TaskID: String?], _ ends: inout [TaskEnd]) throws(StoreError) -> [Accepted] {
+        var free: [Accepted] = []
+        var waiting: [Accepted] = []
+        for item in accepted {
+            if let missing = item.after.firstIndex(where: { states[$0] == nil }) {
+                ends.append(TaskEnd(task: item.task, state: .failed, ending: nil, error: Self.unknownParent(missing)))
+            } else if item.after.contains(where: { states[$0] == .some("failed") || states[$0] == .some("cancelled") }) {
+                ends.append(TaskEnd(task: item.task, state: .failed, ending: nil, error: Self.dependencyError))
+            } else if item.after.allSatisfy({ states[$0] == .some("succeeded") }) {
+                free.append(item)
+            } else {
+                waiting.append(item)
+            }
+        }
+        try forgetParents(of: free.filter { !$0.after.isEmpty }.map(\.task))
+        try insertParents(waiting.flatMap { item in item.after.map { ($0, item.task) } })
+        if !waiting.isEmpty { _ = try connection.run(Self.block, [.uuids(waiting.map(\.task).sorted())]) }
+        return free
+    }
+
+    // MARK: Pinning
+
     private static let insertResolutions = Statement(
         "insert_resolutions",
         """
@@ -36,67 +115,33 @@ extension StoreSession {
         FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bool[]) AS v (task, resolved, seed, seed_assigned)
         ON CONFLICT (task) DO NOTHING
         """)
+    /// A time that was not asked for is the task's creation: it is no time ahead, even where the clock was set back since.
     private static let putInLine = Statement(
         "put_in_line",
         """
-        UPDATE hot SET blocked = CASE WHEN hot.run_at > now() THEN 'r' END
+        UPDATE hot SET blocked = CASE WHEN hot.run_at > greatest(now(), hot.created_at) THEN 'r' END
         WHERE hot.task = ANY ($1::uuid[]) AND hot.blocked = 'c'
         RETURNING hot.task, hot.queue, hot.rank, hot.blocked IS NULL
         """)
 
-    /// Pins or fails tasks. Several brokers may check the same one: the first to lock it decides, the others find nothing.
-    func adopt(_ adoptions: [Adoption]) throws(StoreError) -> AdoptReply {
-        try connection.transaction { () throws(StoreError) in
-            let locked = try lockedUnchecked(adoptions)
-            var accepted: [(task: TaskID, parameters: TaskParameters, seed: Int64?, seedAssigned: Bool)] = []
-            var ends: [TaskEnd] = []
-            for adoption in adoptions {
-                switch adoption {
-                case .accept(let task, let parameters, let seed, let seedAssigned) where locked.contains(task):
-                    accepted.append((task, parameters, seed, seedAssigned))
-                case .reject(let task, let error) where locked.contains(task):
-                    ends.append(TaskEnd(task: task, state: .failed, ending: nil, error: error))
-                default: break
-                }
-            }
-            let resolver = try ReferenceResolver(connection, accepted.map(\.parameters))
-            var pinned: [(task: TaskID, json: [UInt8], seed: Int64?, seedAssigned: Bool)] = []
-            for item in accepted {
-                do throws(ContractError) {
-                    let resolved = try resolver.resolve(item.parameters, seed: item.seed, seedAssigned: item.seedAssigned)
-                    pinned.append((item.task, resolved.json, item.seed, item.seedAssigned))
-                } catch {
-                    ends.append(TaskEnd(task: item.task, state: .failed, ending: nil, error: error))
-                }
-            }
-            let ready = try putInLine(pinned)
-            let ended = try end(ends)
-            let dependents = try settleDependents(of: ended.map { ($0.task, $0.state) })
-            return AdoptReply(ready: ready, ended: ended + dependents.ended)
-        }
-    }
-
-    private func lockedUnchecked(_ adoptions: [Adoption]) throws(StoreError) -> Set<TaskID> {
-        let ids = adoptions.map { adoption in
-            switch adoption {
-            case .accept(let task, _, _, _), .reject(let task, _): task
+    private func putInLine(_ accepted: [Accepted], _ ends: inout [TaskEnd]) throws(StoreError) -> [ReadyTask] {
+        let resolver = try ReferenceResolver(connection, accepted.map(\.parameters))
+        var pinned: [(item: Accepted, json: [UInt8])] = []
+        for item in accepted {
+            do throws(ContractError) {
+                pinned.append((item, try resolver.resolve(item.parameters, seed: item.seed, seedAssigned: item.seedAssigned).json))
+            } catch {
+                ends.append(TaskEnd(task: item.task, state: .failed, ending: nil, error: error))
             }
         }
-        let rows = try connection.run(Self.lockUnchecked, [.uuids(Set(ids).sorted())])
-        var locked = Set<TaskID>()
-        for row in rows.indices { locked.insert(try rows.requireUUID(row, 0)) }
-        return locked
-    }
-
-    private func putInLine(_ pinned: [(task: TaskID, json: [UInt8], seed: Int64?, seedAssigned: Bool)]) throws(StoreError) -> [ReadyTask] {
         guard !pinned.isEmpty else { return [] }
         _ = try connection.run(
             Self.insertResolutions,
             [
-                .uuids(pinned.map(\.task)), .textBytes(pinned.map { Optional($0.json) }), .ints(pinned.map(\.seed)),
-                .bools(pinned.map(\.seedAssigned)),
+                .uuids(pinned.map(\.item.task)), .textBytes(pinned.map { Optional($0.json) }), .ints(pinned.map(\.item.seed)),
+                .bools(pinned.map(\.item.seedAssigned)),
             ])
-        let rows = try connection.run(Self.putInLine, [.uuids(pinned.map(\.task).sorted())])
+        let rows = try connection.run(Self.putInLine, [.uuids(pinned.map(\.item.task).sorted())])
         var ready: [ReadyTask] = []
         for row in rows.indices where try rows.bool(row, 3) {
             ready.append(ReadyTask(task: try rows.requireUUID(row, 0), queue: try rows.requireString(row, 1), rank: try rows.requireInt(row, 2)))

@@ -12,12 +12,13 @@ extension StoreSession {
         RETURNING hot.task, hot.queue, hot.rank
         """)
 
-    /// Blocked tasks none of whose parents is under way any more, with whether all of them succeeded.
+    /// Blocked tasks that their parents' ends should have let go, with whether all of those succeeded. Ends do that themselves; this look, which goes
+    /// round all blocked tasks in turn, is for what nobody thought of.
     private static let settledParents = Statement(
         "settled_parents",
         """
         SELECT b.task, b.good
-        FROM (SELECT hot.task FROM hot WHERE hot.blocked = 'a' ORDER BY hot.task LIMIT 10000) h
+        FROM (SELECT hot.task FROM hot WHERE hot.blocked = 'a' AND hot.task > $1::uuid AND hot.task <= $2::uuid) h
         CROSS JOIN LATERAL (
             SELECT h.task, bool_and(o.task IS NOT NULL AND o.state = 'succeeded') AS good, bool_or(o.state <> 'succeeded') AS bad
             FROM task_after a
@@ -27,11 +28,19 @@ extension StoreSession {
         WHERE b.good OR b.bad
         """)
 
+    /// The last of the blocked tasks to look at this time; null where they end before.
+    private static let lastBlocked = Statement(
+        "last_blocked", "SELECT hot.task FROM hot WHERE hot.blocked = 'a' AND hot.task > $1::uuid ORDER BY hot.task OFFSET $2::bigint LIMIT 1")
+    private static let blockedWindow = 10_000
+
     private static let overview = Statement(
         "overview",
         """
         SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-            (SELECT floor(extract(epoch FROM h.run_at) * 1000)::bigint FROM hot h WHERE h.blocked = 'r' ORDER BY h.run_at LIMIT 1),
+            least(
+                (SELECT floor(extract(epoch FROM h.run_at) * 1000)::bigint FROM hot h WHERE h.blocked = 'r' ORDER BY h.run_at LIMIT 1),
+                (SELECT floor(extract(epoch FROM s.next_run_at) * 1000)::bigint FROM schedules s
+                    WHERE s.enabled AND s.next_run_at IS NOT NULL ORDER BY s.next_run_at LIMIT 1)),
             (SELECT count(*) FROM (SELECT FROM hot h WHERE h.blocked = 'c' LIMIT 10000) c)
         """)
 
@@ -57,15 +66,35 @@ extension StoreSession {
     private static let forgetBrokers = Statement(
         "forget_brokers", "DELETE FROM brokers WHERE seen_at < now() - interval '10 minutes'")
 
-    func dueSweep() throws(StoreError) -> DueReply {
+    /// Only retries: what was published for a later time keeps it, whatever the clock says.
+    private static let endBackoffs = Statement(
+        "end_backoffs",
+        """
+        UPDATE hot SET run_at = now()
+        WHERE hot.task = ANY (ARRAY(
+            SELECT h.task FROM hot h
+            WHERE h.blocked = 'r' AND h.attempt > 0 AND h.run_at > now() + $1::bigint * interval '1 millisecond'
+            ORDER BY h.run_at FOR UPDATE SKIP LOCKED
+        ))
+        """)
+
+    /// A clock that was set back by an hour would let the pauses of retries last an hour longer.
+    func endBackoffs(longestMilliseconds: Int64) throws(StoreError) {
+        _ = try connection.run(Self.endBackoffs, [.int(longestMilliseconds)])
+    }
+
+    /// - Parameter blocked: the blocked task after which the last sweep's look ended; nil begins anew.
+    func dueSweep(after blocked: TaskID?) throws(StoreError) -> DueReply {
         let ready = try wakeDue()
-        let ended = try settleBlocked()
+        let (ended, looked) = try settleBlocked(after: blocked)
+        let unreadable = try runSchedules()
         _ = try connection.run(Self.tidyBrokers)
         _ = try connection.run(Self.forgetBrokers)
         let overview = try connection.run(Self.overview)
         return DueReply(
             databaseMilliseconds: try overview.requireInt(0, 0), ready: ready, ended: ended, nextDueMilliseconds: overview.int(0, 1),
-            unchecked: Int(try overview.requireInt(0, 2)), queues: try queuesWithWork(), cancels: try cancelRequests(of: nil))
+            unchecked: Int(try overview.requireInt(0, 2)), queues: try queuesWithWork(), cancels: try cancelRequests(of: nil),
+            blockedLookedAt: looked, unreadableSchedules: unreadable)
     }
 
     private func wakeDue() throws(StoreError) -> [ReadyTask] {
@@ -77,8 +106,15 @@ extension StoreSession {
         return ready
     }
 
-    private func settleBlocked() throws(StoreError) -> [EndedTask] {
-        let rows = try connection.run(Self.settledParents)
+    private func settleBlocked(after first: TaskID?) throws(StoreError) -> (ended: [EndedTask], looked: TaskID?) {
+        let first = first ?? UUIDValue(hi: 0, lo: 0)
+        let last = try connection.run(Self.lastBlocked, [.uuid(first), .int(Int64(Self.blockedWindow - 1))])
+        let looked = last.count > 0 ? try last.requireUUID(0, 0) : nil
+        return (try settleBlocked(after: first, to: looked ?? UUIDValue(hi: .max, lo: .max)), looked)
+    }
+
+    private func settleBlocked(after first: TaskID, to last: TaskID) throws(StoreError) -> [EndedTask] {
+        let rows = try connection.run(Self.settledParents, [.uuid(first), .uuid(last)])
         var hopeful = Set<TaskID>()
         var doomed = Set<TaskID>()
         for row in rows.indices {

@@ -4,7 +4,10 @@ internal import Synchronization
 /// A thread that listens for `submit()` in SQL: it calls a closure when a notification came, and after each new connection, since what was
 /// notified meanwhile is lost.
 package final class NotificationListener: Sendable {
-    private final class Flag: Sendable { let stopped = Atomic(false) }
+    private final class Flag: Sendable {
+        let stopped = Atomic(false)
+        let isToReconnect = Atomic(false)
+    }
 
     private let flag = Flag()
     private let thread: PoolThread
@@ -21,6 +24,9 @@ package final class NotificationListener: Sendable {
         thread.join()
     }
 
+    /// Gives the present connection up for a new one, within 250 ms; the closure is called once it stands.
+    package func reconnect() { flag.isToReconnect.store(true, ordering: .relaxed) }
+
     private static func loop(_ url: String, _ flag: Flag, _ wake: @Sendable () -> Void) {
         var pause: UInt32 = 50_000
         while !flag.stopped.load(ordering: .relaxed) {
@@ -29,7 +35,8 @@ package final class NotificationListener: Sendable {
                 try connection.execute("LISTEN scriptorium", name: "listen")
                 pause = 50_000
                 wake()
-                while !flag.stopped.load(ordering: .relaxed) {
+                flag.isToReconnect.store(false, ordering: .relaxed)
+                while !flag.stopped.load(ordering: .relaxed), !flag.isToReconnect.load(ordering: .relaxed) {
                     if try connection.waitForNotification(milliseconds: 250) { wake() }
                 }
             } catch {

@@ -65,7 +65,7 @@ struct ReferenceResolver {
             case .finetune(let finetune):
                 if let model = finetune.model { wanted.insert(ModelReference(model)) }
                 if case .name(let name)? = finetune.tokenizer { wanted.insert(ModelReference(name)) }
-                if case .name(let name) = finetune.dataset { wantedDatasets.insert(name) }
+                for leaf in finetune.leaves { if case .name(let name) = leaf.dataset { wantedDatasets.insert(name) } }
                 wanted.insert(.name(finetune.output))
             case .verify: break
             }
@@ -108,16 +108,21 @@ struct ReferenceResolver {
         switch parameters {
         case .generate(let generate): resolved.model = try model(generate.model, field: "params.model")
         case .finetune(let finetune):
-            if let base = finetune.model { resolved.model = try model(base, field: "params.model") }
-            resolved.dataset = try dataset(finetune)
+            if let base = finetune.model {
+                let model = try model(base, field: "params.model")
+                try finetune.checkBlockSize(context: model.contextLength, field: "params.block_size")
+                resolved.model = model
+            }
+            let pinned = try pinnedDatasets(finetune)
+            if finetune.hasParts { resolved.datasets = pinned } else { resolved.dataset = pinned.first }
             resolved.tokenizer = try tokenizer(finetune)
-            let ownBase = finetune.model.map { ModelReference($0).name == finetune.output } ?? false
+            let ownBase = resolved.model?.name == finetune.output
             if !finetune.overwrite, !ownBase, models[.name(finetune.output)] != nil {
                 throw ContractError(.conflict, "a model of this name exists; set overwrite to true to replace it", field: "params.output")
             }
         case .verify: break
         }
-        resolved.parameters = ResolvedTask.effective(parameters, model: resolved.model, dataset: resolved.dataset)
+        resolved.parameters = ResolvedTask.effective(parameters, model: resolved.model, datasets: resolved.dataset.map { [$0] } ?? resolved.datasets)
         return resolved
     }
 
@@ -126,18 +131,23 @@ struct ReferenceResolver {
         return model
     }
 
-    private func dataset(_ finetune: FinetuneParameters) throws(ContractError) -> ResolvedDataset? {
-        switch finetune.dataset {
-        case .name(let name):
-            guard var dataset = datasets[name] else {
-                throw ContractError(.notFound, "there is no dataset of this name", field: "params.dataset.name")
+    /// Those that are named or addressed, in order.
+    private func pinnedDatasets(_ finetune: FinetuneParameters) throws(ContractError) -> [ResolvedDataset] {
+        var pinned: [ResolvedDataset] = []
+        for leaf in finetune.leaves {
+            switch leaf.dataset {
+            case .name(let name):
+                guard var dataset = datasets[name] else {
+                    let field = finetune.hasParts ? "params.\(finetune.corpusName)" : "params.dataset.name"
+                    throw ContractError(.notFound, "there is no dataset of the name \(name)", field: field)
+                }
+                if let lineByLine = leaf.lineByLine { dataset.lineByLine = lineByLine }
+                pinned.append(dataset)
+            case .uri(let uri): pinned.append(ResolvedDataset(name: nil, sha256: Self.digest(ofURI: uri), lineByLine: leaf.lineByLine ?? false))
+            case .text, .texts, .merge, .crossTrain: continue
             }
-            if let lineByLine = finetune.lineByLine { dataset.lineByLine = lineByLine }
-            return dataset
-        case .uri(let uri):
-            return ResolvedDataset(name: nil, sha256: Self.digest(ofURI: uri), lineByLine: finetune.lineByLine ?? false)
-        case .text, .texts: return nil
         }
+        return pinned
     }
 
     private func tokenizer(_ finetune: FinetuneParameters) throws(ContractError) -> ResolvedTokenizer? {

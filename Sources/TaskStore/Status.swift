@@ -39,7 +39,7 @@ extension StoreSession {
                 WHEN h.task IS NULL OR h.lease IS NOT NULL THEN NULL
                 WHEN h.blocked = 'r' AND h.attempt > 0 THEN 'retry_at'
                 WHEN h.blocked = 'r' OR h.run_at > now() THEN 'run_at'
-                WHEN h.blocked = 'a' THEN 'after'
+                WHEN h.blocked = 'a' OR h.blocked = 'c' AND EXISTS (SELECT FROM task_after a WHERE a.child = h.task) THEN 'after'
                 WHEN q.paused THEN 'paused'
                 WHEN q.max_running IS NOT NULL THEN 'limit'
                 ELSE 'slot'

@@ -14,7 +14,7 @@ package struct Statement: Sendable {
 
 /// One connection to PostgreSQL. It blocks, so it is made, used and closed on one thread of its own; that is why it is not `Sendable`.
 package final class StoreConnection {
-    private let handle: OpaquePointer
+    let handle: OpaquePointer
     private var prepared: Set<String> = []
     private var depth = 0
 
@@ -150,7 +150,7 @@ package final class StoreConnection {
 
     private func lost() -> StoreError { .connectionLost(Self.connectionProblem(handle)) }
 
-    private func problem(_ result: OpaquePointer, _ statement: String) -> StoreError {
+    func problem(_ result: OpaquePointer, _ statement: String) -> StoreError {
         guard PQstatus(handle) == CONNECTION_OK else { return .connectionLost("while running statement \(statement)") }
         // Fields are named by letters: postgres_ext.h, PG_DIAG_SQLSTATE and others.
         func field(_ letter: Character) -> String? {

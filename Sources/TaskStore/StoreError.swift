@@ -36,7 +36,8 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case "55P03": return .lockTimeout(statement: statement)
         // A shut-down, a crash, a start-up still under way, a standby after a failover, no connection left.
         case "57P01", "57P02", "57P03", "57P05", "25006", "53300": return .connectionLost("SQLSTATE \(sqlstate)")
-        case "23514" where object == nil && table?.hasPrefix("generations") == true: return .partitionMissing(statement: statement)
+        // No name of a constraint: not a CHECK that failed, but no partition for a row.
+        case "23514" where object == nil: return .partitionMissing(statement: statement)
         default:
             // Connections, resources, interventions and the system's own errors say nothing about the values: the same again may succeed,
             // on a new connection, and a finished result must not end for them.

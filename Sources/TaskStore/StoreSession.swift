@@ -76,7 +76,9 @@ package struct StoreSession {
         case .registerDataset(let registration): try registerDataset(registration)
         case .unchecked(let limit): .unchecked(try unchecked(limit: limit))
         case .adopt(let adoptions): .adopted(try adopt(adoptions))
-        case .dueSweep: .due(try dueSweep())
+        case .dueSweep(let blocked): .due(try dueSweep(after: blocked))
+        case .endBackoffs(let longest): try done { () throws(StoreError) in try endBackoffs(longestMilliseconds: longest) }
+        case .administer(let administration): try administer(administration)
         case .figures: .figures(try figures())
         case .durability: .durability(try durability())
         }
@@ -141,8 +143,8 @@ package struct StoreSession {
         return done ? .done : .adopted(adopted)
     }
 
-    private static let partitions = Statement("make_partitions", "SELECT make_generation_partitions(now() - interval '1 month', 8)")
+    private static let partitions = Statement("make_partitions", "SELECT make_partitions(now() - interval '1 day', 4)")
 
-    /// Makes the months of `generations` that lie ahead; brokers call it at their start and once a day.
+    /// Makes the months of history that lie ahead.
     package func makePartitions() throws(StoreError) { _ = try connection.run(Self.partitions) }
 }

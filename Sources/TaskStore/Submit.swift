@@ -95,27 +95,14 @@ struct SubmitDraft {
 
     // MARK: after
 
-    private static let lockParents = Statement(
-        "lock_parents", "SELECT task FROM hot WHERE task = ANY ($1::uuid[]) ORDER BY task FOR SHARE")
-    private static let parentStates = Statement(
-        "parent_states",
-        """
-        SELECT t.id, o.state FROM task t LEFT JOIN LATERAL (SELECT state FROM outcome WHERE outcome.task = t.id OFFSET 0) o ON true
-        WHERE t.id = ANY ($1::uuid[])
-        """)
-
     /// Looks at the tasks that items wait for, under locks that keep them from ending meanwhile.
     mutating func checkParents(_ connection: StoreConnection) throws(StoreError) {
         let items = accepted.filter { !$0.value.submission.after.isEmpty }
         guard !items.isEmpty else { return }
-        let parents = Set(items.flatMap(\.value.submission.after)).sorted()
-        _ = try connection.run(Self.lockParents, [.uuids(parents)])
-        let rows = try connection.run(Self.parentStates, [.uuids(parents)])
-        var states: [TaskID: String?] = [:]
-        for row in rows.indices { states.updateValue(rows.string(row, 1), forKey: try rows.requireUUID(row, 0)) }
+        let states = try StoreSession(connection).lockedStates(Set(items.flatMap(\.value.submission.after)))
         for (group, item, value) in items {
             if let missing = value.submission.after.firstIndex(where: { states[$0] == nil }) {
-                refuse(group, item, ContractError(.notFound, "there is no such task", field: "after[\(missing)]"))
+                refuse(group, item, StoreSession.unknownParent(missing))
             } else if value.submission.after.allSatisfy({ states[$0] == .some("succeeded") }) {
                 unchecked.insert(value.id)
             } else {
@@ -136,13 +123,16 @@ struct SubmitDraft {
     private static let compareKeys = Statement(
         "compare_keys",
         """
-        SELECT v.ord, t.id,
+        SELECT v.ord, k.task, t.id IS NULL,
             t.kind = v.kind
             AND jsonb_strip_nulls(CASE WHEN t.seed_assigned THEN t.params - 'seed' ELSE t.params END) = jsonb_strip_nulls(v.params::jsonb)
         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS v (queue, key, kind, params, ord)
         CROSS JOIN LATERAL (SELECT k.task FROM task_keys k WHERE k.queue = v.queue AND k.key = v.key OFFSET 0) k
-        CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = k.task OFFSET 0) t
+        LEFT JOIN LATERAL (SELECT * FROM task WHERE task.id = k.task OFFSET 0) t ON true
         """)
+    /// Keys whose tasks retention has dropped go after them.
+    private static let dropKeys = Statement(
+        "drop_keys", "DELETE FROM task_keys WHERE task = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM task WHERE task.id = task_keys.task)")
 
     private struct QueueKey: Hashable, Comparable {
         var queue: String
@@ -233,20 +223,33 @@ struct SubmitDraft {
                 .textBytes(items.map { $0.submission.submittedParams }),
             ])
         var owners: [QueueKey: KeyOwner] = [:]
+        var orphaned = Set<TaskID>()
         for row in rows.indices {
             let (entry, key) = keyed[Int(try rows.requireInt(row, 0)) - 1]
-            var equal: Set<TaskID> = try rows.bool(row, 2) ? [entry.value.id] : []
+            let task = try rows.requireUUID(row, 1)
+            if try rows.bool(row, 2) {
+                orphaned.insert(task)
+                continue
+            }
+            var equal: Set<TaskID> = try rows.bool(row, 3) ? [entry.value.id] : []
             if case .equals(let others)? = owners[key]?.comparison { equal.formUnion(others) }
-            owners[key] = KeyOwner(task: try rows.requireUUID(row, 1), comparison: .equals(equal))
+            owners[key] = KeyOwner(task: task, comparison: .equals(equal))
         }
+        if !orphaned.isEmpty { _ = try connection.run(Self.dropKeys, [.uuids(orphaned.sorted())]) }
         return owners
     }
 
     // MARK: Rows
 
+    /// The rows of tasks, with whether their queue's lock could be shared, which a lease needs. It is taken here so that the next statement sees all
+    /// settings that were committed before; a queue whose settings somebody is changing leases nothing, and nobody waits for it.
     private static let insertTasks = Statement(
         "insert_tasks",
         """
+        WITH q AS MATERIALIZED (
+            SELECT n.name, pg_try_advisory_xact_lock_shared(queue_lock(n.name)) AS locked
+            FROM (SELECT DISTINCT u.name FROM unnest($16::text[]) AS u (name)) n
+        ), stored AS (
         INSERT INTO task (
             id, created_at, kind, queue, priority, max_attempts, seed_assigned, seed, timeout_s, run_at, key, client, params, resolved, tags, after
         )
@@ -260,7 +263,9 @@ struct SubmitDraft {
             $11::text[], $12::text[], $13::text[], $14::text[], $15::text[]
         ) AS v (id, kind, queue, priority, max_attempts, seed_assigned, seed, timeout_s, run_at, key, client, params, resolved, tags, after)
         ON CONFLICT (id) DO NOTHING
-        RETURNING id
+        RETURNING id, queue
+        )
+        SELECT stored.id, coalesce((SELECT q.locked FROM q WHERE q.name = stored.queue), false) FROM stored
         """)
 
     /// The hot rows of tasks just inserted, leased at once where their session still stands and nothing holds them back. The session rows
@@ -290,9 +295,6 @@ struct SubmitDraft {
         RETURNING task, rank, lease IS NOT NULL
         """)
 
-    private static let insertAfter = Statement(
-        "insert_after", "INSERT INTO task_after (parent, child) SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING")
-
     /// Inserts what is neither refused nor a duplicate.
     mutating func insert(_ connection: StoreConnection) throws(StoreError) {
         let new = accepted.filter { duplicates[$0.value.id] == nil }.sorted { $0.value.id < $1.value.id }
@@ -308,24 +310,28 @@ struct SubmitDraft {
                 .texts(submissions.map(\.key)), .texts(new.map { groups[$0.group].client }), .textBytes(submissions.map(\.submittedParams)),
                 .textBytes(new.map { resolved[$0.group][$0.item] }),
                 .textBytes(submissions.map { $0.tags.isEmpty ? nil : $0.tagsJSON }), .texts(submissions.map { Self.arrayText($0.after) }),
+                .texts(Set(tasks.filter { $0.grant != nil }.map(\.submission.queue)).sorted()),
             ])
-        var stored = Set<TaskID>()
-        for row in rows.indices { stored.insert(try rows.requireUUID(row, 0)) }
-        try insertHot(connection, new.filter { stored.contains($0.value.id) })
+        var leasable: [TaskID: Bool] = [:]
+        for row in rows.indices { leasable[try rows.requireUUID(row, 0)] = try rows.bool(row, 1) }
+        try insertHot(connection, new.filter { leasable[$0.value.id] != nil }, leasable)
     }
 
-    private mutating func insertHot(_ connection: StoreConnection, _ new: [(group: Int, item: Int, value: SubmitItem)]) throws(StoreError) {
+    private mutating func insertHot(
+        _ connection: StoreConnection, _ new: [(group: Int, item: Int, value: SubmitItem)], _ leasable: [TaskID: Bool]
+    ) throws(StoreError) {
         guard !new.isEmpty else { return }
         let tasks = new.map(\.value)
+        let grants = tasks.map { leasable[$0.id] == true ? $0.grant : nil }
         let parents = tasks.filter { waiting.contains($0.id) }.flatMap { task in task.submission.after.map { (parent: $0, child: task.id) } }
-        if !parents.isEmpty { _ = try connection.run(Self.insertAfter, [.uuids(parents.map(\.parent)), .uuids(parents.map(\.child))]) }
+        try StoreSession(connection).insertParents(parents)
         let rows = try connection.run(
             Self.insertHot,
             [
                 .uuids(tasks.map(\.id)), .ints(tasks.map(\.submission.runAt)), .texts(tasks.map(\.submission.queue)),
                 .texts(new.map { groups[$0.group].client }), .int32s(tasks.map(\.submission.priority)),
                 .texts(tasks.map { waiting.contains($0.id) ? "a" : unchecked.contains($0.id) ? "c" : nil }),
-                .uuids(tasks.map { $0.grant?.lease }), .uuids(tasks.map { $0.grant?.session }), .uuids(tasks.map { $0.grant?.broker }),
+                .uuids(grants.map { $0?.lease }), .uuids(grants.map { $0?.session }), .uuids(grants.map { $0?.broker }),
             ])
         for row in rows.indices {
             inserted[try rows.requireUUID(row, 0)] = InsertedRow(rank: try rows.requireInt(row, 1), leased: try rows.bool(row, 2))
@@ -372,7 +378,7 @@ struct SubmitDraft {
         return Grant(
             task: item.id, lease: offer.lease, session: offer.session, attempt: 1, failures: 0, kind: item.submission.kind,
             queue: item.submission.queue, isolated: false, maxAttempts: item.submission.maxAttempts,
-            timeoutSeconds: item.submission.timeoutSeconds, resolved: resolved, resume: nil)
+            timeoutSeconds: item.submission.timeoutSeconds, resolved: resolved, resume: nil, waitedMilliseconds: 0)
     }
 }
 

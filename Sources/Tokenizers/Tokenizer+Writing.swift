@@ -1,3 +1,5 @@
+import DurableFiles
+
 extension Tokenizer {
     /// Writes `tokenizer.json`, which Hugging Face's `tokenizers` loads with equal encodings, and `vocab.json` with `merges.txt`.
     ///
@@ -6,11 +8,11 @@ extension Tokenizer {
     /// - Parameter path: a folder that exists.
     package func write(toDirectory path: String) throws(TokenizerError) {
         let folder = path.hasSuffix("/") ? path : path + "/"
-        do throws(AtomicFile.Failure) {
-            try AtomicFile.write(tokenizerJSON, to: folder + "tokenizer.json")
+        do throws(FileError) {
+            try DurableFile.write(tokenizerJSON, to: folder + "tokenizer.json")
             guard plainFilesSuffice else { return }
-            try AtomicFile.write(vocabularyJSON, to: folder + "vocab.json")
-            try AtomicFile.write(mergesText, to: folder + "merges.txt")
+            try DurableFile.write(vocabularyJSON, to: folder + "vocab.json")
+            try DurableFile.write(mergesText, to: folder + "merges.txt")
         } catch { throw .unwritable(file: error.path, reason: error.reason) }
     }
 

@@ -1,3 +1,4 @@
+import CKernels
 import LanguageModels
 
 /// What a layer's forward pass leaves for its backward pass. R rows, C wide, F inner, H heads.
@@ -45,8 +46,21 @@ final class ActivationMemory {
     let losses: UnsafeMutablePointer<Float>
     let products: Products
     private let memory: FloatMemory
+    private let rounded: FloatMemory?
 
-    init(_ description: ModelDescription, sequences: Int, length: Int, options: TrainingOptions, pool: OpaquePointer) throws(TrainingError) {
+    /// Room for the largest left factor of any product.
+    private static func roundedFloats(_ description: ModelDescription, rows: Int, rank: Int) -> Int {
+        let widest = max(3 * description.width, description.inner, rank)
+        let chunk = min(rows, headRows)
+        let factors = [
+            (rows, widest), (widest, rows), (chunk, max(description.width, description.vocabularySize)), (description.vocabularySize, chunk),
+        ]
+        return factors.map { ck_bfloat16_product_floats($0.0, $0.1) }.max() ?? 0
+    }
+
+    init(
+        _ description: ModelDescription, sequences: Int, length: Int, options: TrainingOptions, adapters: [Adapter], pool: OpaquePointer
+    ) throws(TrainingError) {
         // The first round only adds up sizes (nothing is written to the tiny block); the second cuts the real one.
         let counting = try FloatMemory(count: 16)
         let size = ActivationMemory.cut(description, sequences: sequences, length: length, options: options, from: counting.base).size
@@ -56,7 +70,12 @@ final class ActivationMemory {
         (final, finalNorm, finalMean, finalRstd) = (parts.single[0], parts.single[1], parts.single[2], parts.single[3])
         (dStream, dBranch, dDropped, dQKV, dFeed) = (parts.single[4], parts.single[5], parts.single[6], parts.single[7], parts.single[8])
         (logits, losses) = (parts.single[9], parts.single[10])
-        products = Products(pool: pool)
+        rounded =
+            options.precision == .bfloat16
+            ? try FloatMemory(count: ActivationMemory.roundedFloats(description, rows: sequences * length, rank: options.lora?.rank ?? 0)) : nil
+        var adapterProducts: AdapterProducts?
+        if let lora = options.lora { adapterProducts = try AdapterProducts(adapters, lora, seed: options.seed, rows: sequences * length) }
+        products = Products(pool: pool, rounded: rounded?.base, adapters: adapterProducts)
     }
 
     private struct Parts {
@@ -77,7 +96,7 @@ final class ActivationMemory {
         let (width, inner) = (description.width, description.inner)
         var shared: LayerActivations?
         for _ in 0..<description.layers {
-            if options.gradientCheckpointing, var layer = shared {
+            if options.gradientCheckpointing == true, var layer = shared {
                 layer.input = take(rows * width)
                 parts.layers.append(layer)
                 continue

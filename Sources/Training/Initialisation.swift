@@ -1,10 +1,13 @@
 import CKernels
+import Kernels
 import LanguageModels
 
 /// What the Philox streams of training are for: the top four bits of the counter's last word (0 is sampling).
 enum RandomPurpose: UInt32 {
     case dropout = 2
     case initialWeights = 3
+    /// A of each adapter; the stream is its place among them.
+    case adapters = 4
 }
 
 extension ParameterStore {
@@ -32,6 +35,23 @@ extension ParameterStore {
                     seed, UInt32(stream), RandomPurpose.initialWeights.rawValue << 28, 0,
                     residual.contains(parameter.name) ? description.residualInitializerRange : description.initializerRange,
                     target, parameter.count)
+            }
+        }
+    }
+
+    /// Fills adapters as PEFT does: A uniform within ±1/√K (Kaiming with a = √5), B zero, so that a run begins with the base's bits.
+    func initialise(_ adapters: [Adapter], seed: UInt64) {
+        for (stream, adapter) in adapters.enumerated() {
+            guard let a = parameter(adapter.a.name) else { continue }
+            let bound = 1 / Double(adapter.inputs).squareRoot()
+            for block in 0..<(a.count + 3) / 4 {
+                let counter = SIMD4(
+                    UInt32(truncatingIfNeeded: block), UInt32(truncatingIfNeeded: block >> 32), UInt32(truncatingIfNeeded: stream),
+                    RandomPurpose.adapters.rawValue << 28)
+                let words = Philox.block(seed: seed, counter: counter)
+                for index in 4 * block..<min(4 * block + 4, a.count) {
+                    weights.base[a.offset + index] = Float(((Double(words[index % 4]) + 0.5) * 0x1p-31 - 1) * bound)
+                }
             }
         }
     }

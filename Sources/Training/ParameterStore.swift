@@ -76,15 +76,34 @@ package final class ParameterStore: Sendable {
         return gradients.base + parameter.offset
     }
 
-    /// Reads every weight from a model's files.
-    /// - Parameter tensors: with each parameter in its shape.
-    func load(_ tensors: TensorCollection) throws(TrainingError) {
-        for parameter in parameters {
+    /// Reads weights from a file.
+    /// - Parameter wanted: which; each is one of ``parameters``.
+    /// - Throws: where a tensor is missing, has another shape than the description says, or holds something that is no weight.
+    func load(_ tensors: TensorCollection, _ wanted: [TensorSpecification]) throws(TrainingError) {
+        for parameter in wanted.compactMap({ parameter($0.name) }) {
+            guard let info = tensors.info(parameter.name) else { throw .wrongTensor(name: parameter.name, message: "is not in the model's files") }
+            guard info.shape == parameter.shape else {
+                throw .wrongTensor(name: parameter.name, message: "has the shape \(info.shape), but config.json asks for \(parameter.shape)")
+            }
             do throws(ModelFileError) {
                 try tensors.readFloat32(parameter.name, into: weights.base + parameter.offset)
                 tensors.releasePages(of: parameter.name)
             } catch { throw .files(error) }
         }
+    }
+}
+
+extension ParameterStore {
+    /// The first tensor, in the order of names, that holds something infinite or no number; nil where all is well.
+    func firstNotFinite() -> String? {
+        parameters.first { parameter in
+            // The largest exponent is that of infinities and NaNs; integers compare without branches.
+            var largest: UInt32 = 0
+            for index in parameter.offset..<parameter.offset + parameter.count {
+                largest = max(largest, weights.base[index].bitPattern & 0x7fff_ffff)
+            }
+            return largest >= 0x7f80_0000
+        }?.name
     }
 }
 

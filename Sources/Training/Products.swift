@@ -5,9 +5,19 @@ import LanguageModels
 /// The three products of a projection Y = X·W: forward, dX = dY·Wᵀ and dW = Xᵀ·dY, all through one kernel that takes either
 /// factor transposed.
 ///
-/// R = rows (sequence, then position), K = inputs, N = outputs.
+/// R = rows (sequence, then position), K = inputs, N = outputs. With bfloat16 the factors are rounded before they meet and the
+/// sums stay fp32; where an adapter stands beside a weight, its products join in.
 struct Products {
     let pool: OpaquePointer
+    /// Room for a left factor, rounded; nil: fp32.
+    let rounded: UnsafeMutablePointer<Float>?
+    let adapters: AdapterProducts?
+
+    init(pool: OpaquePointer, rounded: UnsafeMutablePointer<Float>?, adapters: AdapterProducts?) {
+        self.pool = pool
+        self.rounded = rounded
+        self.adapters = adapters
+    }
 
     /// A matrix as the kernel walks it: element (i, j) at base[i·row + j·column].
     struct Factor {
@@ -32,7 +42,11 @@ struct Products {
         var arguments = ck_product_args(
             a: left.base, a_row: left.row, a_k: left.column, b: right.base, b_k: right.row, b_column: right.column, rows: rows, inputs: inputs,
             columns: columns, bias: bias, residual: residual, out: out, out_stride: outStride, accumulate: accumulate)
-        ck_product(pool, &arguments)
+        if let rounded {
+            ck_bfloat16_product(pool, &arguments, rounded)
+        } else {
+            ck_product(pool, &arguments)
+        }
     }
 
     /// out[R][N] = x · W + bias [+ residual], tensor by tensor along the outputs.
@@ -43,10 +57,15 @@ struct Products {
         var column = 0
         for (index, weight) in projection.weights.enumerated() {
             let outputs = projection.outputs(of: weight)
+            let adapter = adapters?.adapter(of: weight)
             multiply(
                 Factor(x, stride: projection.inputs), projection.factor(weight, store), rows: rows, inputs: projection.inputs, columns: outputs,
-                bias: projection.biases.isEmpty ? nil : UnsafePointer(store.weight(projection.biases[index])), residual: residual.map { $0 + column },
-                out: out + column, outStride: projection.outputs)
+                bias: projection.biases.isEmpty ? nil : UnsafePointer(store.weight(projection.biases[index])),
+                residual: adapter == nil ? residual.map { $0 + column } : nil, out: out + column, outStride: projection.outputs)
+            if let adapter {
+                adapters?.addForward(
+                    adapter, self, store, x: x, rows: rows, residual: residual.map { $0 + column }, out: out + column, outStride: projection.outputs)
+            }
             column += outputs
         }
     }
@@ -61,6 +80,9 @@ struct Products {
             multiply(
                 Factor(dy + column, stride: projection.outputs), projection.factor(weight, store).transposed, rows: rows, inputs: outputs,
                 columns: projection.inputs, out: dx, outStride: projection.inputs, accumulate: column > 0)
+            if let adapter = adapters?.adapter(of: weight) {
+                adapters?.addInputGradient(adapter, self, store, dy: dy + column, dyStride: projection.outputs, rows: rows, dx: dx)
+            }
             column += outputs
         }
     }
@@ -85,6 +107,10 @@ struct Products {
                         right.transposed, left, rows: outputs, inputs: rows, columns: inputs, out: gradient, outStride: inputs, accumulate: accumulate
                     )
                 }
+            }
+            if let adapter = adapters?.adapter(of: weight) {
+                adapters?.weightGradients(
+                    adapter, self, store, x: x, dy: dy + column, dyStride: projection.outputs, rows: rows, accumulate: accumulate)
             }
             if !projection.biases.isEmpty, let gradient = store.gradient(projection.biases[index]) {
                 ck_column_sums(pool, dy + column, rows, outputs, projection.outputs, gradient, accumulate)

@@ -27,6 +27,7 @@ package struct TrainingBenchmark: Sendable {
     ]
 
     package let measured: Case
+    package let precision: TrainingPrecision
     package let threads: Int
     package let instructionSet: String
     /// Of the median step, its fastest and its slowest.
@@ -39,12 +40,13 @@ package struct TrainingBenchmark: Sendable {
 
     /// Trains a fresh model for some steps; two more go before to warm up.
     /// - Throws: `TrainingError`, also where the config has no such name.
-    package static func run(_ measured: Case, pool: ThreadPool) throws(TrainingError) -> TrainingBenchmark {
+    package static func run(_ measured: Case, precision: TrainingPrecision = .float32, pool: ThreadPool) throws(TrainingError) -> TrainingBenchmark {
         guard let config = ModelConfig.named(measured.config) else {
             throw .option(name: "config", message: "must be one of \(ModelConfig.names.joined(separator: ", ")), not \(measured.config)")
         }
         var options = TrainingOptions(seed: 1)
         (options.batchSize, options.blockSize, options.numSteps) = (measured.batchSize, measured.blockSize, measured.steps + 2)
+        options.precision = precision
         let trainer = try Trainer(model: .scratch(config: config, seed: 1), dataset: nil, options: options, pool: pool)
         var state: UInt32 = 1
         var times: [Double] = []
@@ -61,7 +63,8 @@ package struct TrainingBenchmark: Sendable {
         }
         times.sort()
         return TrainingBenchmark(
-            measured: measured, threads: pool.threadCount, instructionSet: pool.instructionSet.rawValue, medianSeconds: times[times.count / 2],
+            measured: measured, precision: precision, threads: pool.threadCount, instructionSet: pool.instructionSet.rawValue,
+            medianSeconds: times[times.count / 2],
             fastestSeconds: times[0], slowestSeconds: times[times.count - 1])
     }
 
@@ -69,7 +72,7 @@ package struct TrainingBenchmark: Sendable {
     package var json: JSONObject {
         [
             "bench": .string("train"), "config": .string(measured.config), "batch": .integer(Int64(measured.batchSize)),
-            "block_size": .integer(Int64(measured.blockSize)), "steps": .integer(Int64(measured.steps)), "precision": .string("float32"),
+            "block_size": .integer(Int64(measured.blockSize)), "steps": .integer(Int64(measured.steps)), "precision": .string(precision.rawValue),
             "threads": .integer(Int64(threads)), "instruction_set": .string(instructionSet),
             "tokens_per_second": .real((tokensPerSecond * 10).rounded() / 10), "step_ms": .real((medianSeconds * 1e5).rounded() / 100),
             "fastest_ms": .real((fastestSeconds * 1e5).rounded() / 100), "slowest_ms": .real((slowestSeconds * 1e5).rounded() / 100),

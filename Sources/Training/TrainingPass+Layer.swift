@@ -24,7 +24,7 @@ extension TrainingPass {
     ///
     /// Each part reads dStream before the norm it began with adds to it, so the two run in the order that keeps it unread.
     func backward(layer index: Int, first: Bool) {
-        if options.gradientCheckpointing && index < description.layers - 1 { forward(layer: index) }
+        if options.gradientCheckpointing == true && index < description.layers - 1 { forward(layer: index) }
         switch description.residual {
         case .sequential:
             feedBackward(index, first: first)
@@ -94,21 +94,13 @@ extension TrainingPass {
         }
     }
 
-    /// The gradient of a residual projection's output: that of the stream, through the same mask.
-    private func droppedGradient(layer: Int, site: DropoutSite) -> UnsafeMutablePointer<Float> {
-        if options.dropout == 0 { return memory.dStream }
-        memory.dDropped.update(from: memory.dStream, count: rows * width)
-        drop(memory.dDropped, layer: layer, site: site)
-        return memory.dDropped
-    }
-
     private func attentionArguments(_ index: Int) -> ck_training_attention_args {
         let (a, places) = (memory.layers[index], description.headPlaces)
         return ck_training_attention_args(
             sequences: sequences, length: length, heads: description.heads, head_width: description.headWidth,
             scale: description.attentionScale(layer: index), window: UInt32(description.attentionWindows[index]), queries: a.qkv,
             keys: a.qkv + places.keys, values: a.qkv + places.values, stride: 3 * width, head_stride: places.stride, out: a.attended,
-            out_stride: width, statistics: a.statistics)
+            out_stride: width, statistics: a.statistics, dropout: weightMask(layer: index))
     }
 
     func norm(
@@ -132,22 +124,5 @@ extension TrainingPass {
             dx: memory.dStream, dx_stride: width, accumulate_dx: adding, gain_gradient: store.gradient(layout.gain),
             bias_gradient: store.gradient(layout.bias), accumulate_parameters: !first)
         ck_layer_norm_backward(pool, &arguments)
-    }
-
-    /// The places where dropout strikes; with the layer and the purpose they make the last counter word.
-    enum DropoutSite: UInt32 {
-        case embedding = 0
-        case attention = 1
-        case feed = 2
-    }
-
-    /// Inverted dropout in place; on a gradient the very same call is its backward pass.
-    func drop(_ x: UnsafeMutablePointer<Float>, layer: Int, site: DropoutSite) {
-        guard options.dropout > 0 else { return }
-        var arguments = ck_dropout_args(
-            x: x, rows: rows, width: width, stride: width, rate: options.dropout, seed: options.seed, step: UInt32(truncatingIfNeeded: position.step),
-            first_row: UInt32(truncatingIfNeeded: position.firstRow),
-            site: RandomPurpose.dropout.rawValue << 28 | UInt32(truncatingIfNeeded: layer) << 4 | site.rawValue)
-        ck_dropout(pool, &arguments)
     }
 }

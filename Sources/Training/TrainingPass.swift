@@ -15,10 +15,10 @@ final class TrainingPass {
     let sequences: Int
     let length: Int
     let memory: ActivationMemory
-    let isFrozenHead: Bool
     private let ids: UnsafeMutablePointer<Int32>
     private let labels: UnsafeMutablePointer<Int32>
     let places: UnsafeMutablePointer<Int32>
+    let mask: UnsafeMutablePointer<ck_dropout_args>
     let rotary: RotaryTable?
 
     /// What the dropout of this micro-batch is drawn from.
@@ -27,13 +27,16 @@ final class TrainingPass {
         /// The first row of this micro-batch within its step.
         var firstRow = 0
     }
-    var position = Position()
+    var position = Position() {
+        didSet { memory.products.adapters?.position = position }
+    }
 
     var rows: Int { sequences * length }
     var width: Int { description.width }
 
     init(
-        _ description: ModelDescription, store: ParameterStore, sequences: Int, length: Int, options: TrainingOptions, pool: OpaquePointer
+        _ description: ModelDescription, store: ParameterStore, sequences: Int, length: Int, options: TrainingOptions, adapters: [Adapter] = [],
+        pool: OpaquePointer
     ) throws(TrainingError) {
         self.description = description
         self.store = store
@@ -41,13 +44,14 @@ final class TrainingPass {
         self.pool = pool
         self.sequences = sequences
         self.length = length
-        memory = try ActivationMemory(description, sequences: sequences, length: length, options: options, pool: pool)
+        memory = try ActivationMemory(description, sequences: sequences, length: length, options: options, adapters: adapters, pool: pool)
         rotary = description.rotary.map { RotaryTable($0, positions: length) }
-        isFrozenHead = store.gradient(description.tensors.head ?? description.tensors.tokenEmbedding) == nil
         let rows = sequences * length
         ids = .allocate(capacity: rows)
         labels = .allocate(capacity: rows)
         places = .allocate(capacity: rows)
+        mask = .allocate(capacity: 1)
+        mask.initialize(to: ck_dropout_args())
         ids.initialize(repeating: 0, count: rows)
         labels.initialize(repeating: -1, count: rows)
         for row in 0..<rows { places[row] = Int32(row % length) }
@@ -57,6 +61,7 @@ final class TrainingPass {
         ids.deallocate()
         labels.deallocate()
         places.deallocate()
+        mask.deallocate()
     }
 
     /// Where the caller writes the tokens of the next micro-batch: B blocks of T.

@@ -1,18 +1,19 @@
-import ArtifactStore
+package import ArtifactStore
 import FoundationEssentials
 import Glibc
 
 /// Artifacts laid out as files, by the digest of their manifest: what models and datasets are mapped from.
 ///
-/// One thread uses it. A folder appears whole or not at all; above the bound the least recently used go (what is mapped stays readable).
-struct ArtifactCache {
+/// One thread uses it; other processes may share the folder. A folder appears whole or not at all; above the bound the least recently used go,
+/// but never one that a ``CachedFolder`` holds: what is in use may take more than the bound.
+package struct ArtifactCache {
     let store: ArtifactDirectory
     let directory: String
     let byteLimit: Int
     /// Least recently used first.
     private var entries: [(digest: String, bytes: Int)] = []
 
-    init(store: ArtifactDirectory, directory: String, byteLimit: Int) throws(TaskFault) {
+    package init(store: ArtifactDirectory, directory: String, byteLimit: Int) throws(TaskFault) {
         self.store = store
         self.directory = directory
         self.byteLimit = byteLimit
@@ -25,24 +26,35 @@ struct ArtifactCache {
         } catch { throw .transient("the cache folder cannot be used: \(error)") }
     }
 
-    /// The folder with an artifact's files; laid out now where it is not there yet, every digest checked.
-    mutating func folder(manifest digest: String) throws(TaskFault) -> String {
+    /// The folder with an artifact's files, kept for as long as it is held; laid out now where it is not there yet, every digest checked.
+    package mutating func folder(manifest digest: String) throws(TaskFault) -> CachedFolder {
         let path = directory + "/artifacts/" + digest
         if let index = entries.firstIndex(where: { $0.digest == digest }) {
             let entry = entries.remove(at: index)
-            if FileManager.default.fileExists(atPath: path) {
+            if let folder = CachedFolder(path: path) {
                 entries.append(entry)
-                return path
+                return folder
             }
         }
-        try layOut(digest, at: path)
+        let folder = try layOut(digest, at: path)
         entries.append((digest, Self.byteCount(path)))
         makeRoom()
-        return path
+        return folder
     }
 
     /// Beside its place first, so that a folder with the digest's name is whole; where another worker was faster, its folder serves.
-    private func layOut(_ digest: String, at path: String) throws(TaskFault) {
+    private func layOut(_ digest: String, at path: String) throws(TaskFault) -> CachedFolder {
+        // Another process may evict what was just laid out, before it is held: then once more.
+        for _ in 0..<Self.layOutTries {
+            try putInPlace(digest, at: path)
+            if let folder = CachedFolder(path: path) { return folder }
+        }
+        throw .transient("the artifact \(digest.prefix(12))… was evicted by other workers again and again: give them a larger --cache-bytes")
+    }
+
+    private static let layOutTries = 5
+
+    private func putInPlace(_ digest: String, at path: String) throws(TaskFault) {
         let beside = "\(directory)/artifacts/.\(digest)-\(getpid())"
         try? FileManager.default.removeItem(atPath: beside)
         do throws(ArtifactError) {
@@ -56,13 +68,13 @@ struct ArtifactCache {
         }
     }
 
-    /// The newest is never dropped: it is about to be used.
+    /// Evicts the least recently used of those that nobody holds, until the rest fits.
     private mutating func makeRoom() {
         var bytes = entries.reduce(0) { $0 + $1.bytes }
-        while bytes > byteLimit, entries.count > 1 {
-            let oldest = entries.removeFirst()
-            bytes -= oldest.bytes
-            try? FileManager.default.removeItem(atPath: directory + "/artifacts/" + oldest.digest)
+        entries.removeAll { entry in
+            guard bytes > byteLimit, CachedFolder.evict(directory + "/artifacts/" + entry.digest) else { return false }
+            bytes -= entry.bytes
+            return true
         }
     }
 

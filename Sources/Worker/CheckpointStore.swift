@@ -14,12 +14,15 @@ struct CheckpointStore {
     let workFolder: String
     let tokenizer: Tokenizer
     let lineByLine: Bool
+    /// What an adapter's config says of its base.
+    let baseName: String?
 
     init(store: ArtifactDirectory, workFolder: String, prepared: PreparedFinetune) {
         self.store = store
         self.workFolder = workFolder
         tokenizer = prepared.tokenizer
-        lineByLine = prepared.parameters.lineByLine ?? prepared.task.dataset?.lineByLine ?? false
+        lineByLine = prepared.isLineByLine
+        baseName = prepared.task.model?.name
     }
 
     /// What was saved.
@@ -37,7 +40,7 @@ struct CheckpointStore {
         } catch { throw .transient("the work folder cannot be made: \(error)") }
         let saved: SavedCheckpoint
         do throws(TrainingError) {
-            saved = try trainer.saveCheckpoint(directory: folder, tokenizer: tokenizer, resumable: true)
+            saved = try trainer.saveCheckpoint(directory: folder, tokenizer: tokenizer, resumable: true, baseName: baseName)
         } catch { throw TaskFault(error) }
         do {
             let model = try store.putDirectory(folder) { !$0.hasPrefix("resume.") }

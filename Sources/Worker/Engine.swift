@@ -34,8 +34,8 @@ final class Engine {
     private struct PreparingTask {
         let lease: LeaseID
         let task: ResolvedTask
-        /// The checkpoint digest that it waits for; nil for a finetune.
-        let model: String?
+        /// The model that it waits for; nil for a finetune.
+        let model: ModelIdentity?
         let stop: StopFlag
     }
 
@@ -61,8 +61,8 @@ final class Engine {
         switch command {
         case .start(let grant): start(grant, now: now)
         case .stop(let lease, let reason): stop(lease, reason)
-        case .modelLoaded(let digest, let result): modelLoaded(digest, result, now: now)
-        case .modelLoading(let digest, let percent): modelLoading(digest, percent)
+        case .modelLoaded(let model, let result): modelLoaded(model, result, now: now)
+        case .modelLoading(let model, let percent): modelLoading(model, percent)
         case .finetunePrepared(let lease, let result): finetunePrepared(lease, result, now: now)
         case .finetunePreparing(let lease, let progress):
             if preparing.contains(where: { $0.lease == lease }) { report(.progress(lease, progress, steps: [])) }
@@ -102,9 +102,10 @@ final class Engine {
 
     private func startGenerate(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: GenerateParameters, now: Milliseconds) throws(ContractError) {
         guard let model = task.model else { throw ContractError(.internalError, "the task's model was not pinned") }
-        if let seat = shelf.seat(model.sha256, now: now) { return run(lease, task, parameters, on: seat, now: now) }
-        let isOnItsWay = preparing.contains { $0.model == model.sha256 }
-        preparing.append(PreparingTask(lease: lease, task: task, model: model.sha256, stop: StopFlag()))
+        let identity = ModelIdentity(model)
+        if let seat = shelf.seat(identity, now: now) { return run(lease, task, parameters, on: seat, now: now) }
+        let isOnItsWay = preparing.contains { $0.model == identity }
+        preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
         if !isOnItsWay { load(.model(model)) }
     }
 
@@ -124,14 +125,15 @@ final class Engine {
 
     // MARK: What was prepared
 
-    private func modelLoaded(_ digest: String, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
-        let waiting = preparing.filter { $0.model == digest }
-        preparing.removeAll { $0.model == digest }
+    private func modelLoaded(_ model: ResolvedModel, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
+        let identity = ModelIdentity(model)
+        let waiting = preparing.filter { $0.model == identity }
+        preparing.removeAll { $0.model == identity }
         do throws(TaskFault) {
             let loaded = try result.get()
             let seat: ModelSeat
             do throws(ModelError) {
-                seat = try ModelSeat(digest: digest, loaded: loaded, slots: settings.slots, pool: pool)
+                seat = try ModelSeat(identity: identity, loaded: loaded, slots: settings.slots, pool: pool)
             } catch { throw TaskFault(error) }
             shelf.add(seat, now: now)
             report(.models(shelf.digests))
@@ -143,8 +145,8 @@ final class Engine {
         }
     }
 
-    private func modelLoading(_ digest: String, _ percent: Int) {
-        for entry in preparing where entry.model == digest {
+    private func modelLoading(_ model: ResolvedModel, _ percent: Int) {
+        for entry in preparing where entry.model == ModelIdentity(model) {
             report(.progress(entry.lease, WorkerProgress(phase: .loading, done: percent, total: 100), steps: []))
         }
     }

@@ -8,9 +8,9 @@ enum EngineCommand: Sendable {
     /// Stop a task at its next token or step, and say so.
     case stop(LeaseID, StopReason)
     /// A model that was asked for is in memory, or cannot be.
-    case modelLoaded(String, Result<LoadedModel, TaskFault>)
+    case modelLoaded(ResolvedModel, Result<LoadedModel, TaskFault>)
     /// How far the loading of a model is, in hundredths.
-    case modelLoading(String, percent: Int)
+    case modelLoading(ResolvedModel, percent: Int)
     /// What a finetune needs is there, or cannot be.
     case finetunePrepared(LeaseID, Result<PreparedFinetune, TaskFault>)
     /// How far a finetune's preparation is.

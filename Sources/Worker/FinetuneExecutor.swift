@@ -24,10 +24,9 @@ final class FinetuneRun {
     private var lastLoss: Double?
     private var tokensPerSecond: Double?
     private var savedStep = -1
+    private var log: TrainingLog
     private var savedAt: Milliseconds
-    private var saidAt: Milliseconds = .min / 2
     private static let saveMilliseconds: Milliseconds = 300_000
-    private static let progressMilliseconds: Milliseconds = 250
 
     /// How a turn ended.
     enum Outcome { case goesOn, ended }
@@ -45,7 +44,8 @@ final class FinetuneRun {
         savedAt = now
         do throws(TrainingError) {
             trainer = try Self.trainer(prepared, pool: pool)
-        } catch { throw TaskFault(error) }
+        } catch { throw Self.fault(error, prepared.parameters) }
+        log = TrainingLog(totalSteps: trainer.totalSteps)
         report(.started(lease))
     }
 
@@ -57,7 +57,7 @@ final class FinetuneRun {
         do throws(TaskFault) {
             if sampling != nil {
                 try sampleOn()
-            } else if trainer.stepsDone < parameters.numSteps {
+            } else if trainer.stepsDone < trainer.totalSteps {
                 try train(now: now)
             } else {
                 try finish(now: now)
@@ -72,6 +72,7 @@ final class FinetuneRun {
 
     /// Stops between two steps. Where another attempt follows, the state is saved for it first.
     func stop(_ reason: StopReason) {
+        sayRest()
         guard reason == .draining || reason == .timedOut, trainer.stepsDone > 0, let saved = try? checkpoints.save(trainer, loss: lastLoss) else {
             return report(.stopped(lease, resume: nil))
         }
@@ -81,11 +82,16 @@ final class FinetuneRun {
 
     private func train(now: Milliseconds) throws(TaskFault) {
         let step: TrainingStep
-        do throws(TrainingError) { step = try trainer.step() } catch { throw TaskFault(error) }
+        do throws(TrainingError) {
+            step = try trainer.step()
+        } catch {
+            sayRest()
+            throw Self.fault(error, parameters)
+        }
         lastLoss = step.loss
         tokensPerSecond = step.tokensPerSecond
-        let isLast = step.step >= parameters.numSteps
-        if now - saidAt >= Self.progressMilliseconds || isLast || step.step == 1 { say(step, now: now) }
+        let isLast = step.step >= trainer.totalSteps
+        if let steps = log.add(step, now: now) { say(step, steps) }
         if isDue(every: parameters.saveEvery, step.step), !isLast { try save(now: now, withRecord: true) }
         if now - savedAt >= Self.saveMilliseconds, !isLast { try save(now: now, withRecord: false) }
         if isDue(every: parameters.generateEvery, step.step), parameters.nGenerate > 0 { try beginSampling() }
@@ -93,23 +99,25 @@ final class FinetuneRun {
 
     private func isDue(every interval: Int, _ step: Int) -> Bool { interval > 0 && step % interval == 0 }
 
-    private func say(_ step: TrainingStep, now: Milliseconds) {
-        saidAt = now
+    private func say(_ step: TrainingStep, _ steps: [TrainingStepRecord]) {
         let progress = WorkerProgress(
-            phase: .training, done: step.step, total: parameters.numSteps, loss: step.loss, averageLoss: step.averageLoss,
+            phase: .training, done: step.step, total: trainer.totalSteps, loss: step.loss, averageLoss: step.averageLoss,
             tokensPerSecond: step.tokensPerSecond)
-        let record = TrainingStepRecord(
-            step: step.step, loss: step.loss, averageLoss: step.averageLoss, learningRate: step.learningRate, gradientNorm: step.gradientNorm,
-            tokensPerSecond: step.tokensPerSecond)
-        report(.progress(lease, progress, steps: [record]))
+        report(.progress(lease, progress, steps: steps))
+    }
+
+    /// Steps that were logged and not told yet: before the run ends in another way than by its last step.
+    private func sayRest() {
+        let steps = log.takeRest()
+        if !steps.isEmpty { report(.progress(lease, progress(.training), steps: steps)) }
+    }
+
+    private func progress(_ phase: WorkerProgress.Phase) -> WorkerProgress {
+        WorkerProgress(phase: phase, done: trainer.stepsDone, total: trainer.totalSteps, loss: lastLoss, averageLoss: trainer.averageLoss)
     }
 
     private func save(now: Milliseconds, withRecord: Bool) throws(TaskFault) {
-        report(
-            .progress(
-                lease,
-                WorkerProgress(phase: .saving, done: trainer.stepsDone, total: parameters.numSteps, loss: lastLoss, averageLoss: trainer.averageLoss),
-                steps: []))
+        report(.progress(lease, progress(.saving), steps: log.takeRest()))
         let saved = try checkpoints.save(trainer, loss: lastLoss)
         savedAt = now
         if withRecord { savedStep = trainer.stepsDone }
@@ -128,7 +136,8 @@ final class FinetuneRun {
     // MARK: Samples
 
     private func beginSampling() throws(TaskFault) {
-        sampling = try SamplingRun(trainer: trainer, prepared: prepared, folder: checkpoints.workFolder + "/sampling", pool: pool)
+        sampling = try SamplingRun(
+            trainer: trainer, tokenizer: prepared.tokenizer, count: parameters.nGenerate, folder: checkpoints.workFolder + "/sampling", pool: pool)
     }
 
     private func sampleOn() throws(TaskFault) {
@@ -140,8 +149,9 @@ final class FinetuneRun {
 
     private static func trainer(_ prepared: PreparedFinetune, pool: ThreadPool) throws(TrainingError) -> Trainer {
         let options = TrainingOptions(prepared.parameters, seed: prepared.task.seed)
+        // A state that cannot be gone on with costs the work done, never the task.
         if let folder = prepared.resumeFolder,
-            let trainer = try? Trainer.resume(directory: folder, dataset: prepared.dataset, options: options, pool: pool)
+            let trainer = try? Trainer.resume(directory: folder, datasets: prepared.datasets, options: options, pool: pool)
         {
             return trainer
         }
@@ -150,7 +160,13 @@ final class FinetuneRun {
         case .directory(let directory): source = .directory(directory)
         case .scratch(let config): source = .scratch(config: config, seed: options.seed)
         }
-        return try Trainer(model: source, dataset: prepared.dataset, options: options, pool: pool)
+        return try Trainer(model: source, datasets: prepared.datasets, options: options, lineByLine: prepared.isLineByLine, pool: pool)
+    }
+
+    /// An error of training as the task's, naming the parameter that it was given by.
+    private static func fault(_ error: TrainingError, _ parameters: FinetuneParameters) -> TaskFault {
+        if case .datasetTooShort = error { return .invalid(error.description, field: "params.\(parameters.corpusName)") }
+        return TaskFault(error)
     }
 }
 
@@ -168,54 +184,14 @@ extension TrainingOptions {
         gradientAccumulationSteps = parameters.gradientAccumulationSteps
         freezeLayers = parameters.freezeLayers
         numLayersFreeze = parameters.numLayersFreeze ?? 0
-        gradientCheckpointing = parameters.gradientCheckpointing ?? false
+        gradientCheckpointing = parameters.gradientCheckpointing
         dropout = parameters.dropout
-        averageLossSmoothing = parameters.avgLossSmoothing
-    }
-}
-
-/// Sample texts of a model in training, for those who watch: its weights of now, run by the same scheduler as any text.
-final class SamplingRun {
-    private let scheduler: BatchScheduler
-    private(set) var isDone = false
-
-    /// - Parameter folder: where the weights go on their way; it is removed at once.
-    init(trainer: Trainer, prepared: PreparedFinetune, folder: String, pool: ThreadPool) throws(TaskFault) {
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        let count = prepared.parameters.nGenerate
-        do {
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            try trainer.saveCheckpoint(directory: folder, tokenizer: nil, resumable: false)
-            let model = try LanguageModel.load(
-                ModelDirectory.open(folder), pool: pool, checkpointSHA256: String(repeating: "0", count: 64))
-            scheduler = try BatchScheduler(model: model, tokenizer: prepared.tokenizer, pool: pool, options: SchedulerOptions(slots: min(count, 16)))
-            var request = GenerationRequest(prompts: [""], n: count, prependBos: true)
-            request.parameters.seed = UInt64(clamping: prepared.task.seed &+ Int64(trainer.stepsDone))
-            request.parameters.maxLength = min(256, trainer.description.contextLength)
-            request.text.nonemptyOutput = false
-            // A model without a token to begin with simply shows no samples.
-            isDone = (try? scheduler.add(request)) == nil
-        } catch let error as TrainingError {
-            throw TaskFault(error)
-        } catch { throw .model("the model in training cannot be sampled: \(error)") }
-    }
-
-    /// One step; the samples that it finished.
-    func step(atStep step: Int) -> [WorkerEvent] {
-        guard !isDone else { return [] }
-        var events: [GenerationEvent] = []
-        if !scheduler.step(into: &events) { isDone = true }
-        return events.compactMap { event in
-            switch event {
-            case .sample(_, let sample):
-                return .sample(
-                    sample: sample.sample, promptIndex: 0, draw: sample.draw, text: sample.text, finishReason: sample.finishReason.rawValue,
-                    step: step)
-            case .finished, .failed, .cancelled:
-                isDone = true
-                return nil
-            case .token: return nil
-            }
+        precision = parameters.precision == .bfloat16 ? .bfloat16 : .float32
+        if let asked = parameters.lora {
+            var adapter = LoRAOptions()
+            (adapter.rank, adapter.alpha, adapter.dropout, adapter.targets) = (asked.rank, asked.alpha, asked.dropout, asked.targets)
+            lora = adapter
         }
+        averageLossSmoothing = parameters.avgLossSmoothing
     }
 }

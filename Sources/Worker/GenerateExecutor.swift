@@ -1,7 +1,7 @@
 import Encodings
-import Generation
+package import Generation
 import LanguageModels
-import TaskProtocol
+package import TaskProtocol
 import Tokenizers
 
 /// One generate task in the engine: its request, and what became of it so far.
@@ -21,6 +21,7 @@ struct GenerateRun {
 
     /// Adds the task to its model's scheduler.
     init(lease: LeaseID, task: ResolvedTask, parameters: GenerateParameters, seat: ModelSeat, slots: Int, now: Milliseconds) throws(TaskFault) {
+        let parameters = parameters.completed(by: seat.loaded.schema)
         self.lease = lease
         self.parameters = parameters
         self.seat = seat
@@ -60,7 +61,7 @@ struct GenerateRun {
             reports.append(.events(lease, events))
             events = []
         }
-        let remaining = parameters.textCount - records.count
+        let remaining = parameters.sequenceCount(texts: parameters.textCount - records.count)
         if remaining < slots { reports.append(.remaining(lease, sequences: remaining)) }
         if now - saidProgressAt >= Self.progressMilliseconds {
             saidProgressAt = now
@@ -88,60 +89,84 @@ extension TaskFault {
 extension GenerationRequest {
     /// The engine's view of a task whose every value is pinned.
     init(task: ResolvedTask, parameters: GenerateParameters, lineByLine: Bool) {
-        var sampling = SamplingParameters()
-        sampling.doSample = parameters.doSample
-        sampling.temperature = parameters.temperature
-        sampling.topK = parameters.topK
-        sampling.topP = parameters.topP
-        sampling.minP = parameters.minP
-        sampling.typicalP = parameters.typicalP
-        sampling.repetitionPenalty = parameters.repetitionPenalty
-        sampling.noRepeatNgramSize = parameters.noRepeatNgramSize
-        sampling.minLength = parameters.minLength
-        sampling.maxLength = parameters.maxLength
-        sampling.badWords = parameters.badWords
-        sampling.bannedTokens = parameters.bannedTokens
-        sampling.stop = parameters.stop
-        sampling.truncate = parameters.truncate
-        sampling.seed = UInt64(clamping: task.seed)
-        sampling.logprobs = parameters.logprobs
-        var text = TextOptions()
-        text.lstrip = parameters.lstrip
-        text.includePrefix = parameters.includePrefix
-        text.skipSpecialTokens = parameters.skipSpecialTokens
-        text.cleanUpTokenizationSpaces = parameters.cleanUpTokenizationSpaces
-        text.nonemptyOutput = parameters.nonemptyOutput
-        text.deduplicate = parameters.deduplicate
+        self.init(parameters: parameters, seed: task.seed, seedAssigned: task.seedAssigned, lineByLine: lineByLine)
+    }
+
+    /// The engine's view of a generate's parameters; their canonical JSON becomes part of the proof record.
+    package init(parameters: GenerateParameters, seed: Int64, seedAssigned: Bool, lineByLine: Bool) {
         let params = (try? JSONValue.parse(parameters.recordJSON))?.objectValue ?? [:]
         self.init(
-            prompts: parameters.prompts, n: parameters.n, parameters: sampling, text: text, prependBos: parameters.prependBOS ?? lineByLine,
-            stream: parameters.stream, identity: ProofIdentity(params: params, seedAssigned: task.seedAssigned))
+            prompts: parameters.prompts, n: parameters.n, parameters: SamplingParameters(parameters, seed: seed), text: TextOptions(parameters),
+            prependBos: parameters.prependBOS ?? lineByLine, stream: parameters.stream,
+            identity: ProofIdentity(params: params, seedAssigned: seedAssigned))
     }
 }
 
+extension SamplingParameters {
+    init(_ parameters: GenerateParameters, seed: Int64) {
+        self.init()
+        doSample = parameters.doSample
+        temperature = parameters.temperature
+        topK = parameters.topK
+        topP = parameters.topP
+        minP = parameters.minP
+        typicalP = parameters.typicalP
+        repetitionPenalty = parameters.repetitionPenalty
+        noRepeatNgramSize = parameters.noRepeatNgramSize
+        minLength = parameters.minLength
+        maxLength = parameters.maxLength
+        slidingWindow = parameters.slidingWindow
+        numBeams = parameters.numBeams
+        lengthPenalty = parameters.lengthPenalty
+        switch parameters.earlyStopping {
+        case .no: earlyStopping = .no
+        case .yes: earlyStopping = .yes
+        case .never: earlyStopping = .never
+        }
+        badWords = parameters.badWords
+        bannedTokens = parameters.bannedTokens
+        stop = parameters.stop
+        truncate = parameters.truncate
+        self.seed = UInt64(clamping: seed)
+        rng = parameters.rng == .torch ? .torch : .philox
+        logprobs = parameters.logprobs
+    }
+}
+
+extension TextOptions {
+    init(_ parameters: GenerateParameters) {
+        self.init()
+        lstrip = parameters.lstrip
+        includePrefix = parameters.includePrefix
+        skipSpecialTokens = parameters.skipSpecialTokens
+        cleanUpTokenizationSpaces = parameters.cleanUpTokenizationSpaces
+        nonemptyOutput = parameters.nonemptyOutput
+        deduplicate = parameters.deduplicate
+        if parameters.schema {
+            schema = Schema(
+                tokens: parameters.schemaTokens ?? [], returned: parameters.schemaReturn, normalizesKeys: parameters.normalizeKey)
+        }
+    }
+}
+
+extension GenerateParameters {
+    /// The parameters with the markers of the model's own config where the task asks for a schema and names none.
+    package func completed(by config: Schema?) -> GenerateParameters {
+        var result = self
+        guard schema, schemaTokens == nil, let config else { return result }
+        result.schemaTokens = config.tokens
+        if schemaReturn == nil { result.schemaReturn = config.returned }
+        return result
+    }
+}
 extension GenerationRecord {
     init(_ sample: GeneratedSample, parameters: GenerateParameters, loaded: LoadedModel) {
         self.init(
             sample: sample.sample, promptIndex: sample.promptIndex, draw: sample.draw, prompt: sample.prompt, text: sample.text,
-            promptTokenIDs: sample.promptTokenIDs, tokenIDs: sample.tokenIDs,
+            schema: sample.schema, promptTokenIDs: sample.promptTokenIDs, tokenIDs: sample.tokenIDs,
             finishReason: TaskProtocol.FinishReason(rawValue: sample.finishReason.rawValue) ?? .length,
-            meanLogprob: sample.tokenIDs.isEmpty ? nil : sample.meanLogprob, logprobs: sample.logprobs.map { $0.json }, redrawn: sample.redrawn,
+            meanLogprob: sample.tokenIDs.isEmpty ? nil : sample.meanLogprob, logprobs: sample.logprobs.map { $0.json.serialised }, redrawn: sample.redrawn,
             params: parameters.recordJSON, recordSHA256: sample.recordSHA256, numerics: Numerics.float32,
             checkpointSHA256: loaded.model.checkpointSHA256, tokenizerSHA256: loaded.tokenizer.digest)
-    }
-}
-
-extension [TokenLogprob] {
-    /// One object a token: `token_id`, `logprob`, and `top` with the best candidates, best first.
-    fileprivate var json: [UInt8] {
-        JSONValue.array(
-            map { token in
-                .object([
-                    "logprob": .real(Double(token.logprob)), "token_id": .integer(Int64(token.tokenID)),
-                    "top": .array(
-                        token.top.map { .object(["logprob": .real(Double($0.logprob)), "token_id": .integer(Int64($0.tokenID))]) }),
-                ])
-            }
-        ).serialised
     }
 }

@@ -97,7 +97,7 @@ package enum TaskDemand: Sendable, Equatable {
     package init(resolved: [UInt8]) throws(ContractError) {
         let task = try ResolvedTask.decode(resolved)
         switch task.parameters {
-        case .generate(let parameters): self = .sequences(max(1, parameters.textCount))
+        case .generate(let parameters): self = .sequences(max(1, parameters.sequenceCount(texts: parameters.textCount)))
         case .finetune, .verify: self = .everything
         }
     }

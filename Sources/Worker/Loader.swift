@@ -1,5 +1,6 @@
 import ArtifactStore
 import FoundationEssentials
+import Generation
 import Kernels
 import LanguageModels
 import ModelFiles
@@ -29,7 +30,7 @@ final class Loader {
     /// Does a job and answers it. False at the end.
     func perform(_ job: LoadJob) -> Bool {
         switch job {
-        case .model(let model): answer(.modelLoaded(model.sha256, Result { () throws(TaskFault) in try load(model) }))
+        case .model(let model): answer(.modelLoaded(model, Result { () throws(TaskFault) in try load(model) }))
         case .finetune(let lease, let task, let resume, let stop):
             guard !stop.isRaised else { return true }
             answer(.finetunePrepared(lease, Result { () throws(TaskFault) in try prepare(lease, task, resume, stop) }))
@@ -40,6 +41,10 @@ final class Loader {
 
     private func load(_ model: ResolvedModel) throws(TaskFault) -> LoadedModel {
         let folder = try cache.folder(manifest: model.manifest)
+        return try withExtendedLifetime(folder) { () throws(TaskFault) in try load(model, from: folder.path) }
+    }
+
+    private func load(_ model: ResolvedModel, from folder: String) throws(TaskFault) -> LoadedModel {
         let loaded: LanguageModel
         let files: ModelDirectory
         do throws(ModelFileError) { files = try ModelDirectory.open(folder) } catch { throw TaskFault(error) }
@@ -49,7 +54,7 @@ final class Loader {
                 let now = MonotonicClock.milliseconds
                 guard now - saidAt >= Self.progressMilliseconds else { return }
                 saidAt = now
-                answer(.modelLoading(model.sha256, percent: Int(share * 100)))
+                answer(.modelLoading(model, percent: Int(share * 100)))
             }
         } catch { throw TaskFault(error) }
         guard loaded.checkpointSHA256 == model.sha256 else {
@@ -57,14 +62,14 @@ final class Loader {
         }
         guard let path = files.tokenizerPath else { throw .model("the model has no tokenizer beside it") }
         do throws(TokenizerError) {
-            return LoadedModel(model: loaded, tokenizer: try Tokenizer.load(path: path), lineByLine: model.lineByLine)
+            return LoadedModel(model: loaded, tokenizer: try Tokenizer.load(path: path), lineByLine: model.lineByLine, schema: Schema(config: files.config))
         } catch { throw TaskFault(error, field: "params.model") }
     }
 
     private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ resume: ResumeReference?, _ stop: StopFlag) throws(TaskFault) -> PreparedFinetune {
         guard case .finetune(let parameters) = task.parameters else { throw .transient("not a finetune") }
         var saidAt: Milliseconds = 0
-        let preparation = FinetunePreparation(
+        var preparation = FinetunePreparation(
             task: task, parameters: parameters, stop: stop, workFolder: "\(workFolder)/\(lease)",
             progress: { [answer] progress in
                 let now = MonotonicClock.milliseconds

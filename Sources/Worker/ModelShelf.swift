@@ -9,18 +9,30 @@ struct LoadedModel: Sendable {
     let model: LanguageModel
     let tokenizer: Tokenizer
     let lineByLine: Bool
+    /// What cuts texts into parts where its config says so.
+    let schema: Schema?
+}
+
+/// Which model: equal weights may come with another tokenizer or config, and are then another model here.
+struct ModelIdentity: Equatable {
+    /// The checkpoint digest, by which brokers know the model.
+    let checkpoint: String
+    /// The digest of the manifest of its files.
+    let manifest: String
+
+    init(_ model: ResolvedModel) { (checkpoint, manifest) = (model.sha256, model.manifest) }
 }
 
 /// A model at work: its scheduler, and which of its requests belongs to which lease.
 final class ModelSeat {
-    let digest: String
+    let identity: ModelIdentity
     let loaded: LoadedModel
     let scheduler: BatchScheduler
     var leases: [Generation.RequestID: LeaseID] = [:]
     fileprivate(set) var lastUsed: Milliseconds = 0
 
-    init(digest: String, loaded: LoadedModel, slots: Int, pool: ThreadPool) throws(ModelError) {
-        self.digest = digest
+    init(identity: ModelIdentity, loaded: LoadedModel, slots: Int, pool: ThreadPool) throws(ModelError) {
+        self.identity = identity
         self.loaded = loaded
         scheduler = try BatchScheduler(model: loaded.model, tokenizer: loaded.tokenizer, pool: pool, options: SchedulerOptions(slots: slots))
     }
@@ -35,11 +47,11 @@ struct ModelShelf {
 
     init(byteLimit: Int) { self.byteLimit = byteLimit }
 
-    var digests: [String] { seats.map(\.digest) }
+    var digests: [String] { seats.map(\.identity.checkpoint) }
 
     /// The seat of a model, marked as used now.
-    func seat(_ digest: String, now: Milliseconds) -> ModelSeat? {
-        guard let seat = seats.first(where: { $0.digest == digest }) else { return nil }
+    func seat(_ identity: ModelIdentity, now: Milliseconds) -> ModelSeat? {
+        guard let seat = seats.first(where: { $0.identity == identity }) else { return nil }
         seat.lastUsed = now
         return seat
     }

@@ -17,10 +17,15 @@ struct PreparedFinetune: Sendable {
     let task: ResolvedTask
     let parameters: FinetuneParameters
     let base: Base
-    let dataset: TokenDataset
+    /// One a stage of training.
+    let datasets: [TokenDataset]
     let tokenizer: Tokenizer
+    /// Whether texts stood apart in all of the data, which decides `prepend_bos`.
+    var isLineByLine: Bool { parameters.lineByLine ?? task.dataset?.lineByLine ?? false }
     /// A folder with the state of an earlier attempt.
     let resumeFolder: String?
+    /// The folders of the cache that all this is read from: they stand as long as the finetune.
+    let folders: [CachedFolder]
 }
 
 /// Prepares a finetune off the engine's thread: lays out artifacts, trains or loads the tokenizer, encodes the text.
@@ -32,28 +37,39 @@ struct FinetunePreparation {
     let workFolder: String
     /// Says how far it is; called seldom enough to be sent.
     let progress: (WorkerProgress) -> Void
+    /// What was taken from the cache so far.
+    private var folders: [CachedFolder] = []
 
-    /// The corpus as the encoder and the tokenizer's trainer read it.
-    private enum Corpus {
-        case files([String])
-        case texts([String])
-        case encoded(TokenDataset)
+    init(task: ResolvedTask, parameters: FinetuneParameters, stop: StopFlag, workFolder: String, progress: @escaping (WorkerProgress) -> Void) {
+        self.task = task
+        self.parameters = parameters
+        self.stop = stop
+        self.workFolder = workFolder
+        self.progress = progress
     }
 
-    func prepare(resume: ResumeReference?, cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune {
+    mutating func prepare(resume: ResumeReference?, cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune {
         // A state that is gone costs the work done, never the task.
         var resumeFolder: String?
-        if let resume { resumeFolder = try? cache.folder(manifest: resume.manifest) }
+        if let resume { resumeFolder = try? folder(resume.manifest, &cache) }
         let base = try base(cache: &cache)
-        let corpus = try corpus(cache: &cache)
+        let corpora = try corpora(cache: &cache)
         try check()
-        let tokenizer = try tokenizer(base: base, corpus: corpus, resumeFolder: resumeFolder, cache: &cache)
+        let tokenizer = try tokenizer(base: base, corpora: corpora, resumeFolder: resumeFolder, cache: &cache)
         try checkIsOwn(tokenizer, of: base)
         try check()
-        let dataset = try encode(corpus, tokenizer)
+        let datasets = try stages(corpora, tokenizer)
         try check()
         return PreparedFinetune(
-            task: task, parameters: parameters, base: fitted(base, tokenizer), dataset: dataset, tokenizer: tokenizer, resumeFolder: resumeFolder)
+            task: task, parameters: parameters, base: fitted(base, tokenizer), datasets: datasets, tokenizer: tokenizer, resumeFolder: resumeFolder,
+            folders: folders)
+    }
+
+    /// The path of an artifact's folder, which stands from now on.
+    mutating func folder(_ digest: String, _ cache: inout ArtifactCache) throws(TaskFault) -> String {
+        let folder = try cache.folder(manifest: digest)
+        folders.append(folder)
+        return folder.path
     }
 
     /// The ids of another tokenizer than its own mean something else to a trained model.
@@ -66,16 +82,16 @@ struct FinetunePreparation {
         }
     }
 
-    private func check() throws(TaskFault) {
+    func check() throws(TaskFault) {
         if stop.isRaised { throw .transient("stopped while it was prepared") }
     }
 
-    private func base(cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune.Base {
+    private mutating func base(cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune.Base {
         switch parameters.base {
         case .model:
             guard let model = task.model else { throw .transient("the base model was not pinned") }
             progress(WorkerProgress(phase: .loading, done: 0))
-            let folder = try cache.folder(manifest: model.manifest)
+            let folder = try folder(model.manifest, &cache)
             do throws(ModelFileError) { return .directory(try ModelDirectory.open(folder)) } catch { throw TaskFault(error) }
         case .namedConfig(let name):
             guard let config = ModelConfig.named(name) else {
@@ -86,49 +102,12 @@ struct FinetunePreparation {
         }
     }
 
-    private func corpus(cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
-        switch parameters.dataset {
-        case .text(let text):
-            let path = workFolder + "/text.txt"
-            do {
-                try FileManager.default.createDirectory(atPath: workFolder, withIntermediateDirectories: true)
-                try Data(text.utf8).write(to: URL(filePath: path))
-            } catch { throw .transient("the text cannot be written: \(error)") }
-            return .files([path])
-        case .texts(let texts): return .texts(texts)
-        case .name, .uri:
-            guard let dataset = task.dataset else { throw .transient("the dataset was not pinned") }
-            progress(WorkerProgress(phase: .loading, done: 0))
-            return try corpus(dataset, cache: &cache)
-        }
-    }
-
-    private func corpus(_ dataset: ResolvedDataset, cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
-        let files: [String]
-        if cache.store.isManifest(dataset.sha256) {
-            let folder = try cache.folder(manifest: dataset.sha256)
-            let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
-            files = names.sorted().map { folder + "/" + $0 }.filter { !Self.isFolder($0) }
-        } else {
-            guard let path = cache.store.path(of: dataset.sha256) else { throw .missing(dataset.sha256, field: "params.dataset.uri") }
-            files = [path]
-        }
-        guard !files.isEmpty else { throw .invalid("the dataset has no files", field: "params.dataset") }
-        guard dataset.tokenizerSHA256 != nil, files.count == 1, let encoded = try? TokenDataset.load(path: files[0]) else { return .files(files) }
-        return .encoded(encoded)
-    }
-
-    private static func isFolder(_ path: String) -> Bool {
-        var isFolder = false
-        return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder
-    }
-
-    private func tokenizer(
-        base: PreparedFinetune.Base, corpus: Corpus, resumeFolder: String?, cache: inout ArtifactCache
+    private mutating func tokenizer(
+        base: PreparedFinetune.Base, corpora: [Corpus], resumeFolder: String?, cache: inout ArtifactCache
     ) throws(TaskFault) -> Tokenizer {
         do throws(TokenizerError) {
             if let resumeFolder { return try Tokenizer.load(path: resumeFolder) }
-            if case .train(let size, let frequency) = parameters.tokenizer { return try train(corpus, size, frequency) }
+            if case .train(let size, let frequency) = parameters.tokenizer { return try train(corpora, size, frequency) }
         } catch { throw TaskFault(error, field: "params.tokenizer") }
         let path: String
         if let tokenizer = task.tokenizer {
@@ -141,51 +120,30 @@ struct FinetunePreparation {
         do throws(TokenizerError) { return try Tokenizer.load(path: path) } catch { throw TaskFault(error, field: "params.tokenizer") }
     }
 
-    private func tokenizerPath(_ tokenizer: ResolvedTokenizer, cache: inout ArtifactCache) throws(TaskFault) -> String {
-        if cache.store.isManifest(tokenizer.sha256) { return try cache.folder(manifest: tokenizer.sha256) }
+    private mutating func tokenizerPath(_ tokenizer: ResolvedTokenizer, cache: inout ArtifactCache) throws(TaskFault) -> String {
+        if cache.store.isManifest(tokenizer.sha256) { return try folder(tokenizer.sha256, &cache) }
         guard let path = cache.store.path(of: tokenizer.sha256) else { throw .missing(tokenizer.sha256, field: "params.tokenizer.uri") }
         return path
     }
 
-    private func train(_ corpus: Corpus, _ size: Int, _ frequency: Int) throws(TokenizerError) -> Tokenizer {
+    private func train(_ corpora: [Corpus], _ size: Int, _ frequency: Int) throws(TokenizerError) -> Tokenizer {
         var trainer = TokenizerTrainer(vocabularySize: size, minimumFrequency: frequency)
-        switch corpus {
-        case .files(let files):
-            for file in files {
-                try trainer.feed(file: file) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
+        for corpus in corpora {
+            switch corpus {
+            case .files(let files):
+                for file in files {
+                    try trainer.feed(file: file) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
+                }
+            case .texts(let texts): for text in texts { trainer.feed(text: text) }
+            case .encoded: throw .unsupported(file: "dataset", problem: "it is encoded already, so no tokenizer can be trained on it")
             }
-        case .texts(let texts): for text in texts { trainer.feed(text: text) }
-        case .encoded: throw .unsupported(file: "dataset", problem: "it is encoded already, so no tokenizer can be trained on it")
         }
         return try trainer.train { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
     }
 
-    private func encode(_ corpus: Corpus, _ tokenizer: Tokenizer) throws(TaskFault) -> TokenDataset {
-        do throws(DatasetError) {
-            switch corpus {
-            case .encoded(let dataset):
-                try dataset.check(tokenizer: tokenizer)
-                return dataset
-            case .texts(let texts): return try TokenDataset.encode(texts: texts, tokenizer: tokenizer)
-            case .files(let files):
-                let lineByLine = parameters.lineByLine ?? task.dataset?.lineByLine ?? false
-                return try TokenDataset.encode(
-                    files: files, tokenizer: tokenizer, lineByLine: lineByLine, header: lineByLine && (parameters.header ?? true)
-                ) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
-            }
-        } catch {
-            switch error {
-            case .unreadable, .unwritable, .corrupt: throw .transient(error.description)
-            default: throw .invalid(error.description, field: "params.dataset")
-            }
-        }
-    }
-
-    /// A config to train from scratch takes the tokenizer's vocabulary, the names of its files, and how it was trained.
+    /// A config to train from scratch takes the tokenizer's vocabulary and its end token.
     private func fitted(_ base: PreparedFinetune.Base, _ tokenizer: Tokenizer) -> PreparedFinetune.Base {
         guard case .scratch(let config) = base else { return base }
-        var fitted = ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
-        if parameters.lineByLine == true || task.dataset?.lineByLine == true { fitted["line_by_line"] = .bool(true) }
-        return .scratch(fitted)
+        return .scratch(ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID))
     }
 }

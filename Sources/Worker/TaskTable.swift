@@ -21,6 +21,8 @@ package struct TaskTable: Sendable {
     package var waiting: [HeldTask] { entries.filter(\.isWaiting) }
     package var running: [HeldTask] { entries.filter(\.isRunning) }
     package var waitingCount: Int { entries.count { $0.isWaiting } }
+    /// Waiting or running.
+    package var unfinishedCount: Int { entries.count { !$0.isReporting } }
     package var unreportedCount: Int { entries.count { $0.isReporting } }
     package var isEmpty: Bool { entries.isEmpty }
     /// Nothing runs or waits.

@@ -75,7 +75,8 @@ package struct WorkerCore: Sendable {
         case .checkpointRecorded(let lease, let step, let checkpoint): tasks.checkpointRecorded(lease, step: step, as: checkpoint)
         case .stale(let lease): if tasks.forget(lease) { actions.append(.stop(lease, .stale)) }
         case .leave(let peers):
-            if let left = link.moveOn(to: peers, now: now) { actions.append(.disconnect(left)) }
+            guard let left = link.moveOn(to: peers.map(\.endpoint), now: now) else { return }
+            actions += [.learnKeys(of: peers), .disconnect(left)]
         }
     }
 
@@ -98,9 +99,10 @@ package struct WorkerCore: Sendable {
         }
     }
 
-    /// At most `slots` tasks wait; nothing waits behind a finetune.
+    /// Nothing waits behind a finetune; else as many tasks are taken as a broker may grant between two heartbeats, one a slot and `slots` to wait.
+    /// How many of them run is not the broker's to know: tasks of several sequences take more slots than one, and more of the others wait.
     private func hasRoom(for demand: TaskDemand) -> Bool {
-        tasks.waitingCount <= slots && tasks.unreportedCount <= Self.mostUnrecorded && !(tasks.holdsEverything(except: demand == .everything))
+        tasks.unfinishedCount <= 2 * slots && tasks.unreportedCount <= Self.mostUnrecorded && !(tasks.holdsEverything(except: demand == .everything))
     }
 
     /// Ends that no broker has recorded yet, before no more work is taken.

@@ -1,3 +1,4 @@
+package import Messaging
 package import TaskProtocol
 
 /// How a worker process is set up; the command line fills it.
@@ -20,10 +21,12 @@ package struct WorkerOptions: Sendable {
     package var label: String
     /// The program's version, told to brokers.
     package var version: String
+    /// The CURVE keys to come to brokers with; nil: without keys.
+    package var credentials: CurveCredentials?
 
     package init(
         brokers: [String] = ["tcp://127.0.0.1:5572"], threads: Int, slots: Int = 16, artifacts: String, cacheDirectory: String,
-        cacheBytes: Int = 16 << 30, drainTimeoutSeconds: Double = 10, label: String = "", version: String = ""
+        cacheBytes: Int = 16 << 30, drainTimeoutSeconds: Double = 10, label: String = "", version: String = "", credentials: CurveCredentials? = nil
     ) {
         self.brokers = brokers
         self.threads = threads
@@ -34,6 +37,7 @@ package struct WorkerOptions: Sendable {
         self.drainTimeoutSeconds = drainTimeoutSeconds
         self.label = label
         self.version = version
+        self.credentials = credentials
     }
 }
 
@@ -41,6 +45,8 @@ package struct WorkerOptions: Sendable {
 package struct WorkerSnapshot: Sendable, Equatable {
     /// Joined to a broker.
     package var joined = false
+    /// Why the broker tried last does not let this worker in; nil where none has said so, or one has since.
+    package var refusal: String?
     /// It takes no new work any more.
     package var draining = false
     package var tasksRunning = 0
@@ -53,6 +59,9 @@ package struct WorkerSnapshot: Sendable, Equatable {
     package var tokensTotal: UInt64 = 0
     /// Checkpoint digests of the models in memory.
     package var modelsLoaded: [String] = []
+    /// Models loaded since the start, and those that could not be.
+    package var modelLoadsTotal: UInt64 = 0
+    package var modelLoadFailuresTotal: UInt64 = 0
     /// Messages that could not be read.
     package var malformedTotal: UInt64 = 0
 

@@ -16,17 +16,22 @@ struct WorkerReactor: ~Copyable {
     private var outgoing = OutgoingQueue()
     private var link: LinkID?
     private var isDone = false
+    private var credentials: CurveCredentials?
+    /// Why the broker tried last does not let this worker in.
+    private var refusal: KeyRefusal?
+    private var limiter = NoteLimiter()
     private static let tickMilliseconds = 50
     private static let mostMessagesATurn = 500
 
-    init(core: WorkerCore, context: ZMQContext, shared: WorkerShared, log: Logger) {
+    init(core: WorkerCore, context: ZMQContext, shared: WorkerShared, log: Logger, credentials: CurveCredentials?) {
+        self.credentials = credentials
         self.core = core
         self.context = context
         self.shared = shared
         self.log = log
     }
 
-    /// Runs until the core says exit, one link after another.
+    /// Runs until the core says exit or a thread fails, one link after another.
     mutating func run() throws(MessagingError) {
         var endpoint: String?
         while !isDone {
@@ -51,6 +56,7 @@ struct WorkerReactor: ~Copyable {
             actions = []
             try poller.wait(milliseconds: Self.tickMilliseconds)
             takeInputs(into: &actions)
+            if shared.failure != nil { isDone = true }
         }
         return nil
     }
@@ -73,12 +79,14 @@ struct WorkerReactor: ~Copyable {
         options.lingerMilliseconds = 1000
         options.sendHighWater = 10_000
         options.receiveHighWater = 10_000
+        options.handshakes = .owner
+        options.security = credentials?.security(for: endpoint) ?? .none
         let socket = try Socket(context, .dealer, options)
-        do throws(MessagingError) { try socket.connect(endpoint) } catch {
-            log.error("broker endpoint refused", metadata: ["endpoint": "\(endpoint)", "error": "\(error)"])
-        }
+        connect(socket, to: endpoint)
+        var judge = HandshakeJudge(endpoint: endpoint, key: options.security.shownKey)
         var poller = Poller()
         let socketIndex = poller.add(socket)
+        let handshakes = poller.addHandshakes(of: socket)
         poller.add(shared.toReactor.wakeup)
         var actions = pending
         pending = []
@@ -94,7 +102,34 @@ struct WorkerReactor: ~Copyable {
             try poller.wait(milliseconds: Self.tickMilliseconds)
             if !outgoing.isEmpty { try outgoing.flush(over: socket) }
             if poller.isReadable(socketIndex) { try receive(from: socket, into: &actions) }
+            if let handshakes, poller.isReadable(handshakes) { try judgeHandshakes(of: socket, &judge) }
             takeInputs(into: &actions)
+            // Without a goodbye: nobody knows what became of the tasks, so their leases lapse.
+            if shared.failure != nil {
+                isDone = true
+                return nil
+            }
+        }
+    }
+
+    /// Where it cannot connect the socket stays silent, and the core goes on to the next broker after two seconds.
+    private func connect(_ socket: borrowing Socket, to endpoint: String) {
+        if let credentials, credentials.security(for: endpoint) == nil {
+            return log.error("no server key is known for this broker: it is not joined", metadata: ["endpoint": "\(endpoint)"])
+        }
+        do throws(MessagingError) { try socket.connect(endpoint) } catch {
+            log.error("broker endpoint refused", metadata: ["endpoint": "\(endpoint)", "error": "\(error)"])
+        }
+    }
+
+    /// A broker that does not let this worker in never answers: it is named here, and left for its silence.
+    private mutating func judgeHandshakes(of socket: borrowing Socket, _ judge: inout HandshakeJudge) throws(MessagingError) {
+        while let event = try socket.nextHandshake() {
+            if event == .succeeded { refusal = nil }
+            guard let found = judge.take(event, now: now) else { continue }
+            refusal = found
+            guard let unsaid = limiter.admit(found.description, now: now) else { continue }
+            log.error("key refused", metadata: ["error": "\(found)", "unsaid": "\(unsaid)"])
         }
     }
 
@@ -125,7 +160,7 @@ struct WorkerReactor: ~Copyable {
     private mutating func takeInputs(into actions: inout [WorkerAction]) {
         for input in shared.toReactor.takeAll() { core.handle(input, now: now, into: &actions) }
         core.handle(.tick, now: now, into: &actions)
-        shared.update(core.snapshot, malformed: malformed)
+        shared.update(core.snapshot, malformed: malformed, refusal: refusal?.description)
     }
 
     private mutating func send(_ actions: ArraySlice<WorkerAction>, over socket: borrowing Socket) throws(MessagingError) {
@@ -140,6 +175,10 @@ struct WorkerReactor: ~Copyable {
             case .start(let grant): shared.toEngine.put(.start(grant))
             case .stop(let lease, let reason): shared.toEngine.put(.stop(lease, reason))
             case .exit: isDone = true
+            case .learnKeys(let brokers):
+                for broker in brokers {
+                    if let key = broker.publicKey.flatMap({ CurvePublicKey($0) }) { credentials?.learn(key, of: broker.endpoint) }
+                }
             case .connect, .disconnect, .send: break
             }
         }

@@ -22,12 +22,14 @@ package final class WorkerService: Sendable {
     private let log: Logger
     private let shared: WorkerShared
     private let toLoader: Mailbox<LoadJob>
+    private let waits: ThreadWaits
     private let threads = Mutex<[ServiceThread]>([])
-    private let failure = Mutex<String?>(nil)
 
+    /// - Parameter waits: how its inner threads wait; the product's own where not told.
     /// - Throws: where the system refuses what threads need.
-    package init(_ options: WorkerOptions, log: Logger) throws(MessagingError) {
+    package init(_ options: WorkerOptions, log: Logger, waits: ThreadWaits = ThreadWaits()) throws(MessagingError) {
         self.options = options
+        self.waits = waits
         self.log = log
         shared = try WorkerShared()
         toLoader = try Mailbox()
@@ -43,24 +45,32 @@ package final class WorkerService: Sendable {
         let core = WorkerCore(
             WorkerCore.Settings(
                 registration: registration, brokers: options.brokers, drainMilliseconds: Milliseconds(options.drainTimeoutSeconds * 1000)))
-        let loader = try ServiceThread(name: "worker-loader") { [shared, toLoader] in
-            runLoader(cache: cache, workFolder: work, shared: shared, mailbox: toLoader)
+        let loader = try thread("loader") { [shared, toLoader, waits] () throws(MessagingError) in
+            try runLoader(cache: cache, workFolder: work, shared: shared, mailbox: toLoader, wait: waits.loader)
         }
-        let engine = try ServiceThread(name: "worker-engine") { [shared, toLoader, options] in
-            runEngine(options: options, store: store, workFolder: work, shared: shared, loader: toLoader)
+        let engine = try thread("engine") { [shared, toLoader, options, waits] () throws(MessagingError) in
+            try runEngine(options: options, store: store, workFolder: work, shared: shared, loader: toLoader, wait: waits.engine)
         }
-        let reactor = try ServiceThread(name: "worker-reactor") { [self] in
-            do throws(MessagingError) {
-                var reactor = WorkerReactor(core: core, context: context, shared: shared, log: log)
-                try reactor.run()
-            } catch {
-                failure.withLock { $0 = "\(error)" }
-                log.critical("the worker's sockets failed", metadata: ["error": "\(error)"])
+        let reactor = try thread("reactor") { [shared, toLoader, log, credentials = options.credentials] () throws(MessagingError) in
+            defer {
+                shared.toEngine.put(.end)
+                toLoader.put(.end)
             }
-            shared.toEngine.put(.end)
-            toLoader.put(.end)
+            var reactor = WorkerReactor(core: core, context: context, shared: shared, log: log, credentials: credentials)
+            try reactor.run()
         }
         threads.withLock { $0 = [reactor, engine, loader] }
+    }
+
+    /// A thread without which there is no worker: where it fails, the whole worker ends and says why. Its leases then lapse like those of a
+    /// worker that was killed, as nobody can say what became of its tasks.
+    private func thread(_ name: String, _ body: @escaping @Sendable () throws(MessagingError) -> Void) throws -> ServiceThread {
+        try ServiceThread(name: "worker-\(name)") { [shared, log] in
+            do throws(MessagingError) { try body() } catch {
+                log.critical("a thread of the worker failed", metadata: ["thread": "\(name)", "error": "\(error)"])
+                shared.fail("the \(name)'s thread failed: \(error)")
+            }
+        }
     }
 
     /// SIGTERM: no new work; what can end in time ends, the rest goes back.
@@ -70,9 +80,13 @@ package final class WorkerService: Sendable {
     /// - Returns: why it left, where that was not a drain.
     @discardableResult
     package func join() -> String? {
-        for thread in threads.withLock({ $0 }) { thread.join() }
+        for thread in threads.withLock({ $0 }) {
+            thread.join()
+            // The reactor is joined first and ends at once where a thread failed; another one may be at work for minutes, for nothing.
+            if shared.failure != nil { break }
+        }
         try? FileManager.default.removeItem(atPath: options.cacheDirectory + "/work-\(getpid())")
-        return failure.withLock { $0 }
+        return shared.failure
     }
 
     /// What it looks like now.
@@ -88,17 +102,21 @@ package final class WorkerService: Sendable {
     }
 }
 
-private func runLoader(cache: ArtifactCache, workFolder: String, shared: WorkerShared, mailbox: Mailbox<LoadJob>) {
-    let loader = Loader(cache: cache, pool: ThreadPool(threads: 1), workFolder: workFolder) { shared.toEngine.put($0) }
+private func runLoader(
+    cache: ArtifactCache, workFolder: String, shared: WorkerShared, mailbox: Mailbox<LoadJob>, wait: ThreadWaits.Wait
+) throws(MessagingError) {
+    let loader = Loader(cache: cache, pool: ThreadPool(threads: 1), workFolder: workFolder) { shared.answer($0) }
     var poller = Poller()
     poller.add(mailbox.wakeup)
     while true {
         for job in mailbox.takeAll() where !loader.perform(job) { return }
-        guard (try? poller.wait(milliseconds: -1)) != nil else { return }
+        try wait(&poller)
     }
 }
 
-private func runEngine(options: WorkerOptions, store: ArtifactDirectory, workFolder: String, shared: WorkerShared, loader: Mailbox<LoadJob>) {
+private func runEngine(
+    options: WorkerOptions, store: ArtifactDirectory, workFolder: String, shared: WorkerShared, loader: Mailbox<LoadJob>, wait: ThreadWaits.Wait
+) throws(MessagingError) {
     let engine = Engine(
         settings: Engine.Settings(slots: options.slots, modelBytes: options.cacheBytes, workFolder: workFolder),
         pool: ThreadPool(threads: options.threads),
@@ -109,6 +127,6 @@ private func runEngine(options: WorkerOptions, store: ArtifactDirectory, workFol
     while true {
         for command in shared.toEngine.takeAll() where !engine.handle(command, now: MonotonicClock.milliseconds) { return }
         if engine.turn(now: MonotonicClock.milliseconds) { continue }
-        guard (try? poller.wait(milliseconds: -1)) != nil else { return }
+        try wait(&poller)
     }
 }

@@ -7,7 +7,10 @@ final class WorkerShared: Sendable {
     let toReactor: Mailbox<WorkerInput>
     let toEngine: Mailbox<EngineCommand>
     private let seen = Mutex(WorkerSnapshot())
+    private let failed = Mutex<String?>(nil)
     private let tokens = Atomic<UInt64>(0)
+    private let modelLoads = Atomic<UInt64>(0)
+    private let modelLoadFailures = Atomic<UInt64>(0)
 
     init() throws(MessagingError) {
         toReactor = try Mailbox()
@@ -19,8 +22,28 @@ final class WorkerShared: Sendable {
 
     func countTokens(_ count: Int) { tokens.wrappingAdd(UInt64(clamping: count), ordering: .relaxed) }
 
-    func update(_ snapshot: WorkerSnapshot, malformed: UInt64) {
+    /// A thread has failed; the first reason stands. The reactor ends with it.
+    func fail(_ reason: String) {
+        failed.withLock { $0 = $0 ?? reason }
+        toReactor.wakeup.signal()
+    }
+
+    /// Why the worker cannot go on.
+    var failure: String? { failed.withLock { $0 } }
+
+    /// The loader's voice.
+    func answer(_ answer: EngineCommand) {
+        switch answer {
+        case .modelLoaded(_, .success): modelLoads.wrappingAdd(1, ordering: .relaxed)
+        case .modelLoaded(_, .failure): modelLoadFailures.wrappingAdd(1, ordering: .relaxed)
+        default: break
+        }
+        toEngine.put(answer)
+    }
+
+    func update(_ snapshot: WorkerSnapshot, malformed: UInt64, refusal: String?) {
         var snapshot = snapshot
+        snapshot.refusal = refusal
         snapshot.malformedTotal = malformed
         seen.withLock { $0 = snapshot }
     }
@@ -28,6 +51,8 @@ final class WorkerShared: Sendable {
     var snapshot: WorkerSnapshot {
         var snapshot = seen.withLock { $0 }
         snapshot.tokensTotal = tokens.load(ordering: .relaxed)
+        snapshot.modelLoadsTotal = modelLoads.load(ordering: .relaxed)
+        snapshot.modelLoadFailuresTotal = modelLoadFailures.load(ordering: .relaxed)
         return snapshot
     }
 }

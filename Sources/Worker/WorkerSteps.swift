@@ -72,6 +72,8 @@ package enum StopReason: Sendable, Equatable {
 package enum WorkerAction: Sendable, Equatable {
     /// Open a socket of its own to this broker.
     case connect(LinkID, endpoint: String)
+    /// Keep the keys of brokers that one of its brokers named.
+    case learnKeys(of: [BrokerAddress])
     /// Close it and throw away what it still holds.
     case disconnect(LinkID)
     case send(LinkID, WorkerMessage)

@@ -1,3 +1,4 @@
+import DurableFiles
 import Generation
 import Glibc
 import Tokenizers
@@ -6,16 +7,16 @@ import Tokenizers
 enum GeneratedFile {
     /// Writes `ATG_<UTC>_<seed>.txt` and `ATG_<UTC>_<seed>.jsonl` into the working directory.
     /// - Returns: the name of the texts' file.
-    static func write(_ samples: [GeneratedSample], seed: UInt64) throws -> String {
+    static func write(_ samples: [GeneratedSample], seed: Int64) throws -> String {
         let stem = "ATG_\(timestamp())_\(seed)"
         let delimiter = String(repeating: "=", count: 20) + "\n"
         let texts = samples.map { $0.text + "\n" + delimiter }.joined()
         let proofs = samples.flatMap { $0.jsonLine + [UInt8(ascii: "\n")] }
         do {
-            try AtomicFile.write(Array(texts.utf8), to: stem + ".txt")
-            try AtomicFile.write(proofs, to: stem + ".jsonl")
+            try DurableFile.write(Array(texts.utf8), to: stem + ".txt")
+            try DurableFile.write(proofs, to: stem + ".jsonl")
         } catch {
-            throw CommandFailure.failed("\(error)")
+            throw CommandFailure.failed("the texts cannot be written: \(error)")
         }
         return stem + ".txt"
     }

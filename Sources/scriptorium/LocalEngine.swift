@@ -10,6 +10,8 @@ struct LocalEngine {
     let pool: ThreadPool
     let model: LanguageModel
     let tokenizer: Tokenizer?
+    /// The markers that the model's config names.
+    let schema: Schema?
 
     /// - Parameters:
     ///   - path: a Hugging Face directory.
@@ -20,6 +22,7 @@ struct LocalEngine {
             let chosen = try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"])
             let directory = try ModelDirectory.open(path)
             pool = ThreadPool(threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), instructionSet: chosen)
+            schema = Schema(config: directory.config)
             tokenizer = try directory.tokenizerPath.map { try Tokenizer.load(path: $0) }
             var bar = ProgressBar(total: 100, label: "loading")
             model = try LanguageModel.load(directory, pool: pool) { share in bar.update(Int(share * 100)) }

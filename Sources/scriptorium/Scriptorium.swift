@@ -16,10 +16,15 @@ struct Scriptorium: AsyncParsableCommand {
         version: Version.text,
         groupedSubcommands: [
             CommandGroup(
-                name: "Services", subcommands: [UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self]),
+                name: "Services",
+                subcommands: [
+                    UpCommand.self, BrokerCommand.self, WorkerCommand.self, MigrateCommand.self, HealthCommand.self, KeygenCommand.self,
+                    DoctorCommand.self,
+                ]),
             CommandGroup(
                 name: "Tasks",
                 subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self, RetryCommand.self]),
+            CommandGroup(name: "Queues", subcommands: [QueueCommand.self, ScheduleCommand.self]),
             CommandGroup(name: "Models and data", subcommands: [ModelCommand.self, DatasetCommand.self, TokenizerCommand.self]),
             CommandGroup(
                 name: "The engine alone",

@@ -11,14 +11,23 @@ struct ServiceFile {
     var artifacts: String
     var startedAt: String
     var pids: JSONObject
+    /// Where the broker asks for keys: its public key, and the file of the pair made for clients on this machine.
+    var keys: (server: String, clientFile: String)?
 
     /// The file's text: one JSON map.
     var text: String {
-        let object: JSONObject = [
+        var object: JSONObject = [
             "tasks": .string(tasks), "events": .string(events), "workers": .string(workers), "peers": .string(peers), "http": .string(http),
             "database_url": .string(databaseURL), "artifacts": .string(artifacts), "started_at": .string(startedAt), "pids": .object(pids),
         ]
+        add(keys, to: &object)
         return String(decoding: JSONValue.object(object).prettyPrinted, as: UTF8.self) + "\n"
+    }
+
+    private func add(_ keys: (server: String, clientFile: String)?, to object: inout JSONObject) {
+        guard let keys else { return }
+        object["server_key"] = .string(keys.server)
+        object["client_key"] = .string(keys.clientFile)
     }
 
     /// A member of the file of a data folder, or nil where nothing runs there.
@@ -36,10 +45,12 @@ struct ServiceFile {
 extension ServiceFile {
     /// The endpoints alone, for `up --json`.
     var endpoints: JSONObject {
-        [
+        var object: JSONObject = [
             "tasks": .string(tasks), "events": .string(events), "workers": .string(workers), "peers": .string(peers), "http": .string(http),
             "database_url": .string(databaseURL), "artifacts": .string(artifacts),
         ]
+        add(keys, to: &object)
+        return object
     }
 
     /// The endpoints for a person, and what to do next.
@@ -52,7 +63,7 @@ extension ServiceFile {
           peers      \(peers)
           http       http://\(http)/metrics
           database   \(databaseURL)
-          artifacts  \(artifacts)
+          artifacts  \(artifacts)\(keys.map { "\n  keys       server \($0.server), clients here \($0.clientFile)" } ?? "")
         Next: scriptorium model import DIR --name NAME; scriptorium submit generate --model NAME --prompt "In the" --wait
         """
     }

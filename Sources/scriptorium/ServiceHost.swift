@@ -14,6 +14,8 @@ struct ServiceHost {
         var start: @Sendable () throws -> [String: String]
         /// Asks it to give back or finish what is under way, and to end; returns at once.
         var drain: @Sendable () -> Void
+        /// SIGHUP: reads again what its operator may have changed.
+        var reload: @Sendable () -> Void = {}
         /// Blocks until it has ended; called once. Why it ended by itself, where it knows.
         var waitUntilEnded: @Sendable () -> String?
         var readiness: @Sendable () -> Readiness
@@ -35,11 +37,11 @@ struct ServiceHost {
             Lifeline.watch { _exit(143) }
         }
         let (stops, stop) = AsyncStream<Int32>.makeStream()
-        let watcher = SignalWatcher { number in
+        let role = role
+        let watcher = SignalWatcher(onHangUp: role.reload) { number in
             ServiceNotification.stopping()
             stop.yield(number)
         }
-        let role = role
         var endpoints = try await onThread(throwing: role.start)
         // A role that ends by itself ends its process, with an error: supervisors start it anew, a silent process they would keep.
         let ended = Condition<String>()

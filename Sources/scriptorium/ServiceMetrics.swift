@@ -1,4 +1,6 @@
 import Broker
+import Generation
+import Measures
 import Operations
 import TaskProtocol
 import Worker
@@ -20,9 +22,7 @@ extension BrokerSnapshot {
 
     /// The broker's part of `/metrics`.
     var families: [MetricFamily] {
-        // The default queue is always there, also before anything was published.
-        let known =
-            queues.contains { $0.name == "default" } ? queues : queues + [QueueFigures(name: "default", depth: 0, running: 0, oldestSeconds: 0)]
+        let known = shownQueues
         let byQueue = { (value: (QueueFigures) -> Double) in
             known.map { MetricFamily.Sample(value($0), labels: [(name: "queue", value: $0.name)]) }
         }
@@ -31,6 +31,9 @@ extension BrokerSnapshot {
             MetricFamily("scriptorium_queue_running", .gauge, help: "Tasks that run.", samples: byQueue { Double($0.running) }),
             MetricFamily(
                 "scriptorium_queue_oldest_seconds", .gauge, help: "How long the oldest due task has waited.", samples: byQueue(\.oldestSeconds)),
+            MetricFamily("scriptorium_queue_wait_seconds", help: "From due to the start of an attempt, by queue.", counters.queueWait),
+            MetricFamily(
+                "scriptorium_task_duration_seconds", help: "From start to end of an attempt, by kind and outcome.", counters.taskDuration),
             MetricFamily("scriptorium_leases", .gauge, help: "Leases held by workers joined here.", value: Double(leases)),
             MetricFamily("scriptorium_workers", .gauge, help: "Workers joined here.", value: Double(workers)),
             MetricFamily("scriptorium_slots", .gauge, help: "Sequences that they can run at once.", value: Double(slots)),
@@ -45,18 +48,36 @@ extension BrokerSnapshot {
                 "scriptorium_malformed_worker_messages_total", .counter, help: "Messages on the workers endpoint that were none.",
                 value: Double(malformedWorkerMessages)),
             MetricFamily(
-                "scriptorium_database_seconds", .histogram, help: "Time spent in the database, by kind of request.",
-                samples: database.keys.sorted().flatMap { kind -> [MetricFamily.Sample] in
-                    let time = database[kind] ?? .init()
-                    let labels = [(name: "request", value: kind)]
-                    return [
-                        .init(Double(time.count), labels: labels + [(name: "le", value: "+Inf")], suffix: "_bucket"),
-                        .init(time.seconds, labels: labels, suffix: "_sum"), .init(Double(time.count), labels: labels, suffix: "_count"),
-                    ]
-                }),
-            MetricFamily(
-                "scriptorium_build_info", .gauge, help: "The program.", samples: [.init(1, labels: [(name: "version", value: Version.number)])]),
+                "scriptorium_database_seconds", help: "From asking the database to its answer, waiting for a connection included, by request.",
+                database),
+            buildInfo,
         ] + counters.families
+    }
+}
+
+/// The program, as a dashboard joins it to other series.
+private var buildInfo: MetricFamily {
+    let labels = [(name: "version", value: Version.number), (name: "numerics", value: Numerics.float32)]
+    return MetricFamily("scriptorium_build_info", .gauge, help: "The program.", samples: [.init(1, labels: labels)])
+}
+
+extension BrokerSnapshot {
+    /// How many queues have series of their own: anybody may name a queue, and each name costs whoever collects the metrics.
+    private static let mostQueues = 100
+
+    /// The default queue, which is there also before anything was published, and the deepest others; the rest as one.
+    private var shownQueues: [QueueFigures] {
+        let ordered = queues.filter { $0.name != "default" }.sorted { ($1.depth, $0.name) < ($0.depth, $1.name) }
+        var shown = [queues.first { $0.name == "default" } ?? QueueFigures(name: "default", depth: 0, running: 0, oldestSeconds: 0)]
+        shown += ordered.prefix(Self.mostQueues - 1)
+        let rest = ordered.dropFirst(Self.mostQueues - 1)
+        if !rest.isEmpty {
+            shown.append(
+                QueueFigures(
+                    name: HistogramFamily.other, depth: rest.reduce(0) { $0 + $1.depth }, running: rest.reduce(0) { $0 + $1.running },
+                    oldestSeconds: rest.map(\.oldestSeconds).max() ?? 0))
+        }
+        return shown
     }
 }
 
@@ -65,7 +86,7 @@ extension WorkerSnapshot {
     var readiness: Readiness {
         var reasons: [String] = []
         if draining { reasons.append("draining: it takes no new work") }
-        if !joined { reasons.append("not joined to a broker") }
+        if !joined { reasons.append("not joined to a broker" + (refusal.map { ": " + $0 } ?? "")) }
         return Readiness(reasons: reasons)
     }
 
@@ -79,6 +100,14 @@ extension WorkerSnapshot {
             MetricFamily("scriptorium_slots", .gauge, help: "Sequences that can run at once.", value: Double(slots)),
             MetricFamily("scriptorium_slots_taken", .gauge, help: "Sequences that run now.", value: Double(slotsTaken)),
             MetricFamily("scriptorium_tokens_total", .counter, help: "Tokens generated or trained on.", value: Double(tokensTotal)),
+            MetricFamily("scriptorium_models_loaded", .gauge, help: "Models in memory.", value: Double(modelsLoaded.count)),
+            MetricFamily("scriptorium_model_loads_total", .counter, help: "Models loaded since the start.", value: Double(modelLoadsTotal)),
+            MetricFamily(
+                "scriptorium_model_load_failures_total", .counter, help: "Models that could not be loaded.", value: Double(modelLoadFailuresTotal)),
+            MetricFamily(
+                "scriptorium_malformed_broker_messages_total", .counter, help: "Messages from brokers that were none.",
+                value: Double(malformedTotal)),
+            buildInfo,
         ]
     }
 }
@@ -89,7 +118,11 @@ extension BrokerCounters {
         let plain: [(name: String, help: String, value: Int)] = [
             ("submitted_total", "Tasks accepted.", submitted), ("recorded_total", "Completions recorded.", recorded),
             ("failed_total", "Tasks that ended failed.", failed), ("cancelled_total", "Tasks that ended cancelled.", cancelled),
-            ("retries_total", "Attempts that are tried again.", retries), ("lapsed_total", "Leases that lapsed with their worker.", lapsed),
+            ("lease_losses_total", "Leases that ended because their worker died.", leaseLosses),
+            ("training_steps_dropped_total", "Logged training steps dropped while the database was away.", droppedTrainingSteps),
+            ("retries_total", "Attempts that are tried again.", retries),
+            ("lapsed_total", "Leases that lapsed: with their worker, by a stall or over their time.", lapsed),
+            ("missed_work_total", "Times that due work stood beside free room until everything was looked at.", missedWork),
             ("stale_writes_total", "Writes refused because their lease was not current.", staleWrites),
             ("tokens_total", "Tokens reported by workers.", tokens), ("grants_total", "Leases handed to workers.", grants),
             ("released_total", "Leases given back uncounted.", released),

@@ -8,6 +8,9 @@ struct ServiceOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Where `scriptorium up` keeps its data, and says what it listens on.", valueName: "folder"))
     var dataDir = "./.scriptorium"
 
+    @OptionGroup(title: "Keys")
+    var curve: CurveClientOptions
+
     /// The tasks endpoints to try, in order.
     /// - Throws: ``CommandFailure`` where none is named and no service runs in the data folder.
     func tasksEndpoints() throws -> [String] {

@@ -12,6 +12,12 @@ struct Surprise: Error, CustomStringConvertible { let description: String }
 final class ModelGateway: StoreGateway {
     private let store = Mutex(ModelStore())
     private let away = Atomic(false)
+    private let seen = Mutex<(submitters: [String], key: String?)>(([], nil))
+
+    /// Who published, by the groups of all submits.
+    var submitters: [String] { seen.withLock { $0.submitters } }
+    /// The public key in the broker's row.
+    var registeredKey: String? { seen.withLock { $0.key } }
 
     var isAway: Bool {
         get { away.load(ordering: .acquiring) }
@@ -20,9 +26,15 @@ final class ModelGateway: StoreGateway {
 
     func open(notified: @escaping @Sendable () -> Void) {}
     func close() {}
+    func listenAnew() {}
 
     func perform(_ request: StoreRequest, lane: StoreLane, reply: @escaping @Sendable (StoreReply) -> Void) {
         guard !isAway else { return reply(.failed(.unavailable("the test says so"))) }
+        switch request {
+        case .submit(let groups): seen.withLock { $0.submitters += groups.map(\.client) }
+        case .registerBroker(let broker): seen.withLock { $0.key = broker.publicKey }
+        default: break
+        }
         reply(store.withLock { $0.perform(request, now: 1_700_000_000_000) })
     }
 }
@@ -35,9 +47,10 @@ struct TestClient: ~Copyable {
     /// The first byte of the last answer: it tells the encoding.
     private(set) var firstByte: UInt8 = 0
 
-    init(_ context: ZMQContext, _ endpoint: String, _ kind: SocketKind = .dealer) throws {
+    init(_ context: ZMQContext, _ endpoint: String, _ kind: SocketKind = .dealer, security: SocketSecurity = .none) throws {
         var options = SocketOptions()
         options.maximumMessageBytes = -1
+        options.security = security
         let socket = try Socket(context, kind, options)
         try socket.connect(endpoint)
         var poller = Poller()
@@ -70,6 +83,15 @@ struct TestClient: ~Copyable {
         throw Surprise(description: "no answer within 20 s")
     }
 
+    /// Sends a request, and looks whether anything comes back in time.
+    mutating func isAnswered(_ members: String, withinMilliseconds milliseconds: Int) throws -> Bool {
+        lastID += 1
+        try send([Array("{\"id\":\(lastID),\(members)}".utf8)])
+        guard try poller.wait(milliseconds: milliseconds) > 0 else { return false }
+        while try socket.receive() != nil {}
+        return true
+    }
+
     /// Asks until the answer is not `unavailable`: a broker serves nothing before its first beat.
     mutating func askWhenReady(_ members: String) throws -> Node {
         for _ in 0..<400 {
@@ -88,8 +110,8 @@ final class TestWorker: Sendable {
     private let flag = Flag()
     private let thread: ServiceThread
 
-    init(_ context: ZMQContext, _ endpoint: String, slots: Int = 8) throws {
-        thread = try ServiceThread(name: "worker") { [flag] in try? Self.run(flag, context, endpoint, slots) }
+    init(_ context: ZMQContext, _ endpoint: String, slots: Int = 8, security: SocketSecurity = .none) throws {
+        thread = try ServiceThread(name: "worker") { [flag] in try? Self.run(flag, context, endpoint, slots, security) }
     }
 
     deinit { kill() }
@@ -100,8 +122,10 @@ final class TestWorker: Sendable {
         thread.join()
     }
 
-    private static func run(_ flag: Flag, _ context: ZMQContext, _ endpoint: String, _ slots: Int) throws {
-        let socket = try Socket(context, .dealer)
+    private static func run(_ flag: Flag, _ context: ZMQContext, _ endpoint: String, _ slots: Int, _ security: SocketSecurity) throws {
+        var options = SocketOptions()
+        options.security = security
+        let socket = try Socket(context, .dealer, options)
         try socket.connect(endpoint)
         var poller = Poller()
         poller.add(socket)
@@ -122,10 +146,11 @@ final class TestWorker: Sendable {
 }
 
 /// A broker on ports that the system chooses.
-func makeBroker(_ store: any StoreGateway) throws -> (service: BrokerService, endpoints: BrokerEndpoints) {
+func makeBroker(_ store: any StoreGateway, security: BrokerSecurity? = nil) throws -> (service: BrokerService, endpoints: BrokerEndpoints) {
     var options = BrokerOptions()
     (options.tasksEndpoint, options.eventsEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
     (options.workersEndpoint, options.peersEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+    options.security = security
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     let service = try BrokerService(options: options, store: store, logger: logger)

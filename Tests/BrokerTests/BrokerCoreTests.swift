@@ -27,6 +27,26 @@ import Testing
         #expect(bench.store.tasks.values.first?.attempt == 1)
     }
 
+    @Test("a task that is leased as it is inserted goes to a worker that has its model in memory")
+    func modelAffinity() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        // The store's model pins every name to this digest; the second worker has more room, but would have to load it.
+        let digest = String(repeating: "1", count: 64)
+        bench.beat(free: 2, models: [digest])
+        let other = UUIDValue(hi: 6, lo: 6)
+        bench.feed(
+            .workerMessage(
+                from: [8],
+                .register(
+                    WorkerRegistration(
+                        session: other, host: "h", pid: 2, version: "1", numerics: [], instructionSet: "plain", threads: 1, slots: 16, parameters: [])
+                )))
+        bench.submit()
+        #expect(bench.store.tasks.values.map(\.session) == [bench.session, bench.session])
+    }
+
     @Test("submits gather while one transaction is under way, and each is answered")
     func groupCommit() {
         var bench = CoreBench()
@@ -52,6 +72,27 @@ import Testing
         bench.feed(.storeReply(ticket: ticket, .failed(.unavailable("cut"))))
         #expect(bench.replies.isEmpty)
         #expect(code(bench.submit()) == "unavailable")
+        bench.now += 300
+        bench.feed(.tick)
+        #expect(bench.held.contains { $0.request == request })
+        bench.release()
+        #expect(bench.replies.last?["ok"]?.boolValue == true)
+        #expect(bench.store.tasks.count == 1)
+    }
+
+    @Test("a submit sent again that finds a lock held is not refused: the lock may be its own first sending's, whose commit nobody knows of")
+    func unknownOutcomeBehindALock() {
+        var bench = CoreBench()
+        bench.holds = true
+        bench.submit()
+        let (ticket, request) = bench.held.removeFirst()
+        bench.feed(.storeReply(ticket: ticket, .failed(.unavailable("cut"))))
+        bench.now += 300
+        bench.feed(.tick)
+        let again = bench.held.firstIndex { $0.request == request }
+        let (second, _) = bench.held.remove(at: again ?? 0)
+        bench.feed(.storeReply(ticket: second, .submitted([.busy])))
+        #expect(bench.replies.isEmpty)
         bench.now += 300
         bench.feed(.tick)
         #expect(bench.held.contains { $0.request == request })
@@ -88,6 +129,50 @@ import Testing
         #expect(task?.endings.values.contains("released") == true)
         #expect(task?.failures == 0)
         #expect(Set(bench.grants.map(\.lease)).count == 2)
+    }
+
+    @Test("a worker that has fallen silent gets nothing new, and what it never confirmed is not lost with it")
+    func quietWorker() {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        bench.pass(2_600)
+        bench.submit()
+        #expect(bench.store.tasks.values.map(\.attempt).sorted() == [0, 1])
+        bench.pass(12_000)
+        #expect(bench.store.sessions.isEmpty)
+        #expect(bench.store.tasks.values.allSatisfy { $0.losses == 0 && $0.failures == 0 && $0.state == .queued })
+    }
+
+    @Test("a lease whose claim was answered to nobody comes to light within seconds, also where it was made late", arguments: [0, 6_000] as [Int64])
+    func hiddenLease(delay: Int64) throws {
+        var bench = CoreBench()
+        bench.submit()
+        bench.pass(500)
+        bench.holds = true
+        bench.joinWorker()
+        // Everything is answered but the claim, whose connection breaks.
+        var claim: StoreRequest?
+        for _ in 0..<20 where claim == nil {
+            let held = bench.held
+            bench.held = []
+            for (ticket, request) in held {
+                if case .claim = request {
+                    claim = request
+                    bench.feed(.storeReply(ticket: ticket, .failed(.unavailable("cut"))))
+                } else {
+                    bench.answer(ticket, request)
+                }
+            }
+        }
+        let lost = try #require(claim)
+        bench.held = []
+        bench.now += delay
+        _ = bench.store.perform(lost, now: CoreBench.epoch + bench.now)
+        bench.release()
+        bench.pass(3_000, heartbeats: true)
+        #expect(bench.grants.count >= 1)
+        #expect(bench.store.tasks.values.first?.attempt == 1)
     }
 
     @Test("a completion is recorded once, however often it is said, and a late one is stale")

@@ -15,6 +15,7 @@ struct CoreBench {
     var told: [BrokerMessage] = []
     var saidToPeers: [PeerMessage] = []
     var links: [BrokerID: [[UInt8]]] = [:]
+    var linksOpened = 0
     var published: [[UInt8]] = []
     let session = UUIDValue(hi: 5, lo: 5)
     private var lastID: Int64 = 0
@@ -37,14 +38,16 @@ struct CoreBench {
                 if holds { held.append((ticket, request)) } else { answer(ticket, request) }
             case .publishToPeers(let topic, let payload):
                 if let message = try? PeerMessage.decode(topic: topic, payload: payload) { saidToPeers.append(message) }
-            case .connectPeer(let address, let topics): links[address.broker] = topics
+            case .connectPeer(let address, let topics):
+                links[address.broker] = topics
+                linksOpened += 1
             case .disconnectPeer(let broker): links[broker] = nil
             case .subscribePeers(let prefix, let isAdded):
                 for broker in links.keys {
                     if isAdded { links[broker]?.append(prefix) } else { links[broker]?.removeAll { $0 == prefix } }
                 }
             case .publish(let topic, _): published.append(topic)
-            case .note, .drained: break
+            case .listenAnew, .note, .drained: break
             }
         }
     }
@@ -96,6 +99,18 @@ struct CoreBench {
                     WorkerHeartbeat(
                         session: session, sequence: sequence, leasesCount: 99, leasesHash: 1, freeSlots: 4, idle: false, models: [], draining: false))
             ))
+    }
+
+    /// A heartbeat of the worker that joined, with room and models; what it holds is what the broker knows of.
+    mutating func beat(free: Int, models: [String]) {
+        let held = grants.map(\.lease)
+        feed(
+            .workerMessage(
+                from: [7],
+                .heartbeat(
+                    WorkerHeartbeat(
+                        session: session, sequence: 1, leasesCount: held.count, leasesHash: WorkerLeases.hash(held), freeSlots: free, idle: false,
+                        models: models, draining: false))))
     }
 
     mutating func joinWorker(slots: Int = 4) {

@@ -1,7 +1,21 @@
 import Broker
 import QueueSimulation
 import TaskProtocol
+import TestSupport
 import Testing
+
+@Suite struct DatabaseClockTests {
+    @Test("a clock that is set back is noticed, and so is the first reading; a slow answer and a clock set forwards are not")
+    func setBack() {
+        var clock = DatabaseClock()
+        let readings: [(database: Int64, now: Int64)] = [
+            (1_000_000, 100), (1_001_500, 1_600), (1_003_000, 7_000), (4_600_000, 8_000), (1_006_000, 9_000),
+        ]
+        let noticed = readings.map { clock.read($0.database, at: $0.now) }
+        #expect(noticed == [true, false, false, false, true])
+        #expect(clock.milliseconds(at: 10_000) == 1_007_000)
+    }
+}
 
 @Suite struct TableTests {
     @Test("a session is dead after five beats that saw the same counter, and not one sooner")
@@ -163,5 +177,23 @@ import Testing
         #expect(table.wants(topics[3]))
         table.remove(topics[3])
         #expect(!table.wants(topics[3]) && !table.wants(other))
+    }
+
+    @Test("work that stands beside free room for three seconds is missed work; what was seen, or moves, is not")
+    func idleCredit() {
+        func queue(_ rank: Int64, paused: Bool = false) -> [WaitingQueue] {
+            [WaitingQueue(name: "q", oldestRank: rank, paused: paused, maxRunning: nil)]
+        }
+        var credit = IdleCredit()
+        func sees(_ waiting: [WaitingQueue], at now: Int64, hasRoom: Bool = true, isSeen: Bool = false) -> Bool {
+            credit.observe(waiting, hasRoom: hasRoom, now: now, patience: 3_000) { _ in isSeen }
+        }
+        let found = [0, 1_000, 2_000, 3_000, 4_000].map { sees(queue(7), at: $0) }
+        #expect(found == [false, false, false, true, false])
+        let moving = (0..<6).map { sees(queue($0), at: 10_000 + $0 * 1_000) }
+        let held = (0..<6).map { sees(queue(7, paused: true), at: 20_000 + $0 * 1_000) }
+        let known = (0..<6).map { sees(queue(7), at: 30_000 + $0 * 1_000, isSeen: true) }
+        let full = (0..<6).map { sees(queue(7), at: 40_000 + $0 * 1_000, hasRoom: $0 % 2 == 0) }
+        #expect(!(moving + held + known + full).contains(true))
     }
 }

@@ -2,6 +2,7 @@ import Broker
 import Encodings
 import QueueSimulation
 import TaskProtocol
+import TestSupport
 
 /// What goes wrong in one history, drawn from its seed.
 struct Weather {
@@ -243,7 +244,7 @@ final class World {
         case .disconnectPeer(let broker): closeLink(index, broker)
         case .subscribePeers(let prefix, let isAdded):
             for broker in brokers[index].links.keys.sorted() { subscribe(index, broker, prefix, isAdded) }
-        case .publish, .note, .drained: break
+        case .publish, .listenAnew, .note, .drained: break
         }
     }
 

@@ -10,8 +10,14 @@ final class ScriptedBroker: Sendable {
     private let wakeup: Wakeup
     private let thread: Mutex<ServiceThread?> = Mutex(nil)
 
+    /// Its own pair, and whom it lets in.
+    struct Keys: Sendable {
+        let pair: CurveKeyPair
+        let access: AccessControl
+    }
+
     /// - Parameter answer: the replies to the n-th request, without `re` and `ok` where a success is meant; none: silence.
-    init(_ answer: @escaping @Sendable (_ request: JSONValue, _ number: Int) -> [JSONObject]) throws {
+    init(keys: Keys? = nil, _ answer: @escaping @Sendable (_ request: JSONValue, _ number: Int) -> [JSONObject]) throws {
         let wakeup = try Wakeup()
         self.wakeup = wakeup
         let bound = Mutex<String>("")
@@ -20,7 +26,12 @@ final class ScriptedBroker: Sendable {
         waiter.add(ready)
         let box = Box()
         let made = try ServiceThread(name: "scripted") {
-            guard let context = try? ZMQContext(), let socket = try? Socket(context, .router) else { return }
+            guard let context = try? ZMQContext() else { return }
+            let authenticator = keys.flatMap { try? Authenticator(context, $0.access, domains: []) { _ in } }
+            defer { authenticator?.stop() }
+            var options = SocketOptions()
+            if let keys { options.security = .server(keys.pair, domain: "tasks") }
+            guard let socket = try? Socket(context, .router, options) else { return }
             let address = (try? socket.bind("tcp://127.0.0.1:*")) ?? ""
             bound.withLock { $0 = address }
             ready.signal()

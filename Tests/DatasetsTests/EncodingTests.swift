@@ -25,10 +25,11 @@ struct EncodingTests {
     func lineByLine() throws {
         let fixture = try DatasetFixture()
         let file = try fixture.write("title\nfirst text\r\n\nthird", to: "lines.txt")
-        let all = try TokenDataset.encode(files: [file], tokenizer: fixture.tokenizer, lineByLine: true)
+        let all = try TokenDataset.encode(files: [file], tokenizer: fixture.tokenizer, lineByLine: true, header: false)
         let encode = { (text: String) in fixture.tokenizer.encode(text) + [fixture.end] }
         #expect(tokens(all) == encode("title") + encode("first text") + encode("") + encode("third"))
-        let rest = try TokenDataset.encode(files: [file], tokenizer: fixture.tokenizer, lineByLine: true, header: true)
+        #expect(all.settings == DatasetSettings(lineByLine: true, header: false))
+        let rest = try TokenDataset.encode(files: [file], tokenizer: fixture.tokenizer, lineByLine: true)
         #expect(tokens(rest) == encode("first text") + encode("") + encode("third"))
         #expect(rest.settings == DatasetSettings(lineByLine: true, header: true))
     }

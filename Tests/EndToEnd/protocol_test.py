@@ -39,7 +39,7 @@ class Requests(support.ServiceTestCase):
             ({**model, "do_sample": False, "n": 2}, "invalid_argument", None),
             ({"model": "nobody"}, "not_found", "task.params.model"),
             ({}, "invalid_argument", "task.params.model"),
-            ({**model, "rng": "torch"}, "invalid_argument", "task.params.rng"),
+            ({**model, "rng": "mersenne"}, "invalid_argument", "task.params.rng"),
         ]
         before = self.service.sql("SELECT count(*) FROM scriptorium.tasks")
         for params, code, field in cases:

@@ -90,7 +90,9 @@ import Testing
             return moved
         }
 
-        func run(_ set: InstructionSet, threads: Int = 1, isHeadByHead: Bool = false) -> (out: [Float], gradients: [Float]) {
+        func run(_ set: InstructionSet, threads: Int = 1, isHeadByHead: Bool = false, dropout: DropoutMask? = nil)
+            -> (out: [Float], gradients: [Float])
+        {
             let rows = isHeadByHead ? headByHead(rows) : rows
             let distance = isHeadByHead ? width : heads * width
             let pool = ThreadPool(threads: threads, instructionSet: set)
@@ -105,15 +107,15 @@ import Testing
                         gradients.withUnsafeMutableBufferPointer { gradients in
                             let base = rows.baseAddress!
                             let target = gradients.baseAddress!
-                            var attention = TrainingAttention(
+                            let attention = TrainingAttention(
                                 sequences: sequences, length: length, heads: heads, headWidth: width, scale: 0.25, window: window, queries: base,
                                 keys: base + distance, values: base + 2 * distance, stride: 3 * channels,
                                 headStride: isHeadByHead ? 3 * width : width, out: out.baseAddress!,
                                 outStride: channels, statistics: statistics.baseAddress!)
-                            attention.run(pool: pool)
+                            attention.run(dropout: dropout, pool: pool)
                             attention.backward(
                                 dOut: gradient, dOutStride: channels, dQueries: target, dKeys: target + distance, dValues: target + 2 * distance,
-                                dStride: 3 * channels, pool: pool)
+                                dStride: 3 * channels, dropout: dropout, pool: pool)
                         }
                     }
                 }
@@ -129,9 +131,10 @@ import Testing
             let made = Case(
                 sequences: numbers.integer(1...2), length: numbers.integer(1...300), heads: numbers.integer(1...2), width: numbers.integer(1...50),
                 window: index % 2 == 0 ? 0 : numbers.integer(1...80), numbers: &numbers)
-            let expected = made.run(.plain)
+            let mask = index % 3 == 0 ? nil : DropoutMask(rate: 0.3, seed: 9, step: UInt32(index), firstRow: 5, site: 0x2000_0013)
+            let expected = made.run(.plain, dropout: mask)
             for variant in variants {
-                let got = made.run(variant, threads: 1 + index % 3)
+                let got = made.run(variant, threads: 1 + index % 3, dropout: mask)
                 #expect(firstDifference(expected.out, got.out) == nil, "seed 23, case \(index), \(variant), forward")
                 #expect(firstDifference(expected.gradients, got.gradients) == nil, "seed 23, case \(index), \(variant), backward")
             }
@@ -164,12 +167,18 @@ import Testing
         }
     }
 
-    @Test("the gradients are those of finite differences in double precision")
-    func finiteDifferences() {
+    @Test("the gradients are those of finite differences in double precision, weights dropped or not", arguments: [0, 0.4])
+    func finiteDifferences(rate: Double) {
         var numbers = Numbers(seed: 25)
         let (length, width) = (7, 5)
         let made = Case(sequences: 1, length: length, heads: 1, width: width, numbers: &numbers)
-        let got = made.run(.plain).gradients
+        let mask = DropoutMask(rate: rate, seed: 77, step: 3, firstRow: 2, site: 0x2000_0003)
+        let got = made.run(.plain, dropout: rate > 0 ? mask : nil).gradients
+        /// What a weight is multiplied by.
+        func kept(_ row: Int, _ position: Int) -> Double {
+            let words = Philox.block(seed: 77, counter: SIMD4(UInt32(position / 4), 3, UInt32(2 + row), 0x2000_0003))
+            return Double(words[position % 4]) >= (rate * 0x1p32).rounded(.down) ? 1 / (1 - rate) : 0
+        }
         func loss(_ rows: [Double]) -> Double {
             var total = 0.0
             for i in 0..<length {
@@ -179,7 +188,7 @@ import Testing
                 let weights = scores.map { exp($0) }
                 let sum = weights.reduce(0, +)
                 for c in 0..<width {
-                    let value = (0...i).reduce(0.0) { $0 + weights[$1] / sum * rows[($1 * 3 + 2) * width + c] }
+                    let value = (0...i).reduce(0.0) { $0 + weights[$1] / sum * kept(i, $1) * rows[($1 * 3 + 2) * width + c] }
                     total += value * Double(made.gradient[i * width + c])
                 }
             }

@@ -13,6 +13,7 @@ enum Golden {
         "function 8": 0x55b70e7444769914,
         "function 9": 0x727c5239b0d97891,
         "function 10": 0x81acd2ab86a1659f,
+        "bfloat16 product": 0x16b0cca30217d60c,
         "attention": 0xabed1a97543dc724,
         "attention backward": 0x8ec47b54eaf2561a,
         "linear gelu": 0x9742679175ba5e4b,

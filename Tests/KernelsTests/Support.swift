@@ -138,7 +138,7 @@ struct AttentionCase {
                                     pages: pages.baseAddress!, page_offset: offset, queries: queries.baseAddress! + at, query_stride: stride,
                                     query_head_stride: headWidth,
                                     out: out.baseAddress! + at, out_stride: stride, rows: UInt32(rows), first_position: UInt32(first),
-                                    statistics: nil)
+                                    statistics: nil, dropout: nil)
                                 Attention.apply(spans: &span, count: 1, layout: layout, scale: 0.25, window: window, pool: pool)
                             }
                         }

@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 import Glibc
 import ModelFiles
@@ -47,7 +48,7 @@ struct ModelDirectoryTests {
             for name in copy.tensors.names { #expect(try copy.tensors.float32(name) == original.tensors.float32(name)) }
             #expect(try digest(copy) == digest(original))
         }
-        #expect(DurableFile.entries(temporary.path + "/deep/er") == ["copy"])
+        #expect(FileTree.names(temporary.path + "/deep/er") == ["copy"])
     }
 
     @Test("prefix, masks, a tied copy and shards change no digest; a bit does")
@@ -128,7 +129,7 @@ struct ModelDirectoryTests {
     func refusals() throws {
         func reason(_ files: [String]) throws -> ModelFileError? {
             let folder = temporary.path + "/refused"
-            DurableFile.removeTree(folder)
+            FileTree.remove(folder)
             mkdir(folder, 0o755)
             for file in files { try SafetensorsBytes.save(Array("{}".utf8), folder + "/" + file) }
             do {
@@ -176,6 +177,6 @@ struct ModelDirectoryTests {
             #expect(throws: ModelFileError.self) { try SafetensorsWriter.write([("a", [2], data)], to: path) }
             #expect(throws: ModelFileError.self) { try SafetensorsWriter.write([("a", [3], data), ("a", [3], data)], to: path) }
         }
-        #expect(DurableFile.entries(temporary.path) == [])
+        #expect(FileTree.names(temporary.path) == [])
     }
 }

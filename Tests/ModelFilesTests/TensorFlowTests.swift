@@ -64,6 +64,8 @@ struct TensorFlowTests {
         "damaged indices and parameters are errors, never a crash, a hang or a claim on memory",
         arguments: ["model.ckpt.index", "hparams.json", "checkpoint"])
     func damage(name: String) throws {
+        // Beside a second index it is `checkpoint` that says which one counts.
+        if name == "checkpoint" { try save(bytes("model.ckpt.index"), "other.index") }
         try Damage.many(bytes(name), rounds: 400, seed: 12) {
             try save($0, name)
         } read: {

@@ -53,9 +53,13 @@ package struct ModelStore: Sendable {
         case .states(let ids): return .outlines(ids.map { tasks[$0].map(outline) })
         case .models, .registerModel: return .models([])
         case .datasets, .registerDataset: return .datasets([])
+        case .administer(.schedules): return .administered(.schedules([]))
+        case .administer: return .administered(.queues([]))
         case .unchecked(let limit): return .unchecked(unchecked(limit))
         case .adopt(let adoptions): return .adopted(adopt(adoptions))
         case .dueSweep: return .due(dueSweep())
+        // Its clock is never set.
+        case .endBackoffs: return .done
         case .figures: return .figures([])
         case .durability: return .durability(Durability(synchronousCommit: "on", synchronousStandbys: [], xminAge: 0, xminAgeSeconds: 0))
         }
@@ -67,7 +71,7 @@ package struct ModelStore: Sendable {
         for (index, item) in group.items.enumerated() {
             if let error = refusal(item) { return .refused(item: index, error: error) }
         }
-        return .accepted(group.items.map { insert($0) })
+        return .accepted(group.items.map { insert($0, client: group.client) })
     }
 
     private func refusal(_ item: SubmitItem) -> ContractError? {
@@ -80,7 +84,7 @@ package struct ModelStore: Sendable {
         return nil
     }
 
-    private mutating func insert(_ item: SubmitItem) -> SubmittedTask {
+    private mutating func insert(_ item: SubmitItem, client: String) -> SubmittedTask {
         let submission = item.submission
         if let key = submission.key.map({ "\(submission.queue)/\($0)" }) {
             if let first = keys[key], first != item.id { return submitted(first, duplicate: true, offer: nil) }
@@ -94,6 +98,7 @@ package struct ModelStore: Sendable {
             timeoutSeconds: submission.timeoutSeconds, params: submission.submittedParams, createdAt: now, runAt: runAt,
             rank: runAt - Int64(submission.priority) * 60_000)
         task.after = submission.after
+        task.client = client
         task.parameters = submission.parameters
         (task.seed, task.seedAssigned) = (item.seed, item.seedAssigned)
         if submission.after.isEmpty { task.resolved = resolve(submission.parameters, item.seed, item.seedAssigned) }
@@ -104,7 +109,7 @@ package struct ModelStore: Sendable {
 
     private func submitted(_ id: TaskID, duplicate: Bool, offer: GrantOffer?) -> SubmittedTask {
         guard let task = tasks[id] else { return SubmittedTask(id: id, state: .queued, duplicate: duplicate, queue: "", rank: 0) }
-        let grant = task.lease != nil && task.lease == offer?.lease ? self.grant(task) : nil
+        let grant = task.lease != nil && task.lease == offer?.lease ? self.grant(task, waited: 0) : nil
         return SubmittedTask(id: id, state: task.state, duplicate: duplicate, queue: task.queue, rank: task.rank, grant: grant)
     }
 
@@ -120,9 +125,14 @@ package struct ModelStore: Sendable {
     }
 
     /// Publishes a task as `scriptorium.submit()` does: unchecked.
-    package mutating func publish(_ id: TaskID, params: [UInt8], now: Int64) {
-        tasks[id] = ModelTask(
-            id: id, kind: .generate, queue: "default", priority: 0, maxAttempts: 3, params: params, createdAt: now, runAt: now, rank: now)
+    /// - Parameter priority: where out of range, it is kept beside the task as it was given.
+    package mutating func publish(_ id: TaskID, params: [UInt8], priority: Int = 0, now: Int64) {
+        let fits = (-100...100).contains(priority)
+        var task = ModelTask(
+            id: id, kind: .generate, queue: "default", priority: fits ? priority : 0, maxAttempts: 3, params: params, createdAt: now, runAt: now,
+            rank: now - Int64(fits ? priority : 0) * 60_000)
+        task.publishedPriority = fits ? nil : priority
+        tasks[id] = task
     }
 
     // MARK: Leases
@@ -134,11 +144,12 @@ package struct ModelStore: Sendable {
         task.isolated = task.losses >= 2
     }
 
-    private func grant(_ task: ModelTask) -> Grant {
+    private func grant(_ task: ModelTask, waited: Int64? = nil) -> Grant {
         Grant(
             task: task.id, lease: task.lease ?? UUIDValue(hi: 0, lo: 0), session: task.session ?? UUIDValue(hi: 0, lo: 0), attempt: task.attempt,
             failures: task.failures, kind: task.kind, queue: task.queue, isolated: task.isolated, maxAttempts: task.maxAttempts,
-            timeoutSeconds: task.timeoutSeconds, resolved: task.resolved ?? [], resume: task.resume)
+            timeoutSeconds: task.timeoutSeconds, resolved: task.resolved ?? [], resume: task.resume,
+            waitedMilliseconds: waited)
     }
 
     private mutating func claim(_ request: ClaimRequest) -> ClaimReply {
@@ -147,24 +158,28 @@ package struct ModelStore: Sendable {
             ($0.rank, $0.id) < ($1.rank, $1.id)
         }
         let window = Array(line.prefix(request.limit))
+        let isExhausted = window.count < request.limit
+        let known = Set(window.map(\.client))
+        let farther = isExhausted || !request.looksFarther ? [] : line.dropFirst(request.limit).prefix(10_000).filter { !known.contains($0.client) }
+        let all = window + farther.prefix(request.leases.count)
+        let dealt = FairShare.order(all.map(\.client), after: request.lastClient).map { all[$0] }
         let offers = request.offers.filter { sessions[$0.session] != nil }
         let places = Placement.assign(
-            candidates: window.map { PlacementCandidate(task: $0.id, kind: $0.kind, model: nil, isolated: $0.losses >= 2) }, offers: offers)
+            candidates: dealt.map { PlacementCandidate(task: $0.id, kind: $0.kind, model: nil, isolated: $0.losses >= 2) }, offers: offers)
         var grants: [Grant] = []
-        var firstUnplaced: Int64?
-        for (candidate, place) in zip(window, places) {
-            guard let place, grants.count < request.leases.count, var task = tasks[candidate.id] else {
-                firstUnplaced = firstUnplaced ?? candidate.rank
-                continue
-            }
+        var lastClient: String?
+        for (candidate, place) in zip(dealt, places) {
+            guard let place, grants.count < request.leases.count, var task = tasks[candidate.id] else { continue }
             Self.lease(&task, request.leases[grants.count], offers[place].session)
             tasks[task.id] = task
-            grants.append(grant(task))
+            grants.append(grant(task, waited: max(0, now - task.runAt)))
+            lastClient = task.client
         }
+        let granted = Set(grants.map(\.task))
         return ClaimReply(
-            queue: request.queue, grants: grants, exhausted: window.count < request.limit,
-            lowWater: firstUnplaced ?? window.last?.rank ?? request.fromRank,
-            unplaced: window.count - grants.count, heldBack: false)
+            queue: request.queue, grants: grants, exhausted: isExhausted,
+            lowWater: window.first { !granted.contains($0.id) }?.rank ?? window.last?.rank ?? request.fromRank,
+            unplaced: window.count { !granted.contains($0.id) }, heldBack: false, lastClient: lastClient)
     }
 
     private func leases(of ids: [SessionID]) -> [HeldLease] {
@@ -380,10 +395,10 @@ package struct ModelStore: Sendable {
 
     private func unchecked(_ limit: Int) -> [UncheckedTask] {
         tasks.values.filter { $0.state == .queued && $0.resolved == nil && parentsSucceeded($0) }.sorted { $0.id < $1.id }.prefix(limit).map {
-            UncheckedTask(
-                id: $0.id, kind: $0.kind.rawValue, queue: $0.queue, priority: $0.priority, maxAttempts: $0.maxAttempts,
-                timeoutSeconds: $0.timeoutSeconds,
-                params: $0.params, seed: $0.seed, seedAssigned: $0.seedAssigned)
+            let params = String(decoding: $0.params, as: UTF8.self)
+            let given = "{\"kind\":\"\($0.kind.rawValue)\",\"params\":\(params),\"priority\":\($0.publishedPriority ?? $0.priority)}"
+            return UncheckedTask(
+                id: $0.id, given: Array(given.utf8), isMisfit: $0.publishedPriority != nil, seed: $0.seed, seedAssigned: $0.seedAssigned)
         }
     }
 
@@ -393,7 +408,7 @@ package struct ModelStore: Sendable {
         var reply = AdoptReply(ready: [], ended: [])
         for adoption in adoptions {
             switch adoption {
-            case .accept(let id, let parameters, let seed, let assigned):
+            case .accept(let id, let parameters, _, let seed, let assigned):
                 guard var task = tasks[id], task.state == .queued else { continue }
                 if task.resolved == nil { task.resolved = resolve(parameters, seed, assigned) }
                 tasks[id] = task

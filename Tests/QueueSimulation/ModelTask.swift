@@ -5,10 +5,13 @@ package struct ModelTask: Sendable {
     package let id: TaskID
     package var kind: TaskKind
     package var queue: String
+    package var client = ""
     package var priority: Int
     package var maxAttempts: Int
     package var timeoutSeconds: Double?
     package var after: [TaskID] = []
+    /// A priority given in SQL that its column cannot hold.
+    package var publishedPriority: Int?
     package var params: [UInt8]
     package var parameters: TaskParameters?
     package var seed: Int64?

@@ -1,4 +1,5 @@
 package import TaskProtocol
+package import TestSupport
 
 /// A worker that keeps the protocol's rules and computes nothing: how long a task takes and how it ends is drawn.
 package struct ScriptedWorker: Sendable {
@@ -131,20 +132,10 @@ package struct ScriptedWorker: Sendable {
     }
 }
 
-/// SplitMix64, for everything drawn in a simulation.
-package struct SplitMix: RandomNumberGenerator, Sendable {
-    private var state: UInt64
+/// For everything drawn in a simulation.
+package typealias SplitMix = SeededGenerator
 
-    package init(seed: UInt64) { state = seed }
-
-    package mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-
+extension SeededGenerator {
     /// True so often in a thousand.
     package mutating func chance(_ permille: Int) -> Bool { Int(next() % 1_000) < permille }
 

@@ -14,8 +14,8 @@ struct GenerateParametersTests {
     }
 
     static let booleans = [
-        "do_sample", "early_stopping", "prepend_bos", "lstrip", "include_prefix", "nonempty_output", "skip_special_tokens", "normalize_key",
-        "return_token_ids", "stream", "deduplicate",
+        "do_sample", "prepend_bos", "lstrip", "include_prefix", "nonempty_output", "skip_special_tokens", "normalize_key",
+        "return_token_ids", "stream", "deduplicate", "schema", "clean_up_tokenization_spaces", "sliding_window",
     ]
 
     @Test("a truth value takes true, false and null, and nothing else", arguments: booleans)
@@ -26,7 +26,7 @@ struct GenerateParametersTests {
 
     static let integers: [(String, Int64, Int64)] = [
         ("n", 1, 1024), ("min_length", 0, 65_536), ("max_length", 1, 65_536), ("top_k", 0, 2_147_483_647), ("no_repeat_ngram_size", 0, 65_536),
-        ("seed", 0, 9_007_199_254_740_991), ("logprobs", 0, 20),
+        ("seed", 0, 9_007_199_254_740_991), ("logprobs", 0, 20), ("num_beams", 1, 1024),
     ]
 
     @Test("an integer takes its bounds, nothing beyond them and no other type", arguments: integers)
@@ -79,8 +79,11 @@ struct GenerateParametersTests {
             ("truncate", "[\"x\"]", "bad_request task.params.truncate"), ("rng", "\"philox\"", "accepted"),
             ("rng", "\"mt\"", "invalid_argument task.params.rng"), ("rng", "1", "bad_request task.params.rng"),
             ("precision", "\"float32\"", "accepted"), ("precision", "\"float64\"", "invalid_argument task.params.precision"),
-            ("schema", "false", "accepted"), ("clean_up_tokenization_spaces", "false", "accepted"), ("sliding_window", "false", "accepted"),
-            ("num_beams", "1", "accepted"), ("num_beams", "0", "invalid_argument task.params.num_beams"),
+            ("rng", "\"torch\"", "accepted"), ("early_stopping", "true", "accepted"), ("early_stopping", "\"never\"", "accepted"),
+            ("early_stopping", "null", "accepted"), ("early_stopping", "\"always\"", "invalid_argument task.params.early_stopping"),
+            ("early_stopping", "1", "bad_request task.params.early_stopping"), ("schema_tokens", "[\"<|a|>\"]", "accepted"),
+            ("schema_tokens", "[\"\"]", "invalid_argument task.params.schema_tokens[0]"), ("schema_return", "\"a\"", "accepted"),
+            ("schema_return", "[\"a\",\"b\"]", "accepted"), ("schema_return", "7", "bad_request task.params.schema_return"),
         ])
     func values(name: String, value: String, expected: String) { #expect(short(refusal(generate(name, value))) == expected) }
 
@@ -94,8 +97,7 @@ struct GenerateParametersTests {
     @Test(
         "what comes with a later version is refused honestly",
         arguments: [
-            ("num_beams", "2"), ("rng", "\"torch\""), ("precision", "\"bfloat16\""), ("precision", "\"int8\""), ("sliding_window", "true"),
-            ("schema", "true"), ("schema_tokens", "[\"<a>\"]"), ("schema_return", "[\"a\"]"), ("clean_up_tokenization_spaces", "true"),
+            ("precision", "\"bfloat16\""), ("precision", "\"int8\""),
         ])
     func later(name: String, value: String) throws {
         let error = try #require(refusal(generate(name, value)))
@@ -108,8 +110,8 @@ struct GenerateParametersTests {
         arguments: ["pad", "use_cache", "max_tokens", "Model", "top-p", "", "output", "é", "temperature "])
     func unknown(name: String) { #expect(short(refusal(generate(name, "1"))) == "invalid_argument task.params.\(name)") }
 
-    @Test("even a null under an unknown name is refused")
-    func unknownNull() { #expect(short(refusal(generate("pad", "null"))) == "invalid_argument task.params.pad") }
+    @Test("null means absent, also under an unknown name")
+    func unknownNull() { #expect(short(refusal(generate("pad", "null"))) == "accepted") }
 
     @Test(
         "a model is a name, name@step, a checkpoint's id or a digest",
@@ -135,6 +137,7 @@ struct GenerateParametersTests {
             (#"{"model":"m","do_sample":false,"n":1}"#, "accepted"),
             (#"{"model":"m","do_sample":false,"prompts":["a","b"]}"#, "accepted"),
             (#"{"model":"m","num_beams":2,"n":3}"#, "invalid_argument task.params.n"),
+            (#"{"model":"m","num_beams":3,"n":3,"do_sample":false}"#, "accepted"),
             (#"{"model":"m","num_beams":2,"stream":true}"#, "invalid_argument task.params.stream"),
             (#"{"model":"m","n":513,"prompts":["a","b"]}"#, "invalid_argument task.params.n"),
             (#"{"model":"m","n":512,"prompts":["a","b"]}"#, "accepted"),
@@ -163,7 +166,7 @@ struct GenerateParametersTests {
     @Test("effective values are canonical, complete in MessagePack too, and decode to the same parameters")
     func effective() throws {
         let params =
-            #"{"model":"demo","prompts":["a","b"],"n":3,"min_length":4,"max_length":50,"temperature":[0.7,1],"top_k":5,"top_p":0.9,"min_p":0.1,"typical_p":0.5,"repetition_penalty":1.2,"no_repeat_ngram_size":2,"bad_words":["x"],"banned_tokens":[1,2],"stop":["\n"],"seed":7,"prepend_bos":true,"lstrip":false,"truncate":"T","logprobs":2,"stream":true,"deduplicate":true}"#
+            #"{"model":"demo","prompts":["a","b"],"n":3,"min_length":4,"max_length":50,"temperature":[0.7,1],"top_k":5,"top_p":0.9,"min_p":0.1,"typical_p":0.5,"repetition_penalty":1.2,"no_repeat_ngram_size":2,"bad_words":["x"],"banned_tokens":[1,2],"stop":["\n"],"seed":7,"prepend_bos":true,"lstrip":false,"truncate":"T","logprobs":2,"stream":true,"deduplicate":true,"early_stopping":"never","schema":true,"schema_tokens":["<|t|>"],"schema_return":"t"}"#
         guard case .generate(let parameters) = try parameters(submit(generate: params)) else {
             throw ContractError(.internalError, "another shape than expected")
         }
@@ -179,5 +182,25 @@ struct GenerateParametersTests {
         let record = try Document.parse(messagePack: writer.bytes).root
         #expect(record.canonical == parameters.recordJSON)
         #expect(record["seed"] == nil && record["prompts"] == nil && record["n"] == nil && record["model"] == nil && record["top_k"] != nil)
+    }
+
+    @Test("a stored text's params keep n where its random numbers depend on it")
+    func recordedCount() throws {
+        guard case .generate(let parameters) = try parameters(submit(generate: #"{"model":"demo","rng":"torch","n":3}"#)) else {
+            throw ContractError(.internalError, "another shape than expected")
+        }
+        let record = try JSONValue.parse(parameters.recordJSON)
+        #expect(record["n"] == 3 && record["rng"] == "torch" && record["prompt"] == nil)
+        #expect(record.canonical == parameters.recordJSON)
+    }
+
+    @Test("a search takes a sequence for each beam of each prompt")
+    func sequences() {
+        var parameters = GenerateParameters(model: "m")
+        parameters.prompts = ["a", "b", "c"]
+        parameters.n = 2
+        #expect(parameters.sequenceCount(texts: 6) == 6 && parameters.sequenceCount(texts: 1) == 1)
+        parameters.numBeams = 5
+        #expect(parameters.sequenceCount(texts: 6) == 15 && parameters.sequenceCount(texts: 2) == 5 && parameters.sequenceCount(texts: 0) == 0)
     }
 }

@@ -119,13 +119,13 @@ struct ResolvedTaskTests {
 
     @Test("pinning fills in what the model decides")
     func effective() throws {
-        guard case .generate(let generate) = ResolvedTask.effective(.generate(GenerateParameters(model: "demo")), model: model, dataset: nil) else {
+        guard case .generate(let generate) = ResolvedTask.effective(.generate(GenerateParameters(model: "demo")), model: model, datasets: []) else {
             throw ContractError(.internalError, "another shape than expected")
         }
         #expect(generate.prependBOS == true && generate.maxLength == 64)
         let asked = FinetuneParameters(base: .model("demo"), output: "o", dataset: .name("d"))
         let dataset = ResolvedDataset(name: "d", sha256: digest, lineByLine: true)
-        guard case .finetune(let finetune) = ResolvedTask.effective(.finetune(asked), model: model, dataset: dataset) else {
+        guard case .finetune(let finetune) = ResolvedTask.effective(.finetune(asked), model: model, datasets: [dataset]) else {
             throw ContractError(.internalError, "another shape than expected")
         }
         #expect(finetune.blockSize == 64 && finetune.lineByLine == true && finetune.header == true)
@@ -140,6 +140,15 @@ struct ResolvedTaskTests {
                 seedAssigned: false,
                 dataset: ResolvedDataset(name: nil, sha256: digest, lineByLine: false, tokenizerSHA256: digest),
                 tokenizer: ResolvedTokenizer(name: "t", sha256: digest)),
+            ResolvedTask(
+                parameters: .finetune(
+                    FinetuneParameters(
+                        base: .namedConfig("gpt2-cpu"), output: "o",
+                        dataset: .crossTrain([.init(.merge([.init(.name("d"), lineByLine: true)], equalize: true)), .init(.name("e"))])
+                    ).withTokenizer), seed: 0, seedAssigned: false,
+                datasets: [
+                    ResolvedDataset(name: "d", sha256: digest, lineByLine: true), ResolvedDataset(name: "e", sha256: digest, lineByLine: false),
+                ]),
         ]
         for task in tasks {
             #expect(try JSONValue.parse(task.json).canonical == task.json)
@@ -230,8 +239,10 @@ struct IdentifierTests {
 
     @Test("workers announce what they can run, not what they only know to refuse")
     func names() {
-        for name in ["model", "top_p", "prompts", "num_steps", "stream"] { #expect(TaskParameters.knownNames.contains(name)) }
-        for name in ["lora", "cross_train", "schema_tokens", "method"] { #expect(!TaskParameters.knownNames.contains(name)) }
+        for name in ["model", "top_p", "prompts", "num_steps", "stream", "schema_tokens", "lora", "cross_train"] {
+            #expect(TaskParameters.knownNames.contains(name))
+        }
+        #expect(!TaskParameters.knownNames.contains("method"))
         #expect(TaskParameters.knownNames == Set(TaskParameters.knownNames).sorted())
     }
 }

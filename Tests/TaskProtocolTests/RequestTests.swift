@@ -180,6 +180,23 @@ struct SubmissionTests {
         #expect(String(decoding: task.submittedParams, as: UTF8.self) == #"{"model":"m","prompt":"x"}"#)
     }
 
+    @Test(
+        "null means absent, whatever the member is called",
+        arguments: [
+            #"{"op":"ping","bogus":null}"#,
+            #"{"op":"submit","bogus":null,"task":{"kind":"generate","bogus":null,"params":{"model":"m","bogus":null}}}"#,
+            submit(
+                finetune:
+                    #"{"config":"gpt2-cpu","output":"o","bogus":null,"dataset":{"text":"abc","bogus":null},"tokenizer":{"train":{"bogus":null},"bogus":null}}"#
+            ),
+        ])
+    func nullIsAbsent(json: String) throws {
+        #expect(short(refusal(json)) == "accepted")
+        let given = json.replacing(#""bogus":null"#, with: #""bogus":0"#)
+        #expect(try #require(refusal(given)).code == .invalidArgument)
+        #expect(short(refusal(json.replacing(#""bogus":null"#, with: #""bogus":null,"bogus":null"#))).hasPrefix("bad_request"))
+    }
+
     @Test("the digest is of kind and params as submitted: order, nulls, spelling and encoding do not matter, values do")
     func digests() throws {
         let base = try submission(submit(generate: #"{"model":"m","prompt":"é","top_p":1}"#)).paramsDigest

@@ -157,7 +157,7 @@ final class Bench {
     }
 
     func due() throws -> DueReply {
-        let reply = ask(.dueSweep)
+        let reply = ask(.dueSweep())
         guard case .due(let due) = reply else { throw Surprise(description: "\(reply)") }
         return due
     }

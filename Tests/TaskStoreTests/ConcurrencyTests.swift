@@ -91,6 +91,26 @@ import Testing
         #expect(try bench.value("SELECT count(*) FROM outcome WHERE state = 'succeeded'") != "0")
     }
 
+    @Test("two parents that end at the same time let their child go, without a sweep") func simultaneousEnds() async throws {
+        let bench = try Bench()
+        let (url, rounds) = (bench.url, 60)
+        let parents = try (0..<rounds).map { _ in try [bench.running(), bench.running()] }
+        let children = try parents.map { pair in
+            var child = bench.generate()
+            child.after = pair.map(\.task)
+            return try bench.submit([bench.item(child)])[0].id
+        }
+        let completions = parents.map { $0.map { bench.completion($0) } }
+        try await onThreads(2) { index in
+            let store = StoreSession(try StoreConnection(url))
+            for round in completions {
+                guard case .completed = store.perform(.complete([round[index]])) else { throw Bench.Surprise(description: "no completion") }
+            }
+        }
+        guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 1_000)) else { return unexpected() }
+        #expect(Set(unchecked.map(\.id)) == Set(children))
+    }
+
     private static let submission: TaskSubmission = {
         TaskSubmission(parameters: .generate(GenerateParameters(model: "demo")), submittedParams: Array("{\"model\":\"demo\"}".utf8))
     }()

@@ -22,6 +22,24 @@ import Testing
         #expect(try bench.value("SELECT text_search @@ plainto_tsquery('simple', 'beginning') FROM generations LIMIT 1") == "true")
     }
 
+    @Test("a claim says how long a task was due: since its run_at, or since its last attempt ended") func waited() throws {
+        let bench = try Bench()
+        let atOnce = try bench.running()
+        #expect(atOnce.waitedMilliseconds == 0)
+        try bench.submit([bench.item()])
+        try bench.connection.execute("UPDATE hot SET run_at = now() - interval '90 s' WHERE lease IS NULL")
+        let first = try #require(try bench.claim().grants.first)
+        let waited = try #require(first.waitedMilliseconds)
+        #expect((90_000...100_000).contains(waited))
+        _ = try bench.settle(.release([Release(task: first.task, lease: first.lease, attempt: 1, reason: "drain")]))
+        try bench.connection.execute("UPDATE tries SET finished_at = now() - interval '30 s'")
+        let second = try #require(try bench.claim().grants.first)
+        let again = try #require(second.waitedMilliseconds)
+        #expect(second.task == first.task && (30_000...40_000).contains(again))
+        guard case .leases(let held) = bench.ask(.leases([bench.session])) else { return unexpected() }
+        #expect(held.count == 2 && held.allSatisfy { $0.grant.waitedMilliseconds == nil })
+    }
+
     @Test("a stale lease changes nothing, and what it brings is kept as superseded") func stale() throws {
         let bench = try Bench()
         let old = try bench.running()
@@ -110,6 +128,21 @@ import Testing
         #expect(try bench.settle(.fail([bench.failure(third)]))[0].settlement == .alreadyRecorded(.failed, bench.failure(third).error))
         #expect(try bench.value("SELECT string_agg(outcome, ',' ORDER BY attempt) FROM attempts") == "failed,timed_out,failed")
         #expect(try bench.complete([bench.completion(third)]) == [.stale])
+    }
+
+    @Test("after the clock was set back a retry is due, as its pause can be no longer; a task published for later keeps its time")
+    func clockSetBack() throws {
+        let bench = try Bench()
+        let soon = try bench.running()
+        let far = try bench.running()
+        _ = try bench.settle(.fail([bench.failure(soon, delay: 60_000), bench.failure(far, delay: 3_600_000)]))
+        var submission = bench.generate()
+        submission.runAt = bench.now() + 3_600_000
+        let later = try bench.submit([bench.item(submission)])[0]
+        #expect(bench.ask(.endBackoffs(longestMilliseconds: 70_000)) == .done)
+        #expect(try bench.due().ready.map(\.task) == [far.task])
+        #expect(try bench.claim().grants.map(\.task) == [far.task])
+        #expect(try bench.state(later.id) == .queued && bench.state(soon.task) == .queued)
     }
 
     @Test("a final error ends a task at its first attempt") func finalFailure() throws {
@@ -219,6 +252,40 @@ import Testing
         let next = try bench.claim(slots: 8, fromRank: claim.lowWater)
         #expect(next.grants.map(\.task) == tasks[2...].map(\.id))
         #expect(try bench.claim(fromRank: next.lowWater).grants.isEmpty)
+    }
+
+    @Test("clients take turns, also where one has ten thousand tasks in line before the other's") func fairness() throws {
+        let bench = try Bench()
+        func submit(_ count: Int, as client: String) throws -> Set<TaskID> {
+            let items = (0..<count).map { _ in bench.item() }
+            guard case .accepted(let tasks) = try bench.outcomes([SubmitGroup(items: items, client: client)])[0] else { return [] }
+            return Set(tasks.map(\.id))
+        }
+        let greedy = try submit(10_000, as: "greedy")
+        let modest = try submit(6, as: "modest")
+        var request = ClaimRequest(broker: bench.broker, queue: "default", offers: [], leases: [], fromRank: nil, limit: 1_000)
+        func claim(_ slots: Int, looksFarther: Bool) throws -> Set<TaskID> {
+            request.offers = [PlacementOffer(session: bench.session, freeSlots: slots, idle: true, models: [])]
+            request.leases = (0..<slots).map { _ in .random() }
+            request.looksFarther = looksFarther
+            guard case .claimed(let reply) = bench.ask(.claim(request)) else { return [] }
+            (request.lastClient, request.fromRank) = (reply.lastClient, reply.lowWater)
+            #expect(reply.grants.count == slots)
+            return Set(reply.grants.map(\.task))
+        }
+        #expect(try claim(4, looksFarther: false).isSubset(of: greedy), "the window holds one client only")
+        let mixed = try claim(4, looksFarther: true)
+        #expect(mixed.intersection(modest).count == 2 && mixed.intersection(greedy).count == 2)
+        // One slot at a time: the turns go on from claim to claim.
+        let single = try (0..<4).map { _ in try claim(1, looksFarther: true) }
+        #expect(
+            single.map { $0.isSubset(of: modest) } == [false, true, false, true]
+                || single.map { $0.isSubset(of: modest) } == [true, false, true, false])
+        let rest = try claim(8, looksFarther: true)
+        #expect(rest.intersection(modest).count == 2, "all of the modest one's tasks run, though 9,989 are in line before them")
+        #expect(try bench.value("SELECT count(*) FROM hot WHERE client = 'modest' AND lease IS NULL") == "0")
+        let oldest = try bench.value("SELECT min(rank) FROM hot WHERE lease IS NULL")
+        #expect(request.fromRank.map(String.init) == oldest, "the mark stays with the oldest that waits")
     }
 
     @Test("a paused queue is held back, a limited one runs no more than it may") func limits() throws {

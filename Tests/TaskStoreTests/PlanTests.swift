@@ -13,7 +13,7 @@ import Testing
     private func claimPlan(_ connection: StoreConnection) throws -> String {
         try connection.execute("PREPARE claim_plan AS \(StoreSession.claimScan.sql)")
         defer { try? connection.execute("DEALLOCATE claim_plan") }
-        return try plan(connection, "EXECUTE claim_plan('default', 0, 100)")
+        return try plan(connection, "EXECUTE claim_plan('default', 0, 100, false)")
     }
 
     @Test("the claim goes through its index in its order, whether the queue is empty or long, and probes a task by its key") func claim() throws {
@@ -29,7 +29,7 @@ import Testing
                 if analysed { try bench.connection.execute("ANALYZE hot; ANALYZE task") }
                 let plan = try claimPlan(bench.connection)
                 #expect(plan.contains("Index Scan using hot_ready on hot"), "\(rows) rows, analysed \(analysed):\n\(plan)")
-                #expect(plan.contains("Index Scan using task_pkey on task"), "\(rows) rows, analysed \(analysed):\n\(plan)")
+                #expect(plan.contains(/Index Scan using task_\d+_\d+_pkey on task_/), "\(rows) rows, analysed \(analysed):\n\(plan)")
                 #expect(!plan.contains("Seq Scan"), "\(rows) rows, analysed \(analysed):\n\(plan)")
                 let scan = plan.components(separatedBy: "CTE c")[1].components(separatedBy: "->  Index Scan using hot_ready")[0]
                 #expect(!scan.contains("Sort"), "\(plan)")
@@ -56,12 +56,16 @@ import Testing
             """)
         let reader = try StoreConnection(bench.url, setup: .migration)
         try reader.execute("SET search_path = scriptorium")
+        // The months ahead are empty: scanning them is no scan.
+        let (tasks, outcomes) = try (
+            bench.value("SELECT tableoid::regclass FROM task LIMIT 1"), bench.value("SELECT tableoid::regclass FROM outcome LIMIT 1")
+        )
         for query in [
             "SELECT * FROM tasks WHERE state = 'running'", "SELECT * FROM tasks WHERE state = 'failed' ORDER BY created_at DESC LIMIT 50",
             "SELECT * FROM tasks ORDER BY created_at DESC LIMIT 50", "SELECT * FROM tasks WHERE id = '\(UUIDValue.random())'",
         ] {
             let plan = try plan(reader, query)
-            #expect(!plan.contains("Seq Scan on outcome") && !plan.contains("Seq Scan on task t"), "\(query)\n\(plan)")
+            for full in [tasks, outcomes] { #expect(!plan.contains("Seq Scan on \(full ?? "none")"), "\(query)\n\(plan)") }
         }
     }
 }

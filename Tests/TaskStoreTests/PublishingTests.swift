@@ -4,13 +4,18 @@ import TaskStore
 import Testing
 
 @Suite("Publishing in SQL") struct PublishingTests {
+    /// What a broker does with what it finds unchecked.
     private func adopt(_ bench: Bench) throws -> AdoptReply {
-        guard case .unchecked(let tasks) = bench.ask(.unchecked(limit: 100)) else { throw Bench.Surprise(description: "no list") }
+        guard case .unchecked(let tasks) = bench.ask(.unchecked(limit: 10_000)) else { throw Bench.Surprise(description: "no list") }
         let adoptions = tasks.map { task -> Adoption in
-            guard let params = try? JSONValue.parse(task.params), let model = params["model"]?.stringValue else {
-                return .reject(task: task.id, error: ContractError(.invalidArgument, "model is required", field: "params.model"))
+            do throws(ContractError) {
+                let submission = try task.checked()
+                return .accept(
+                    task: task.id, parameters: submission.parameters, after: submission.after, seed: task.seed ?? submission.parameters.seed,
+                    seedAssigned: task.seedAssigned)
+            } catch {
+                return .reject(task: task.id, error: error)
             }
-            return .accept(task: task.id, parameters: .generate(GenerateParameters(model: model)), seed: task.seed, seedAssigned: task.seedAssigned)
         }
         guard case .adopted(let reply) = bench.ask(.adopt(adoptions)) else { throw Bench.Surprise(description: "not adopted") }
         return reply
@@ -71,16 +76,122 @@ import Testing
     }
 
     @Test(
-        "arguments out of range are refused",
+        "what cannot be stored at all is refused",
         arguments: [
-            "'generate', '[]'", "'generate', '{}', priority => 101", "'generate', '{}', max_attempts => 0", "'generate', '{}', timeout_s => 0",
-            "'generate', '{}', key => ''", "'generate', '{}', tags => '{\"a\": 1}'", "'generate', '{}', tags => '[]'", "'', '{}'",
-            "'generate', '{}', run_at => 'infinity'", "'generate', '{}', after => ARRAY['01a20b5c-a312-7bd2-b916-b2951bbcfdf9']::uuid[]",
-        ]) func outOfRange(_ call: String) throws
+            "submit('generate', '[]')", "submit(NULL, '{}')", "submit('generate', NULL)", "submit('generate', to_jsonb(repeat('x', 17000000)))",
+            "submit('generate', jsonb_build_object('prompt', repeat('x', 16777216)))", "submit_many('[]')", "submit_many('{}')", "submit_many(NULL)",
+            "submit_many('[{\"kind\": \"generate\", \"params\": {\"model\": \"demo\"}}, {\"kind\": \"generate\"}]')", "submit_many('[7]')",
+        ]) func refused(_ call: String) throws
     {
         let bench = try Bench()
-        #expect(throws: StoreError.self) { try bench.value("SELECT submit(\(call))") }
+        #expect(throws: StoreError.self) { try bench.value("SELECT count(*) FROM (SELECT \(call)) x") }
         #expect(try bench.value("SELECT count(*) FROM tasks") == "0")
+    }
+
+    /// Members as a client sends them, and as arguments of `submit()` where its types allow that.
+    private static let misfits: [(json: String, arguments: String?)] = [
+        (#""priority":101"#, "priority => 101"), (#""priority":-2000000000"#, "priority => -2000000000"), (#""priority":1.5"#, nil),
+        (#""priority":"high""#, nil), (#""max_attempts":0"#, "max_attempts => 0"), (#""max_attempts":101"#, "max_attempts => 101"),
+        (#""timeout_s":0"#, "timeout_s => 0"), (#""timeout_s":-3"#, "timeout_s => -3"), (#""timeout_s":2e9"#, "timeout_s => 2e9"),
+        (#""timeout_s":"NaN""#, "timeout_s => 'NaN'"), (#""timeout_s":"Infinity""#, "timeout_s => 'Infinity'"),
+        (#""key":"""#, "key => ''"), (#""key":"\#(String(repeating: "k", count: 300))""#, "key => repeat('k', 300)"), (#""key":7"#, nil),
+        (#""queue":"no blanks""#, "queue => 'no blanks'"), (#""queue":"""#, "queue => ''"), (#""queue":7"#, nil),
+        (#""queue":"01a20b5c-a312-7bd2-b916-b2951bbcfdf9""#, "queue => '01a20b5c-a312-7bd2-b916-b2951bbcfdf9'"),
+        (#""run_at":"infinity""#, "run_at => 'infinity'"), (#""run_at":"tomorrow""#, nil), (#""run_at":"2026-02-30T00:00:00Z""#, nil),
+        (#""run_at":"2026-11-24T12:00:00+99:99""#, nil), (#""run_at":5"#, nil), (#""tags":{"a":1}"#, #"tags => '{"a":1}'"#),
+        (#""tags":[]"#, "tags => '[]'"), (#""tags":{"a":"\#(String(repeating: "t", count: 257))"}"#, nil),
+        (#""after":["\#(UUIDValue(hi: 1, lo: 1))",null]"#, "after => ARRAY['\(UUIDValue(hi: 1, lo: 1))', NULL]::uuid[]"),
+        (
+            #""after":[\#([String](repeating: #""\#(UUIDValue(hi: 1, lo: 1))""#, count: 101).joined(separator: ","))]"#,
+            "after => array_fill('\(UUIDValue(hi: 1, lo: 1))'::uuid, ARRAY[101])"
+        ), (#""after":["x"]"#, nil), (#""after":"x""#, nil), (#""colour":"red""#, nil),
+    ]
+
+    @Test("a task whose members cannot be valid ends failed with the error that a ZeroMQ client gets", arguments: misfits)
+    func misfit(_ members: (json: String, arguments: String?)) throws {
+        let bench = try Bench()
+        let task = #"{"kind":"generate","params":{"model":"demo"},\#(members.json)}"#
+        guard case .failure(var expected) = Request.decode(Array(#"{"op":"submit","task":\#(task)}"#.utf8)).operation else { return unexpected() }
+        expected.field = expected.field.map { String($0.dropFirst("task.".count)) }
+        var ids = [try bench.value("SELECT submit_many('[\(task)]')")]
+        if let arguments = members.arguments { ids.append(try bench.value("SELECT submit('generate', '{\"model\": \"demo\"}', \(arguments))")) }
+        let ended = try adopt(bench).ended
+        #expect(Set(ended.map(\.task.description)) == Set(ids.compactMap { $0 }))
+        for end in ended {
+            let status = try bench.status(end.task)
+            #expect(status.state == .failed && status.error.flatMap { ContractError(json: $0) } == expected, "\(members.json)")
+        }
+        #expect(try bench.value("SELECT count(*) FROM task_given") == "\(ids.count)" || members.json.contains("01a20b5c"))
+        let retry = bench.ask(.retry(ended.map(\.task)))
+        guard case .retried = retry else { return unexpected() }
+        #expect(try adopt(bench).ended.count == ids.count, "tried again, it fails again")
+    }
+
+    @Test("an id in after that does not exist ends the task as not_found; one that failed ends it as dependency_failed") func badParents() throws {
+        let bench = try Bench()
+        let doomed = try bench.running()
+        let child = try #require(
+            try bench.value("SELECT submit('generate', '{\"model\": \"demo\"}', after => ARRAY['\(doomed.task)'::uuid])").flatMap(UUIDValue.init(_:)))
+        let orphan = try #require(
+            try bench.value(
+                "SELECT submit('generate', '{\"model\": \"demo\"}', after => ARRAY['\(doomed.task)', '\(UUIDValue.random())']::uuid[])"
+            ).flatMap(UUIDValue.init(_:)))
+        #expect(try adopt(bench).ended.map(\.task) == [orphan])
+        #expect(
+            try bench.status(orphan).error.flatMap { ContractError(json: $0) } == ContractError(.notFound, "there is no such task", field: "after[1]")
+        )
+        #expect(try bench.status(child).waitingFor == .after)
+        _ = try bench.settle(.fail([bench.failure(doomed, final: true)]))
+        #expect(try bench.status(child).error.flatMap { ContractError(json: $0) }?.code == .dependencyFailed)
+        let late = try #require(
+            try bench.value("SELECT submit('generate', '{\"model\": \"demo\"}', after => ARRAY['\(doomed.task)'::uuid])").flatMap(UUIDValue.init(_:)))
+        #expect(try adopt(bench).ended.map(\.task) == [late])
+    }
+
+    @Test("many tasks are published at once, in order, by keys only once, and all or none") func many() throws {
+        let bench = try Bench()
+        let tasks = (0..<500).map {
+            #"{"kind":"generate","params":{"model":"demo","n":\#(1 + $0 % 7)},"key":"\#($0 % 250 < 200 ? "b\($0 % 7)-\($0)" : "a\($0)")"}"#
+        }
+        let call =
+            "SELECT string_agg(id::text, ',' ORDER BY place) FROM submit_many('[\(tasks.joined(separator: ","))]') WITH ORDINALITY t (id, place)"
+        let ids = try #require(try bench.value(call)).split(separator: ",").compactMap { UUIDValue(String($0)) }
+        #expect(ids.count == 500 && ids == ids.sorted() && Set(ids).count == 500)
+        #expect(try bench.value(call) == ids.map(\.description).joined(separator: ","), "the same keys name the same tasks")
+        #expect(try bench.value("SELECT string_agg(key, ',' ORDER BY id) FROM tasks WHERE params -> 'n' = '3'")?.hasPrefix("b2-2,b2-9,") == true)
+        #expect(try adopt(bench).ready.count == 500)
+        #expect(try bench.claim(slots: 500).grants.map(\.task) == ids)
+        let double = #"{"kind":"generate","params":{"model":"demo"},"key":"twice"}"#
+        #expect(try bench.value("SELECT count(DISTINCT id) FROM submit_many('[\(double),\(double)]') t (id)") == "1")
+        let conflict = #"[{"kind":"generate","params":{"model":"demo"}},{"kind":"generate","params":{"model":"other"},"key":"twice"}]"#
+        let error = #expect(throws: StoreError.self) { try bench.value("SELECT count(*) FROM submit_many('\(conflict)')") }
+        guard case .refused("23505", _, _)? = error else { return unexpected() }
+        #expect(try bench.value("SELECT count(*) FROM tasks") == "501")
+    }
+
+    @Test("a key whose task retention has dropped is free again, for both ways to publish") func orphanedKey() throws {
+        let bench = try Bench()
+        for key in ["sql", "zmq"] {
+            try bench.connection.execute("INSERT INTO task_keys (queue, key, task) VALUES ('default', '\(key)', '\(UUIDValue(hi: 0x7000, lo: 1))')")
+        }
+        let id = try bench.value("SELECT submit('generate', '{\"model\": \"demo\"}', key => 'sql')")
+        #expect(try bench.value("SELECT task FROM task_keys WHERE key = 'sql'") == id)
+        var submission = bench.generate()
+        submission.key = "zmq"
+        let task = try bench.submit([bench.item(submission)])[0]
+        #expect(!task.duplicate)
+        #expect(try bench.value("SELECT task FROM task_keys WHERE key = 'zmq'") == task.id.description)
+    }
+
+    @Test("cancelling in SQL what others wait for hands those to the next broker's check, which ends them") func cancelParent() throws {
+        let bench = try Bench()
+        let parent = try bench.submit([bench.item()])[0]
+        var child = bench.generate()
+        child.after = [parent.id]
+        let waiting = try bench.submit([bench.item(child)])[0]
+        #expect(try bench.value("SELECT cancel('\(parent.id)')") == "cancelled")
+        #expect(try adopt(bench).ended.map(\.task) == [waiting.id])
+        #expect(try bench.status(waiting.id).error.flatMap { ContractError(json: $0) }?.code == .dependencyFailed)
     }
 
     @Test("cancel answers the state, for waiting, running, ended and unknown tasks") func cancel() throws {
@@ -102,6 +213,7 @@ import Testing
         let child = try #require(
             try bench.value("SELECT submit('generate', '{\"model\": \"demo\"}', after => ARRAY['\(parent.task)'::uuid])").flatMap(UUIDValue.init(_:)))
         #expect(try bench.status(child).waitingFor == .after)
+        #expect(try adopt(bench) == AdoptReply(ready: [], ended: []), "checked, and set aside")
         _ = try bench.complete([bench.completion(parent)])
         #expect(try adopt(bench).ready.map(\.task) == [child])
     }
@@ -144,7 +256,7 @@ import Testing
         let id = try #require(try bench.value("SELECT scriptorium.submit('generate', '{\"model\": \"demo\"}')", on: publisher))
         #expect(try bench.value("SELECT scriptorium.cancel('\(id)')", on: publisher) == "cancelled")
         for hidden in [
-            "SELECT * FROM scriptorium.tasks", "DELETE FROM scriptorium.task", "SELECT scriptorium.make_generation_partitions(now(), 1)",
+            "SELECT * FROM scriptorium.tasks", "DELETE FROM scriptorium.task", "SELECT scriptorium.make_partitions(now(), 1)",
         ] {
             #expect(throws: StoreError.self, "\(hidden)") { try publisher.execute(hidden) }
         }
@@ -172,7 +284,11 @@ import Testing
             let grant = tasks[0].grant
         else { return unexpected() }
         #expect(bench.ask(.complete([bench.completion(grant)]), on: broker) == .completed([SettlementReply(settlement: .recorded(.succeeded, nil))]))
-        for request in [StoreRequest.dueSweep, .figures, .durability, .models, .datasets, .get([grant.task], results: true), .unchecked(limit: 1)] {
+        for request in [
+            StoreRequest.dueSweep(), .endBackoffs(longestMilliseconds: 1), .figures, .durability, .models, .datasets,
+            .get([grant.task], results: true),
+            .unchecked(limit: 1),
+        ] {
             if case .failed(let why) = bench.ask(request, on: broker) { Issue.record("\(request): \(why)") }
         }
         try StoreSession(broker).makePartitions()

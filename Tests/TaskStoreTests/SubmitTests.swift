@@ -34,6 +34,22 @@ import Testing
         #expect(try bench.status(task.id).waitingFor == .runAt)
     }
 
+    @Test("blocks longer than the base model's context are refused when it is pinned, with both numbers") func blockSize() throws {
+        let bench = try Bench()
+        func finetune(_ blockSize: Int) -> SubmitItem {
+            var parameters = FinetuneParameters(base: .model("demo"), output: "out", dataset: .text("a text"))
+            parameters.blockSize = blockSize
+            return bench.item(TaskSubmission(parameters: .finetune(parameters), submittedParams: Array("{}".utf8)))
+        }
+        let outcomes = try bench.outcomes([SubmitGroup(items: [finetune(65)]), SubmitGroup(items: [finetune(64)])])
+        guard case .refused(0, let error) = outcomes[0], case .accepted = outcomes[1] else {
+            Issue.record("\(outcomes)")
+            return
+        }
+        #expect(error.code == .invalidArgument && error.field == "params.block_size")
+        #expect(error.message.contains("65") && error.message.contains("64"))
+    }
+
     @Test("an unknown model refuses its whole request with its field, and no other request") func unknownModel() throws {
         let bench = try Bench()
         let good = bench.item()
@@ -169,7 +185,7 @@ import Testing
         #expect(replies[0].unblocked == 1)
         guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
         #expect(unchecked.map(\.id) == [waiting.id] && unchecked[0].seed == 12_345_678)
-        let adoption = Adoption.accept(task: waiting.id, parameters: child.parameters, seed: 12_345_678, seedAssigned: true)
+        let adoption = Adoption.accept(task: waiting.id, parameters: child.parameters, after: child.after, seed: 12_345_678, seedAssigned: true)
         guard case .adopted(let adopted) = bench.ask(.adopt([adoption])) else { return unexpected() }
         #expect(adopted.ready.map(\.task) == [waiting.id])
         #expect(try bench.claim().grants.map(\.task) == [waiting.id])

@@ -108,6 +108,39 @@ import Testing
         #expect(error.code == .notFound && error.field == "params.dataset.name")
     }
 
+    @Test("several datasets are pinned in their order, the names among them by what is registered") func severalDatasets() throws {
+        let bench = try Bench()
+        _ = bench.ask(.registerDataset(DatasetRegistration(name: "bible", manifest: Bench.manifest, bytes: 1, lineByLine: true)))
+        _ = bench.ask(.registerDataset(DatasetRegistration(name: "rows", manifest: Bench.digest, bytes: 1)))
+        func finetune(_ dataset: FinetuneParameters.Dataset) -> TaskSubmission {
+            var submission = bench.finetune(output: "tuned")
+            submission.parameters = .finetune(FinetuneParameters(base: .model("demo"), output: "tuned", dataset: dataset))
+            return submission
+        }
+        let uri = "sha256:" + String(repeating: "c", count: 64)
+        let stages: FinetuneParameters.Dataset = .crossTrain([
+            .init(.merge([.init(.name("rows")), .init(.text("a text")), .init(.name("bible"))], equalize: true)),
+            .init(.uri(uri), lineByLine: true), .init(.name("bible"), lineByLine: false),
+        ])
+        let resolved = try ResolvedTask.decode(try bench.running(finetune(stages)).resolved)
+        #expect(resolved.dataset == nil && resolved.datasets.map(\.name) == ["rows", "bible", nil, "bible"])
+        #expect(resolved.datasets.map(\.sha256) == [Bench.digest, Bench.manifest, String(repeating: "c", count: 64), Bench.manifest])
+        guard case .finetune(let parameters) = resolved.parameters else { return unexpected() }
+        #expect(parameters.leaves.map(\.lineByLine) == [false, false, true, true, false])
+        let unknown = finetune(.merge([.init(.name("rows")), .init(.name("koran"))], equalize: true))
+        guard case .refused(_, let error) = try bench.outcomes([SubmitGroup(items: [bench.item(unknown)])])[0] else { return unexpected() }
+        #expect(error.code == .notFound && error.field == "params.dataset" && error.message.contains("koran"))
+    }
+
+    @Test("a base that is named by its checkpoint is a task's own: its name may be the output") func ownBase() throws {
+        let bench = try Bench()
+        for base in ["demo", "demo@0", bench.checkpoint.description, "sha256:" + Bench.digest] {
+            var submission = bench.finetune(output: "demo")
+            submission.parameters = .finetune(FinetuneParameters(base: .model(base), output: "demo", dataset: .text("a text")))
+            guard case .accepted = try bench.outcomes([SubmitGroup(items: [bench.item(submission)])])[0] else { return unexpected() }
+        }
+    }
+
     @Test(
         "names that are UUIDs or break the rule are refused",
         arguments: [

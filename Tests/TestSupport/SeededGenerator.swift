@@ -1,7 +1,7 @@
 /// A random number generator with a seed, so that a property test that failed can be run again.
 ///
 /// SplitMix64 (Steele, Lea, Flood 2014). Print the seed where a test fails.
-package struct SeededGenerator: RandomNumberGenerator {
+package struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
     /// - Parameter seed: any value; equal seeds give equal sequences on every machine.

@@ -1,3 +1,4 @@
+import Datasets
 import Encodings
 import Kernels
 import LanguageModels
@@ -22,6 +23,11 @@ enum TinyRun {
     static func rows(_ count: Int, length: Int, vocabulary: Int, seed: UInt64) -> [[Int32]] {
         var generator = SeededGenerator(seed: seed)
         return (0..<count).map { _ in (0..<length).map { _ in Int32.random(in: 0..<Int32(vocabulary), using: &generator) } }
+    }
+
+    /// Random tokens as a dataset.
+    static func dataset(tokens: Int, vocabulary: Int = 23, seed: UInt64) -> TokenDataset {
+        TokenDataset(tokens: rows(1, length: tokens, vocabulary: vocabulary, seed: seed)[0], vocabularySize: vocabulary)
     }
 
     /// A trainer of the tiny model that is fed by hand.

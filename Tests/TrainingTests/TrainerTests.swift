@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 import Kernels
 import LanguageModels
@@ -103,10 +104,11 @@ struct TrainerTests {
     }
 
     @Test("the rate climbs during warm-up and falls to zero, each step")
-    func schedule() {
+    func schedule() throws {
         var options = TrainingOptions(seed: 0)
         (options.numSteps, options.warmupSteps, options.learningRate) = (12, 3, 0.9)
-        let rates = (0...12).map { options.learningRate(atStep: $0) }
+        let schedule = try TrainingSchedule(options, stages: 1)
+        let rates = (0...12).map { schedule.learningRate(atStep: $0) }
         #expect(rates[0] == 0 && abs(rates[1] - 0.3) < 1e-12 && rates[3] == 0.9 && abs(rates[4] - 0.8) < 1e-12 && rates[12] == 0)
     }
 

@@ -12,10 +12,10 @@ struct EngineBench {
     let engine: LocalEngine
     private var leases: UInt64 = 0
 
-    init(threads: Int = 1, slots: Int = 8, sharing other: EngineBench? = nil) throws {
+    init(threads: Int = 1, slots: Int = 8, cacheBytes: Int = 1 << 30, sharing other: EngineBench? = nil) throws {
         folder = try TemporaryDirectory()
         store = try other?.store ?? ArtifactDirectory(path: folder.path + "/artifacts")
-        engine = try LocalEngine(artifacts: store, cacheDirectory: folder.path + "/cache", threads: threads, slots: slots)
+        engine = try LocalEngine(artifacts: store, cacheDirectory: folder.path + "/cache", cacheBytes: cacheBytes, threads: threads, slots: slots)
     }
 
     /// Puts a model's folder into the store.
@@ -30,9 +30,11 @@ struct EngineBench {
     }
 
     /// Starts a task.
-    mutating func start(_ parameters: TaskParameters, seed: Int64 = 12_345_678, model: ResolvedModel? = nil, resume: [UInt8]? = nil) -> LeaseID {
+    mutating func start(
+        _ parameters: TaskParameters, seed: Int64 = 12_345_678, model: ResolvedModel? = nil, dataset: ResolvedDataset? = nil, resume: [UInt8]? = nil
+    ) -> LeaseID {
         leases += 1
-        let task = ResolvedTask(parameters: parameters, seed: seed, seedAssigned: true, model: model)
+        let task = ResolvedTask(parameters: parameters, seed: seed, seedAssigned: true, model: model, dataset: dataset)
         let lease = LeaseID(hi: 2, lo: leases)
         engine.start(WorkerGrant(task: TaskID(hi: 3, lo: leases), lease: lease, attempt: 1, resolved: task.json, resume: resume))
         return lease
@@ -43,6 +45,18 @@ struct EngineBench {
         var reports = engine.takeReports()
         while !enough(reports), engine.turn() { reports += engine.takeReports() }
         return reports + engine.takeReports()
+    }
+
+    /// Lets a finetune make some turns, then drains it.
+    /// - Returns: what another attempt can go on from.
+    func drain(_ lease: LeaseID, afterTurns count: Int) -> [UInt8]? {
+        var turns = 0
+        _ = run { reports in
+            turns += reports.contains(.started(lease)) ? 1 : 0
+            return turns == count
+        }
+        engine.stop(lease, .draining)
+        return run().stopped(lease).resume
     }
 
     /// A generate of the reference model.

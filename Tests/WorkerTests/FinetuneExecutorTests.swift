@@ -1,5 +1,7 @@
 import ArtifactStore
+import DurableFiles
 import Encodings
+import ModelFiles
 import TaskProtocol
 import TestSupport
 import Testing
@@ -49,13 +51,7 @@ import Worker
         let expected = try #require(whole.run().checkpoints.last)
         var first = try EngineBench()
         let lease = first.start(try EngineBench.finetune { $0.saveEvery = 0 })
-        var turns = 0
-        _ = first.run { reports in
-            turns += reports.contains(.started(lease)) ? 1 : 0
-            return turns == 4
-        }
-        first.engine.stop(lease, .draining)
-        let resume = try #require(first.run().stopped(lease).resume)
+        let resume = try #require(first.drain(lease, afterTurns: 4))
         let step = try #require(ResumeReference(json: resume)?.step)
         #expect((1...7).contains(step))
         var second = try EngineBench(sharing: first)
@@ -64,6 +60,42 @@ import Worker
         #expect(reports.checkpoints.map(\.sha256) == [expected.sha256])
         let steps = reports.flatMap { if case .progress(again, _, let steps) = $0 { steps } else { [TrainingStepRecord]() } }
         #expect(steps.allSatisfy { $0.step > step })
+    }
+
+    @Test("a cache with no room to spare evicts nothing of what a finetune is being prepared from")
+    func resumesWithTinyCache() throws {
+        let resumed = try Self.resumedSteps(cacheBytes: 1)
+        #expect(resumed.steps.first == resumed.from + 1)
+        #expect(resumed.steps.last == 8)
+    }
+
+    /// Trains a base model further, is drained, and goes on elsewhere from base, dataset and resume state, all of them in the cache.
+    private static func resumedSteps(cacheBytes: Int) throws -> (from: Int, steps: [Int]) {
+        var first = try EngineBench(cacheBytes: cacheBytes)
+        let model = try first.model()
+        let text = first.folder.path + "/corpus.txt"
+        try DurableFile.write(try Fixtures.bytes("corpus.txt"), to: text)
+        let dataset = ResolvedDataset(
+            name: nil, sha256: try first.store.put(files: [("corpus.txt", text)]).sha256, lineByLine: false)
+        let task = try EngineBench.finetune {
+            $0.base = .model("demo")
+            $0.dataset = .uri("sha256:" + dataset.sha256)
+            $0.tokenizer = nil
+            $0.saveEvery = 0
+        }
+        let lease = first.start(task, model: model, dataset: dataset)
+        let resume = try #require(first.drain(lease, afterTurns: 4))
+        var second = try EngineBench(cacheBytes: cacheBytes, sharing: first)
+        let again = second.start(task, model: model, dataset: dataset, resume: resume)
+        let steps = second.run().flatMap { if case .progress(again, _, let steps) = $0 { steps.map(\.step) } else { [Int]() } }
+        return (try #require(ResumeReference(json: resume)?.step), steps)
+    }
+
+    @Test("the contexts that publishing checks blocks against are those of the configurations", arguments: ModelConfig.names)
+    func namedContexts(name: String) throws {
+        let config = try #require(ModelConfig.named(name))
+        #expect(ModelConfig.value("n_positions", in: config)?.intValue == Names.contextLengths[name])
+        #expect(Set(Names.configs) == Set(Names.contextLengths.keys))
     }
 
     @Test("a resume state that is gone costs the work, not the task")

@@ -251,7 +251,7 @@ struct SimulatedWorld {
             for time in arrivals() { queue.add(.toWorker(worker, epoch: workers[worker].epoch, link.id, message), at: time) }
         case .store(let ticket, _, let request): queue.add(.store(index, epoch: epoch, ticket: ticket, request), at: now + delay())
         // Links between brokers are simulated with the broker's own world.
-        case .publish, .publishToPeers, .connectPeer, .disconnectPeer, .subscribePeers, .note, .drained: break
+        case .publish, .publishToPeers, .connectPeer, .disconnectPeer, .subscribePeers, .listenAnew, .note, .drained: break
         }
     }
 
@@ -267,6 +267,7 @@ struct SimulatedWorld {
         case .connect(let link, let endpoint):
             addresses += 1
             workers[index].link = (link, Int(endpoint) ?? 0, Array("\(addresses)".utf8))
+        case .learnKeys: break
         case .disconnect: workers[index].link = nil
         case .send(let id, let message):
             guard let link = workers[index].link, link.id == id else { return faults.append("a message over a closed link") }

@@ -60,8 +60,9 @@ import Worker
     func movesOn() {
         var bench = CoreBench.joined()
         let first = bench.link
-        bench.say(.leave(peers: ["tcp://c"]))
-        #expect(bench.actions.prefix(2) == [.disconnect(first), .connect(bench.link, endpoint: "tcp://c")])
+        bench.say(.leave(peers: [BrokerAddress(endpoint: "tcp://c", publicKey: "k")]))
+        let peers = [BrokerAddress(endpoint: "tcp://c", publicKey: "k")]
+        #expect(bench.actions.prefix(3) == [.learnKeys(of: peers), .disconnect(first), .connect(bench.link, endpoint: "tcp://c")])
     }
 
     @Test("register_please is answered with every lease, the reported ones too")
@@ -139,6 +140,15 @@ import Worker
         #expect(snoozed.count == 2)
         bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
         #expect(bench.started == [CoreBench.grant(3).lease])
+    }
+
+    @Test("tasks of several sequences wait in greater number: nothing goes back of what a broker may grant at once")
+    func keepsWhatWasGranted() {
+        var bench = CoreBench.joined(slots: 4)
+        for number in 1...9 { bench.say(.grant(CoreBench.grant(UInt64(number), sequences: 3))) }
+        #expect(bench.started.count == 2)
+        let snoozed = bench.sent().filter { if case .release(_, .snooze, false, _) = $0 { true } else { false } }
+        #expect(snoozed == [.release(CoreBench.grant(9).held, reason: .snooze, ran: false, resume: nil)])
     }
 
     @Test("a task of many sequences frees slots as they end")

@@ -156,7 +156,7 @@ private struct MessageMaker {
             .welcome(broker: id(), heartbeatMilliseconds: number(5000)), .registerPlease, .heartbeat(beatsOK: flag()), .grant(grant),
             .cancel(lease: id()),
             .recorded(lease: id()), .checkpointRecorded(lease: id(), step: number(5000), checkpoint: maybe(id())), .stale(lease: id()),
-            .leave(peers: [text(), text()]),
+            .leave(peers: [BrokerAddress(endpoint: text()), BrokerAddress(endpoint: text(), publicKey: text())]),
         ]
     }
 }

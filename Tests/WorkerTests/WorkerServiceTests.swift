@@ -37,6 +37,33 @@ import Worker
         var snapshot = WorkerSnapshot()
     }
 
+    @Test("a worker whose engine or loader cannot go on ends, says why and takes no leave", arguments: ["engine", "loader"])
+    func innerThreadFails(thread: String) async throws {
+        let folder = try TemporaryDirectory()
+        let failing: ThreadWaits.Wait = { _ throws(MessagingError) in throw .failed(call: "zmq_poll", reason: "no descriptor") }
+        let waits = thread == "engine" ? ThreadWaits(engine: failing) : ThreadWaits(loader: failing)
+        let (problem, said) = try await onThreadOfItsOwn { try Self.endWithoutLeave(folder, waits) }
+        #expect(problem == "the \(thread)'s thread failed: zmq_poll: no descriptor")
+        #expect(said == [])
+    }
+
+    /// Starts a worker that cannot go on, and waits for its end.
+    private static func endWithoutLeave(_ folder: TemporaryDirectory, _ waits: ThreadWaits) throws -> (problem: String?, leaves: [WorkerMessage]) {
+        let socket = try Socket(try ZMQContext(), .router)
+        let options = WorkerOptions(
+            brokers: [try socket.bind("tcp://127.0.0.1:*")], threads: 1, artifacts: folder.path + "/artifacts", cacheDirectory: folder.path + "/cache"
+        )
+        let worker = try WorkerService(options, log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }), waits: waits)
+        try worker.start()
+        let problem = worker.join()
+        var leaves: [WorkerMessage] = []
+        while let frames = try socket.receive()?.frames {
+            let message = try WorkerMessage.decode(Array(frames[1...].joined()))
+            if case .goodbye = message { leaves.append(message) }
+        }
+        return (problem, leaves)
+    }
+
     /// Plays two brokers, of which one never answers, until the worker has said goodbye; 30 seconds at most.
     private static func play(resolved: [UInt8], folder: TemporaryDirectory) throws -> Story {
         let context = try ZMQContext()

@@ -17,7 +17,8 @@ extension BrokerCore {
         queues.scanning(queue)
         let names = (0..<min(room, settings.claimGrants)).map { _ in random.lease() }
         let request = ClaimRequest(
-            broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, limit: settings.claimWindow)
+            broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, limit: settings.claimWindow,
+            lastClient: queues[queue].lastClient, looksFarther: queues.looksFarther(queue, now: now, every: settings.sweepInterval))
         return (.claim(queue: queue, reserved: offers), .claim(request))
     }
 
@@ -44,7 +45,10 @@ extension BrokerCore {
         for (index, submit) in submits.enumerated() {
             for (place, item) in submit.group.items.enumerated() where takesOffer(item) {
                 places.append((index, place))
-                candidates.append(PlacementCandidate(task: item.id, kind: item.submission.kind, model: nil, isolated: false))
+                let name = item.submission.parameters.modelName
+                candidates.append(
+                    PlacementCandidate(
+                        task: item.id, kind: item.submission.kind, model: name.flatMap { modelNames.digest($0) }, isolated: false))
             }
         }
         for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers).enumerated() {

@@ -63,6 +63,9 @@ extension BrokerCore {
         sayToPeers(.wake(id))
     }
 
+    /// Asks the others to look at once, whatever they were last told.
+    mutating func wakePeersNow() { if !peers.isEmpty { sayToPeers(.wake(id)) } }
+
     /// Sends the workers to brokers that reach the database (docs/architecture.md, leases): this one has not for a while, or is leaving.
     mutating func sendWorkersAway() {
         let refuges = peers.refuges(now: now)
@@ -70,7 +73,8 @@ extension BrokerCore {
         for session in sessions.all.values.sorted(by: { $0.id < $1.id }) where session.state == .joined {
             // Many workers spread over the refuges.
             let first = Int(session.id.lo % UInt64(refuges.count))
-            tell(session.address, .leave(peers: (refuges[first...] + refuges[..<first]).map(\.workersEndpoint)))
+            let order = refuges[first...] + refuges[..<first]
+            tell(session.address, .leave(peers: order.map { BrokerAddress(endpoint: $0.workersEndpoint, publicKey: $0.publicKey) }))
         }
     }
 }

@@ -6,6 +6,7 @@ extension BrokerCore {
 
     mutating func started(_ held: WorkerLease, from address: [UInt8]) {
         guard heardOf(held, from: address) != nil, leases.start(held.lease, now: now) else { return }
+        measureStart(held.lease)
         emit(.started(worker: nil), under: held.lease)
     }
 
@@ -30,7 +31,9 @@ extension BrokerCore {
 
     /// Whatever a task shows, it runs, even if `started` was lost.
     private mutating func runs(_ lease: Lease) {
-        if leases.start(lease.lease, now: now) { emit(.started(worker: nil), under: lease.lease) }
+        guard leases.start(lease.lease, now: now) else { return }
+        measureStart(lease.lease)
+        emit(.started(worker: nil), under: lease.lease)
     }
 
     mutating func taskProgress(_ held: WorkerLease, _ progress: WorkerProgress, _ steps: [TrainingStepRecord], from address: [UInt8]) {
@@ -42,9 +45,9 @@ extension BrokerCore {
         emit(.progress(shown), under: held.lease)
         dirtyProgress[held.lease] = ProgressUpdate(task: held.task, lease: held.lease, progress: shown.json)
         if !steps.isEmpty {
-            lanes.add(
-                .steps(TrainingStepsUpdate(task: held.task, lease: held.lease, discardAfter: steps.map(\.step).min().map { $0 - 1 }, steps: steps)),
-                to: .training)
+            let update = TrainingStepsUpdate(
+                task: held.task, lease: held.lease, discardAfter: steps.map(\.step).min().map { $0 - 1 }, steps: steps)
+            counters.droppedTrainingSteps += lanes.add(update, atMost: settings.waitingSteps)
         }
     }
 

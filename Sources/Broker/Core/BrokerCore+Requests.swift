@@ -3,17 +3,18 @@ internal import TaskProtocol
 
 /// What clients ask. Whatever they send, they get an answer that says what was wrong; nothing that they send waits for anybody else.
 extension BrokerCore {
-    mutating func clientMessage(_ frames: [[UInt8]]) {
+    mutating func clientMessage(_ frames: [[UInt8]], _ key: String?, isTruncated: Bool) {
         guard frames.count > 1, let client = frames.first else { return }
         let rest = frames.dropFirst()
         do throws(ContractError) {
+            if isTruncated { throw ContractError(.tooLarge, "the message has too many frames or bytes: it was not read whole") }
             let envelope = try Envelope.split(rest)
-            let address = ClientAddress(envelope: [client] + rest.prefix(envelope.frameCount), isDelimited: envelope.isDelimited)
+            let address = ClientAddress(envelope: [client] + rest.prefix(envelope.frameCount), isDelimited: envelope.isDelimited, key: key)
             payload(frames[frames.count - 1], from: address)
         } catch {
             counters.malformedRequests += 1
             let kept = Envelope.salvaged(frameSizes: rest.map(\.count)).frameCount
-            let address = ClientAddress(envelope: [client] + rest.prefix(kept), isDelimited: kept > 0)
+            let address = ClientAddress(envelope: [client] + rest.prefix(kept), isDelimited: kept > 0, key: key)
             let encoding = rest.last.map { $0.withUnsafeBytes { PayloadEncoding(of: $0) } } ?? .json
             refuse(RequestReference(address: address, id: .none, encoding: encoding), error)
         }
@@ -38,7 +39,7 @@ extension BrokerCore {
         case .unwatch(let id): unwatch(id, request)
         default:
             if let refusal = refusal(of: operation, request) { return refuse(request, refusal) }
-            clients.begin(request.address.client)
+            clients.begin(request.address)
             switch operation {
             case .submit(let submit): self.submit(submit, request, byteCount)
             case .get(let ids, let results):
@@ -53,6 +54,7 @@ extension BrokerCore {
                 registration.checkpointID = random.timed(wallClock())
                 lanes.add(.catalogue(request, .registerModel(registration)), to: .catalogue)
             case .registerDataset(let registration): lanes.add(.catalogue(request, .registerDataset(registration)), to: .catalogue)
+            case .administer(let administration): lanes.add(.catalogue(request, .administer(administration)), to: .catalogue)
             case .ping, .unwatch: break
             }
         }
@@ -76,7 +78,7 @@ extension BrokerCore {
         case .wait, .watch: isFull = watchers.count >= settings.watchers
         default: isFull = clients.total >= 2 * settings.requestsInFlight + settings.watchers
         }
-        let isOver = clients.count(of: request.address.client) >= settings.requestsPerClient
+        let isOver = clients.count(of: request.address) >= settings.requestsPerClient
         return isFull || isOver ? ContractError(.busy, "too much is in flight: nothing was accepted, try again") : nil
     }
 
@@ -90,7 +92,7 @@ extension BrokerCore {
         }
         submitBytes += byteCount
         let pending = PendingSubmit(
-            request: request, group: SubmitGroup(items: items), isSingle: submit.isSingle,
+            request: request, group: SubmitGroup(items: items, client: request.address.key ?? ""), isSingle: submit.isSingle,
             watcher: submit.watch ? items.first.map { openSubmitWatch($0.id, request) } : nil, byteCount: byteCount)
         lanes.add(.submit(pending), to: items.contains { $0.submission.key != nil } ? .keyedSubmit : .submit)
     }
@@ -118,7 +120,7 @@ extension BrokerCore {
         if let number = pending.watcher, let task = tasks.first {
             early = beginSubmitWatch(number, task, pending.request)
         } else {
-            clients.end(pending.request.address.client)
+            clients.end(pending.request.address)
         }
         for (task, item) in zip(tasks, pending.group.items) where !task.duplicate { begin(task, item) }
         if let number = pending.watcher { for event in early { deliver(event, to: number) } }
@@ -132,7 +134,10 @@ extension BrokerCore {
 
     private mutating func begin(_ task: SubmittedTask, _ item: SubmitItem) {
         emit(.queued, task: task.id, attempt: 0, sequence: 0)
-        if let grant = task.grant { return granted(grant) }
+        if let grant = task.grant {
+            if let name = item.submission.parameters.modelName { modelNames.learn(name, from: grant.resolved, now: now) }
+            return granted(grant)
+        }
         guard task.state == .queued, item.submission.after.isEmpty else { return }
         inLine(ReadyTask(task: task.id, queue: task.queue, rank: task.rank), runAt: item.submission.runAt ?? wallClock())
     }
@@ -150,8 +155,11 @@ extension BrokerCore {
             guard let running = reply.running else { continue }
             if leases[running.lease] != nil {
                 cancelRunning(running.lease)
-            } else if let session = running.session {
+            } else if let session = running.session, sessions[session] != nil {
                 tell(session: session, .cancel(lease: running.lease))
+            } else {
+                // Its broker sees the mark with its next sweep, which a wake-up brings forward.
+                wakePeersNow()
             }
         }
     }
@@ -188,12 +196,12 @@ extension BrokerCore {
 
     /// Answers a request in flight: it is no longer.
     mutating func finish(_ request: RequestReference, _ reply: Reply) {
-        clients.end(request.address.client)
+        clients.end(request.address)
         answer(request, reply)
     }
 
     mutating func finish(_ request: RequestReference, _ error: ContractError) {
-        clients.end(request.address.client)
+        clients.end(request.address)
         refuse(request, error)
     }
 }

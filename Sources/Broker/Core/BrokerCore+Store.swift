@@ -34,7 +34,8 @@ extension BrokerCore {
         case .submit: return submitRequest(works)
         case .claim(let queue, _): return claimRequest(queue).map { ([$0.0], $0.1) }
         case .beat: return (works, .beat(BeatRequest(broker: id, sessions: sessions.takeBeats())))
-        case .due: return (works, .dueSweep)
+        case .due: return (works, .dueSweep(after: blockedLookedAt))
+        case .endBackoffs: return (works, .endBackoffs(longestMilliseconds: settings.retryLongest + Self.backoffLeeway))
         case .figures: return (works, .figures)
         case .durability: return (works, .durability)
         case .unchecked:
@@ -81,6 +82,11 @@ extension BrokerCore {
             return unknown(running, lane)
         }
         storeIsBack()
+        if running.wasRepeated, reply.isBusy {
+            // What holds the lock may be the first sending itself, whose commit nobody knows of yet: `busy` would say that nothing was accepted.
+            lanes.postpone(ticket, until: now + settings.storeRetry)
+            return
+        }
         if case .failed(let failure) = reply { return failed(running, lane, failure) }
         lanes.finish(ticket)
         if case .refused(let error) = reply { return refused(running.works, lane, error) }
@@ -120,6 +126,7 @@ extension BrokerCore {
             return
         }
         lanes.finish(running.ticket)
+        if running.works.contains(where: \.mayHideLeases) { timers.doubtUntil = now + settings.doubt }
         let error = ContractError(.unavailable, "the database is away: try again")
         for work in running.works {
             if case .mark = work { lanes.add(work, to: lane) } else { refuse(work, error) }
@@ -203,6 +210,7 @@ extension BrokerCore {
         case .outlines(let outlines): outlinesRead(outlines)
         case .models(let rows): if case .catalogue(let request, let asked)? = works.first { modelsAnswered(request, asked, rows) }
         case .datasets(let rows): if case .catalogue(let request, let asked)? = works.first { datasetsAnswered(request, asked, rows) }
+        case .administered(let reply): if case .catalogue(let request, let asked)? = works.first { administered(request, asked, reply) }
         case .unchecked(let tasks): check(tasks)
         case .adopted(let reply): adopted(reply)
         case .due(let due): swept(due)
@@ -212,9 +220,13 @@ extension BrokerCore {
         }
     }
 
+    /// A retry's pause is at most the longest, but for what the transaction that gave it took.
+    private static let backoffLeeway: Int64 = 10_000
+
     private mutating func done(_ works: [StoreWork]) {
         for work in works {
             switch work {
+            case .endBackoffs: (clockWasSetBack, timers.sweep) = (false, nil)
             case .registerBroker: isRegistered = true
             case .mark: marked()
             case .endBroker: actions.append(.drained)
@@ -231,6 +243,7 @@ extension BrokerCore {
     }
 
     private mutating func settle(_ work: StoreWork, _ reply: SettlementReply) {
+        measure(work, reply)
         switch work {
         case .complete(let completion, let address):
             if case .recorded = reply.settlement {
@@ -253,7 +266,7 @@ extension BrokerCore {
     // MARK: Beats and sweeps
 
     private mutating func beaten(_ reply: BeatReply) {
-        clock.read(reply.databaseMilliseconds, at: now)
+        if clock.read(reply.databaseMilliseconds, at: now) { clockWasSetBack = true }
         lastBeatCommitted = now
         observePeers(reply.brokers)
         if !reply.brokerKnown, isRegistered, let registration, !lanes.isBusy(.sessions) { lanes.add(.registerBroker(registration), to: .sessions) }
@@ -279,7 +292,9 @@ extension BrokerCore {
         }
         for entry in reply.settled {
             counters.lapsed += 1
+            counters.leaseLosses += 1
             let reference = entry.reference
+            measureEnd(reference.lease, "lost")
             switch entry.settlement {
             case .recorded(let state, let error), .alreadyRecorded(let state, let error):
                 emitEnd(reference.task, reference.attempt, state, error, sequence: leases[reference.lease]?.nextSequence)
@@ -295,10 +310,25 @@ extension BrokerCore {
     private mutating func swept(_ due: DueReply) {
         for ready in due.ready { queues.ready(ready.queue, rank: ready.rank) }
         for ended in due.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
+        lookForMissedWork(due.queues)
         queues.observe(due.queues)
+        blockedLookedAt = due.blockedLookedAt
+        noteUnreadable(due.unreadableSchedules)
         if let next = due.nextDueMilliseconds { timers.nextDue = max(now + 1, now + next - due.databaseMilliseconds) }
         for reference in due.cancels where leases[reference.lease] != nil { cancelRunning(reference.lease) }
         if due.unchecked > 0 { lookForUnchecked() }
+    }
+
+    /// Work that stands beside free room for long is answered by a scan of everything and a new connection for notifications.
+    private mutating func lookForMissedWork(_ waiting: [WaitingQueue]) {
+        let lines = queues
+        let isMissed = idleCredit.observe(waiting, hasRoom: sessions.credit > 0, now: now, patience: settings.idleCreditPatience) {
+            !lines[$0].wasShort
+        }
+        guard isMissed else { return }
+        counters.missedWork += 1
+        queues.forgetMarks()
+        actions.append(.listenAnew)
     }
 
     // MARK: Tasks published in SQL
@@ -313,10 +343,12 @@ extension BrokerCore {
 
     private mutating func verdict(_ task: UncheckedTask) -> Adoption {
         do throws(ContractError) {
-            let parameters = try TaskParameters.decodeStored(kind: task.kind, params: task.params)
-            let seed = task.seed ?? parameters.seed
+            let submission = try task.checked()
+            let seed = task.seed ?? submission.parameters.seed
             let isAssigned = task.seed != nil ? task.seedAssigned : seed == nil
-            return .accept(task: task.id, parameters: parameters, seed: seed ?? Seed.assigned(using: &random), seedAssigned: isAssigned)
+            return .accept(
+                task: task.id, parameters: submission.parameters, after: submission.after, seed: seed ?? Seed.assigned(using: &random),
+                seedAssigned: isAssigned)
         } catch {
             return .reject(task: task.id, error: error)
         }

@@ -8,6 +8,8 @@ struct Timers: Sendable {
     var figures: Int64?
     var durability: Int64?
     var reconcile: Int64 = 0
+    /// Until then leases may come to light that this broker did not hear of.
+    var doubtUntil: Int64 = 0
     var outlines: Int64 = 0
     var alarms: Int64 = 0
     var ends: Int64 = 0
@@ -48,24 +50,31 @@ extension BrokerCore {
         }
         tickStore()
         if Timers.isDue(&timers.heartbeat, every: settings.heartbeatInterval, now: now) { sendHeartbeats() }
-        if Timers.isDue(&timers.alarms, every: 250, now: now) { raiseAlarms() }
+        if Timers.isDue(&timers.alarms, every: 250, now: now) {
+            sessions.noteQuiet(now: now, after: settings.workerQuiet)
+            raiseAlarms()
+        }
         closeOverdueWaits()
         if Timers.isDue(&timers.outlines, every: settings.sweepInterval, now: now) { lookElsewhere() }
         observeIdleness()
         if isDraining { finishDrain() }
     }
 
+    /// A claim whose answer was lost may have leased what this broker does not know of, also some time later: then it looks more often.
+    private var reconcileInterval: Int64 { now < timers.doubtUntil ? settings.sweepInterval : settings.reconcileInterval }
+
     private mutating func tickStore() {
         if !lanes.isBusy(.beat), Timers.isDue(&timers.beat, every: settings.beatInterval, now: now) { lanes.add(.beat, to: .beat) }
         guard isRegistered, !isStoreAway, !isDraining else { return }
         let interval = idle.state == .idle ? settings.idleSweepInterval : settings.sweepInterval
+        if clockWasSetBack, !lanes.isBusy(.due) { lanes.add(.endBackoffs, to: .due) }
         if let due = timers.nextDue, due <= now, !lanes.isBusy(.due) { (timers.sweep, timers.nextDue) = (nil, nil) }
         if !lanes.isBusy(.due), Timers.isDue(&timers.sweep, every: interval, now: now) { lanes.add(.due, to: .due) }
         if !lanes.isBusy(.figures), Timers.isDue(&timers.figures, every: settings.figuresInterval, now: now) { lanes.add(.figures, to: .figures) }
         if !lanes.isBusy(.figures), Timers.isDue(&timers.durability, every: settings.durabilityInterval, now: now) {
             lanes.add(.durability, to: .figures)
         }
-        if !lanes.isBusy(.reconcile), Timers.isDue(&timers.reconcile, every: settings.reconcileInterval, now: now) { reconcileAll() }
+        if !lanes.isBusy(.reconcile), Timers.isDue(&timers.reconcile, every: reconcileInterval, now: now) { reconcileAll() }
         if Timers.isDue(&timers.ends, every: 30_000, now: now) { leases.forgetEarlierEnds() }
     }
 

@@ -81,7 +81,7 @@ extension BrokerCore {
 
     /// Ends a wait or watch without a word.
     mutating func endWatch(_ number: Int) {
-        if let watcher = close(number) { clients.end(watcher.request.address.client) }
+        if let watcher = close(number) { clients.end(watcher.request.address) }
     }
 
     /// A wait is over: it is answered with the status as it is then.

@@ -175,8 +175,9 @@ extension BrokerCore {
         leases.insert(
             Lease(
                 task: grant.task, lease: grant.lease, session: grant.session, attempt: grant.attempt, failures: grant.failures, kind: grant.kind,
-                queue: grant.queue, isExclusive: isExclusive, timeoutSeconds: grant.timeoutSeconds, stallSeconds: message.stallSeconds, since: now,
-                grant: isConfirmed ? nil : message, phase: phase, lastSign: now, nextSequence: firstSequence))
+                queue: grant.queue, isExclusive: isExclusive, timeoutSeconds: grant.timeoutSeconds, stallSeconds: message.stallSeconds,
+                waitedBeforeGrant: grant.waitedMilliseconds, since: now, grant: isConfirmed ? nil : message, phase: phase, lastSign: now,
+                nextSequence: firstSequence))
         sessions.granted(grant.lease, to: grant.session, isExclusive: isExclusive)
     }
 
@@ -193,6 +194,7 @@ extension BrokerCore {
         dirtyProgress[id] = nil
         guard let lease = leases.remove(id) else { return nil }
         sessions.settled(id, of: lease.session)
+        queues.ended(lease.queue)
         return lease
     }
 
@@ -243,7 +245,8 @@ extension BrokerCore {
     }
 
     private mutating func releaseUnknown(_ id: LeaseID) {
-        guard let lease = leases[id], sessions[lease.session].map({ now - $0.lastHeard < settings.grantUnknown }) ?? true else { return }
+        // Also where the worker has fallen silent: what it never confirmed was not lost with it.
+        guard let lease = leases[id] else { return }
         giveBack(lease.task, id, lease.attempt, kind: lease.kind, why: "undelivered")
     }
 

@@ -25,18 +25,22 @@ package struct BrokerCore: Sendable {
     var actions: [BrokerAction] = []
 
     var clock = DatabaseClock()
+    /// The database's clock may have been set back, and nobody has yet seen to the retries that now lie too far ahead.
+    var clockWasSetBack = false
     var clients = ClientTable()
     var lanes = StoreLanes()
     var sessions = SessionTable()
     var life = LifeCount()
     var leases = LeaseTable()
     var queues = QueueTable()
+    var modelNames = ModelNames()
     var watchers = WatcherTable()
     /// What clients subscribed to on the events endpoint, and other brokers on the peers endpoint.
     var subscriptions = SubscriptionTable()
     var peerSubscriptions = SubscriptionTable()
     var peers = PeerTable()
     var idle = IdleMark()
+    var idleCredit = IdleCredit()
     var timers = Timers()
     package internal(set) var counters = BrokerCounters()
 
@@ -52,6 +56,10 @@ package struct BrokerCore: Sendable {
     /// Work came in line since the peers were last woken, and when they may be again.
     var hasNewWork = false
     var nextWake: Int64 = 0
+    /// Up to which blocked task the last sweep looked.
+    var blockedLookedAt: TaskID?
+    /// Schedules that this version cannot read, each noted once.
+    var unreadableSchedules: Set<String> = []
     var lastBeatCommitted: Int64?
     var durability: Durability?
     var figures: [QueueFigures] = []
@@ -75,7 +83,7 @@ package struct BrokerCore: Sendable {
         case .start(let registration):
             self.registration = registration
             lanes.add(.registerBroker(registration), to: .sessions)
-        case .clientMessage(let frames): clientMessage(frames)
+        case .clientMessage(let frames, let key, let isTruncated): clientMessage(frames, key, isTruncated: isTruncated)
         case .clientLost(let client): clientLost(client)
         case .workerMessage(let address, let message): workerMessage(message, from: address)
         case .subscription(let prefix, let isAdded):

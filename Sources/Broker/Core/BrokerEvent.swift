@@ -1,11 +1,13 @@
+package import Measures
 package import TaskProtocol
 
 /// What can happen to a broker: the only ways into its logic.
 package enum BrokerEvent: Sendable {
     /// The process is ready to work; its row is to be made. Comes first, once.
     case start(BrokerRegistration)
-    /// All frames of a message on the tasks endpoint, routing id first.
-    case clientMessage([[UInt8]])
+    /// All frames of a message on the tasks endpoint, routing id first; the public key of its sender, where CURVE has proved one; and whether
+    /// it had more frames or bytes, which were dropped.
+    case clientMessage([[UInt8]], key: String? = nil, isTruncated: Bool = false)
     /// A client took nothing for so long, or has so much waiting, that its watches end.
     case clientLost([UInt8])
     /// A well-formed message on the workers endpoint.
@@ -44,6 +46,8 @@ package enum BrokerAction: Sendable {
     case subscribePeers(prefix: [UInt8], isAdded: Bool)
     /// Ask the store; its answer comes back as ``BrokerEvent/storeReply(ticket:_:)``.
     case store(ticket: Int, lane: StoreLane, StoreRequest)
+    /// Make the connection that notifications come over anew: one may have been lost with it.
+    case listenAnew
     /// Something for the log.
     case note(BrokerNote)
     /// A drain is complete: the process may end.
@@ -75,6 +79,8 @@ package enum BrokerNote: Sendable, Equatable {
     case attemptFailed(task: TaskID, attempt: Int, code: String, final: Bool)
     case staleWrite(task: TaskID, lease: LeaseID)
     case storeRefused(String)
+    /// A schedule's cron expression is of a later version: others make its tasks.
+    case scheduleUnreadable(String)
     case unknownAnswer(String)
 }
 
@@ -93,6 +99,16 @@ package struct BrokerCounters: Sendable, Equatable {
     package var grants = 0
     package var released = 0
     package var malformedRequests = 0
+    /// How often due work stood beside free room until everything was looked at.
+    package var missedWork = 0
+    /// Leases that ended because their worker died; those among ``lapsed`` that no task brought about.
+    package var leaseLosses = 0
+    /// Training steps that were dropped because the database was away for too long.
+    package var droppedTrainingSteps = 0
+    /// Seconds from due to start, by queue.
+    package var queueWait = HistogramFamily(.requests, labels: ["queue"])
+    /// Seconds from start to end of an attempt, by kind and outcome.
+    package var taskDuration = HistogramFamily(.requests, labels: ["kind", "outcome"])
 
     package init() {}
 }

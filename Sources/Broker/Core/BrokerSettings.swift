@@ -8,6 +8,8 @@ package struct BrokerSettings: Sendable {
     package var heartbeatInterval: Int64 = 1_000
     /// After so long without a word a worker is no longer counted among ours: it joined another broker, or died.
     package var workerSilence: Int64 = 10_000
+    /// After so long without a word it gets nothing new: two heartbeats are missing.
+    package var workerQuiet: Int64 = 2_200
     /// Beats are acknowledged no longer when the last one is older.
     package var beatsOverdue: Int64 = 3_000
     /// A committed lease that its live worker has not confirmed is sent again after so long …
@@ -18,10 +20,14 @@ package struct BrokerSettings: Sendable {
     package var leasesDiffer: Int64 = 3_000
     /// Between two comparisons of our leases with the store's.
     package var reconcileInterval: Int64 = 10_000
+    /// How long they are compared each second after an answer that may have told of leases was lost.
+    package var doubt: Int64 = 15_000
     /// Between two sweeps of what has come due, and two looks at tasks that run elsewhere.
     package var sweepInterval: Int64 = 1_000
     /// The same while the broker is idle.
     package var idleSweepInterval: Int64 = 250
+    /// How long due work may stand beside free room before everything is looked at.
+    package var idleCreditPatience: Int64 = 3_000
     /// Between two wake-ups of the other brokers.
     package var wakeInterval: Int64 = 20
     /// How long there must be nothing to do before the broker calls itself idle.
@@ -61,6 +67,8 @@ package struct BrokerSettings: Sendable {
     package var batchTasks = 1_000
     /// Bytes of one transaction, likewise.
     package var batchBytes = 8 << 20
+    /// Training steps of one lease that wait for the store together; of more, the oldest are dropped and counted.
+    package var waitingSteps = 10_000
     /// Candidates that a claim looks at.
     package var claimWindow = 1_000
     /// Grants of one claim.

@@ -22,6 +22,8 @@ struct Lease: Sendable {
     let isExclusive: Bool
     let timeoutSeconds: Double?
     let stallSeconds: Double
+    /// How long the task had been due when the lease was made; nil where another broker has counted that.
+    let waitedBeforeGrant: Int64?
     /// When it came to be known here.
     let since: Int64
     /// What to send until the worker confirms.

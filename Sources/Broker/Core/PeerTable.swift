@@ -8,6 +8,8 @@ struct Peer: Sendable {
     /// Its beats, and how many of ours in a row have seen that number.
     var counter: Int64
     var beatsStill = 0
+    /// How many of our beats have seen it live while it said nothing over the link.
+    var beatsUnheard = 0
     /// What it said last, and when.
     var status: PeerStatus?
     var heardAt: Int64?
@@ -25,6 +27,8 @@ struct PeerTable: Sendable {
 
     /// A broker that died stays in its table for minutes; a link to it is given up when its beats have stood still for so many of ours.
     private static let beatsUntilUnlinked = 7
+    /// A link over which a live broker says nothing for so many beats is made anew: a socket whose key was refused never tries again.
+    private static let beatsUntilAnew = 10
     private static let bound = 256
     /// A peer not heard for so long is no refuge.
     private static let silence: Int64 = 3_000
@@ -51,10 +55,18 @@ struct PeerTable: Sendable {
         if var peer = all[row.id] {
             peer.beatsStill = row.counter == peer.counter ? peer.beatsStill + 1 : 0
             peer.counter = row.counter
+            peer.beatsUnheard += 1
+            if peer.beatsStill >= Self.beatsUntilUnlinked || row.peersEndpoint != peer.endpoint || row.publicKey != peer.publicKey {
+                drop(row.id, &changes)
+                if peer.beatsStill >= Self.beatsUntilUnlinked { still[row.id] = row.counter }
+                return
+            }
+            if peer.beatsUnheard >= Self.beatsUntilAnew {
+                peer.beatsUnheard = 0
+                changes.disconnect.append(row.id)
+                changes.connect.append(PeerAddress(broker: row.id, endpoint: peer.endpoint, publicKey: peer.publicKey))
+            }
             all[row.id] = peer
-            guard peer.beatsStill >= Self.beatsUntilUnlinked || row.peersEndpoint != peer.endpoint || row.publicKey != peer.publicKey else { return }
-            drop(row.id, &changes)
-            if peer.beatsStill >= Self.beatsUntilUnlinked { still[row.id] = row.counter }
         } else if still[row.id] != row.counter, let endpoint = row.peersEndpoint, all.count < Self.bound {
             still[row.id] = nil
             all[row.id] = Peer(id: row.id, endpoint: endpoint, publicKey: row.publicKey, counter: row.counter)
@@ -70,6 +82,7 @@ struct PeerTable: Sendable {
     /// A status came over the link to a broker.
     mutating func heard(_ status: PeerStatus, over link: BrokerID, now: Int64) {
         guard all[link] != nil else { return }
+        all[link]?.beatsUnheard = 0
         all[link]?.isMistaken = status.broker != link
         guard status.broker == link else { return }
         all[link]?.status = status

@@ -9,10 +9,15 @@ package struct QueueLine: Sendable {
     package var lowWater: Int64?
     /// The last scan ended before its limit and placed all that it saw: what is published now is the next in line.
     var wasShort = true
-    /// Paused, or at its limit: no claim at insert.
+    /// Paused, or limited: no claim at insert.
     var isHeldBack = false
+    var isPaused = false
     /// The generation of room that the last scan saw; a scan in vain is repeated only under a newer one.
     var scannedGeneration: UInt64 = 0
+    /// The client whose task was leased last from here: turns go on behind it.
+    var lastClient: String?
+    /// When a scan last looked behind a full window.
+    var lookedFarther: Int64?
     /// The smallest rank that came while a scan was under way, which need not have seen it.
     var cameMeanwhile: Int64?
 }
@@ -42,19 +47,35 @@ package struct QueueTable: Sendable {
         lines[name] = line
     }
 
+    /// One of its tasks ended: where a limit held others back, there is room for one.
+    package mutating func ended(_ name: String) {
+        guard let line = lines[name], line.isHeldBack, !line.isPaused else { return }
+        lines[name]?.hasWork = true
+        lines[name]?.scannedGeneration = 0
+    }
+
     /// A scan begins: what comes from now on may escape it.
     package mutating func scanning(_ name: String) { lines[name]?.cameMeanwhile = nil }
+
+    /// Whether a scan that begins now is to look behind a full window for clients that have nothing in it: once in an interval.
+    mutating func looksFarther(_ name: String, now: Int64, every interval: Int64) -> Bool {
+        if let time = self[name].lookedFarther, now - time < interval { return false }
+        lines[name, default: QueueLine()].lookedFarther = now
+        return true
+    }
 
     /// The sweep's picture of all queues with work in line.
     package mutating func observe(_ waiting: [WaitingQueue]) {
         let names = Set(waiting.map(\.name))
         for name in lines.keys where !names.contains(name) {
             lines[name]?.isHeldBack = false
+            lines[name]?.isPaused = false
         }
         for queue in waiting {
             var line = self[queue.name]
             line.hasWork = line.hasWork || !queue.paused
             line.isHeldBack = queue.paused || queue.maxRunning != nil
+            line.isPaused = queue.paused
             line.scannedGeneration = 0
             line.lowWater = line.lowWater.map { min($0, queue.oldestRank) }
             if queue.paused { line.hasWork = false }
@@ -84,6 +105,7 @@ package struct QueueTable: Sendable {
     package mutating func scanned(_ reply: ClaimReply, generation: UInt64) {
         var line = self[reply.queue]
         if let mark = reply.lowWater { line.lowWater = mark }
+        line.lastClient = reply.lastClient ?? line.lastClient
         line.wasShort = reply.exhausted && reply.unplaced == 0
         line.isHeldBack = line.isHeldBack || reply.heldBack
         if line.wasShort || reply.heldBack { line.hasWork = false }

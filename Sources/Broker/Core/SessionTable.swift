@@ -19,6 +19,8 @@ struct Session: Sendable {
     /// Whether it gave a sign of life that no beat has counted yet.
     var isUncounted = true
     var isDraining = false
+    /// It has not been heard for longer than a heartbeat takes: it may be dead, and gets nothing new until it speaks.
+    var isQuiet = false
     /// What its last heartbeat said, and how many grants and ends it could not know of.
     var reportedFree: Int
     var grantedSince = 0
@@ -37,7 +39,7 @@ struct Session: Sendable {
 
     /// How many more tasks it may be granted: one a free slot, and at most `slots` that wait in the worker.
     var credit: Int {
-        guard state == .joined, !isDraining, exclusive == nil else { return 0 }
+        guard state == .joined, !isDraining, !isQuiet, exclusive == nil else { return 0 }
         let slots = registration.slots
         return max(0, min(2 * slots - leases.count - reserved, slots + reportedFree - grantedSince + settledSince - reserved))
     }
@@ -97,9 +99,18 @@ struct SessionTable: Sendable {
 
     /// Any message counts as life.
     mutating func heard(_ id: SessionID, from address: [UInt8], now: Int64) {
+        if all[id]?.isQuiet == true {
+            all[id]?.isQuiet = false
+            generation += 1
+        }
         all[id]?.address = address
         all[id]?.lastHeard = now
         all[id]?.isUncounted = true
+    }
+
+    /// Nothing is granted to who has been quiet for so long.
+    mutating func noteQuiet(now: Int64, after: Int64) {
+        for id in all.keys where now - (all[id]?.lastHeard ?? now) > after { all[id]?.isQuiet = true }
     }
 
     /// Takes a heartbeat. Grants that were not confirmed before it are not in its figures.

@@ -53,6 +53,27 @@ struct StoreLanes: Sendable {
 
     mutating func add(_ work: StoreWork, to lane: StoreLane) { states[lane.rawValue].waiting.append(work) }
 
+    /// Adds training steps to those of the same lease that wait already, so that an outage of the store costs one work a lease and not one a step.
+    /// Steps never pass a checkpoint or an end of their own lease.
+    /// - Parameter limit: the newest so many are kept.
+    /// - Returns: how many were dropped for it.
+    mutating func add(_ update: TrainingStepsUpdate, atMost limit: Int) -> Int {
+        let lane = StoreLane.training.rawValue
+        var merged = update
+        var place: Int?
+        for index in states[lane].waiting.indices.reversed() where states[lane].waiting[index].trainedLease == update.lease {
+            guard case .steps(let earlier) = states[lane].waiting[index] else { break }
+            merged.steps = earlier.steps + update.steps
+            merged.discardAfter = [earlier.discardAfter, update.discardAfter].compactMap(\.self).min()
+            place = index
+            break
+        }
+        let dropped = max(0, merged.steps.count - limit)
+        merged.steps.removeFirst(dropped)
+        if let place { states[lane].waiting[place] = .steps(merged) } else { states[lane].waiting.append(.steps(merged)) }
+        return dropped
+    }
+
     /// Puts a work before all others, to go alone.
     mutating func addFirst(_ work: StoreWork, to lane: StoreLane) {
         states[lane.rawValue].waiting.prepend(work)

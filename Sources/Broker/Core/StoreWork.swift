@@ -38,6 +38,7 @@ enum StoreWork: Sendable {
     case claim(queue: String, reserved: [PlacementOffer])
     case beat
     case due
+    case endBackoffs
     case figures
     case durability
     case unchecked
@@ -92,7 +93,8 @@ enum StoreWork: Sendable {
     /// candidates would be others by then: what it may have leased comes to light when the leases are compared.
     var isRepeatedWhenAway: Bool {
         switch self {
-        case .claim, .beat, .due, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark, .catalogue(_, .models): false
+        case .claim, .beat, .due, .endBackoffs, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark, .catalogue(_, .models): false
+        case .catalogue(_, .administer(let administration)): !administration.isReading
         default: true
         }
     }
@@ -100,8 +102,26 @@ enum StoreWork: Sendable {
     /// Whether it waits for a lock that was not free, rather than being refused as `busy`.
     var waitsForLocks: Bool {
         switch self {
-        case .submit, .cancel, .retry, .read, .catalogue, .claim, .beat, .due, .figures, .durability, .unchecked, .leases, .outlines: false
+        case .submit, .cancel, .retry, .read, .catalogue, .claim, .beat, .due, .endBackoffs, .figures, .durability, .unchecked, .leases, .outlines:
+            false
         default: true
+        }
+    }
+
+    /// The lease whose training it is about, if it is about any: works of one lease keep their order.
+    var trainedLease: LeaseID? {
+        switch self {
+        case .steps(let update): update.lease
+        case .checkpoint(let commit, _, _): commit.lease
+        default: endsLease
+        }
+    }
+
+    /// Whether leases that its lost answer told of are known to nobody here.
+    var mayHideLeases: Bool {
+        switch self {
+        case .claim, .leases: true
+        default: false
         }
     }
 

@@ -6,6 +6,8 @@ package struct BrokerOptions: Sendable {
     package var eventsEndpoint = "tcp://127.0.0.1:5571"
     package var workersEndpoint = "tcp://127.0.0.1:5572"
     package var peersEndpoint = "tcp://127.0.0.1:5574"
+    /// CURVE on all four sockets; nil: anyone who reaches them is served.
+    package var security: BrokerSecurity?
     /// `--insecure`: listening beyond loopback without keys.
     package var allowsInsecure = false
     /// How long a drain may take before what is left is dropped (it is in the database, or was never accepted).
@@ -22,7 +24,7 @@ package struct BrokerOptions: Sendable {
     /// Throws where an endpoint would be open to other machines without keys: the command line ends with 2.
     package func check() throws(MessagingError) {
         for endpoint in [tasksEndpoint, eventsEndpoint, workersEndpoint, peersEndpoint] {
-            try Listening.check(endpoint, hasKeys: false, isInsecureAllowed: allowsInsecure)
+            try Listening.check(endpoint, hasKeys: security != nil, isInsecureAllowed: allowsInsecure)
         }
     }
 }

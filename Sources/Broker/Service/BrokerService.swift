@@ -50,6 +50,9 @@ package final class BrokerService: Sendable {
     /// Ends at once: what was accepted is in the database, what was not is refused by nobody.
     package func stop() { inbox.stop() }
 
+    /// Reads the lists of keys again, at once (SIGHUP; changes are found within a second anyway).
+    package func reloadKeys() { options.security?.access.reload() }
+
     /// Waits until the threads have ended. Blocks: not for Swift's cooperative pool.
     package func waitUntilEnded() { thread.withLock { $0 }?.join() }
 
@@ -69,6 +72,9 @@ package final class BrokerService: Sendable {
     ) {
         defer { inbox.enter(.ended) }
         do throws(MessagingError) {
+            // Before any socket, until after the last: a door without its keeper would open to nobody.
+            let authenticator = try authenticator(context, options, logger)
+            defer { authenticator?.stop() }
             let core = BrokerCore(id: id, version: options.version, settings: options.settings)
             var reactor = try Reactor(context, options, core, store, inbox, logger)
             guard case .bound(let endpoints) = inbox.phase else { return }
@@ -76,11 +82,17 @@ package final class BrokerService: Sendable {
             defer { store.close() }
             let registration = BrokerRegistration(
                 id: id, host: options.host, pid: Int(getpid()), version: options.version,
-                endpoints: endpoints.named(reachableAt: options.advertisedHost ?? options.host), publicKey: nil)
+                endpoints: endpoints.named(reachableAt: options.advertisedHost ?? options.host),
+                publicKey: options.security?.keys.publicKey.text)
             try reactor.run(registration, drainMilliseconds: Int64(options.drainSeconds * 1_000))
         } catch {
             logger.error("the broker's sockets failed", metadata: ["error": "\(error)"])
             inbox.enter(.failed(error))
         }
+    }
+
+    private static func authenticator(_ context: ZMQContext, _ options: BrokerOptions, _ logger: Logger) throws(MessagingError) -> Authenticator? {
+        guard let security = options.security else { return nil }
+        return try Authenticator(context, security.access, domains: BrokerDoor.allCases.map(\.rawValue)) { logger.log($0) }
     }
 }

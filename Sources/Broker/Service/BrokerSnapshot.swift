@@ -1,3 +1,4 @@
+package import Measures
 package import TaskProtocol
 
 /// What a broker knows of itself and of the queues, for `/readyz` and `/metrics`: a value, renewed several times a second.
@@ -18,8 +19,8 @@ package struct BrokerSnapshot: Sendable {
     package var queues: [QueueFigures] = []
     package var durability: Durability?
     package var counters = BrokerCounters()
-    /// Transactions by kind: how many, and the seconds that they took in all.
-    package var database: [String: DatabaseTime] = [:]
+    /// Seconds that transactions took, waiting for a connection included, by kind of request.
+    package var database = HistogramFamily(.work, labels: ["request"])
     package var malformedWorkerMessages = 0
     package var droppedReplies = 0
 
@@ -29,14 +30,6 @@ package struct BrokerSnapshot: Sendable {
     package var oldestSeconds: Double { queues.map(\.oldestSeconds).max() ?? 0 }
 
     package init(broker: BrokerID) { self.broker = broker }
-}
-
-/// Time spent in the database for one kind of request.
-package struct DatabaseTime: Sendable, Equatable {
-    package var count = 0
-    package var seconds = 0.0
-
-    package init() {}
 }
 
 extension BrokerCore {

@@ -1,4 +1,5 @@
 internal import Logging
+internal import Messaging
 internal import TaskProtocol
 
 extension Logger {
@@ -17,7 +18,24 @@ extension Logger {
             info("attempt failed", metadata: ["task": "\(task)", "attempt": "\(attempt)", "code": "\(code)", "final": "\(final)"])
         case .staleWrite(let task, let lease): info("stale write refused", metadata: ["task": "\(task)", "lease": "\(lease)"])
         case .storeRefused(let why): error("the database refused a request", metadata: ["error": "\(why)"])
+        case .scheduleUnreadable(let name): warning("schedule cannot be read by this version", metadata: ["schedule": "\(name)"])
         case .unknownAnswer(let what): warning("message ignored", metadata: ["what": "\(what)"])
+        }
+    }
+
+    /// Writes whom the authenticator did not let in, and what became of a changed list.
+    func log(_ note: AccessNote) {
+        switch note {
+        case .refused(let key, let address, let domain, let why, let unsaid):
+            warning(
+                "key refused",
+                metadata: [
+                    "key": "\(key?.fingerprint ?? "none")", "address": "\(address)", "endpoint": "\(domain)", "why": "\(why)", "unsaid": "\(unsaid)",
+                ])
+        case .handshakeFailed(let domain, let why, let unsaid):
+            warning("handshake failed", metadata: ["endpoint": "\(domain)", "why": "\(why)", "unsaid": "\(unsaid)"])
+        case .listTaken(let path, let keys): notice("list of keys taken", metadata: ["path": "\(path)", "keys": "\(keys)"])
+        case .listKept(let fault): error("list of keys not taken, the last good one stays in force", metadata: ["error": "\(fault)"])
         }
     }
 }

@@ -19,15 +19,25 @@ struct PeerLinks {
     }
 
     private let context: ZMQContext
+    private let security: BrokerSecurity?
     private var links: [Link] = []
 
-    init(_ context: ZMQContext) { self.context = context }
+    init(_ context: ZMQContext, _ security: BrokerSecurity?) {
+        self.context = context
+        self.security = security
+    }
 
     /// Subscribes to a broker.
+    /// - Throws: also where one of the two has CURVE keys and the other has none: they cannot speak.
     mutating func open(_ address: PeerAddress, topics: [[UInt8]]) throws(MessagingError) {
         close(address.broker)
         var options = SocketOptions()
         options.receiveHighWater = 10_000
+        let key = address.publicKey.flatMap { CurvePublicKey($0) }
+        guard (security == nil) == (address.publicKey == nil), security == nil || key != nil else {
+            throw .connectFailed(endpoint: address.endpoint, reason: "of the two brokers only one has CURVE keys")
+        }
+        if let security, let key { options.security = security.link(toPeerWith: key) }
         let socket = try Socket(context, .subscriber, options)
         for topic in topics { try socket.subscribe(topic) }
         try socket.connect(address.endpoint)

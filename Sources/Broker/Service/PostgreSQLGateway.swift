@@ -55,6 +55,8 @@ package final class PostgreSQLGateway: StoreGateway {
         }
     }
 
+    package func listenAnew() { connections.withLock { $0 }?.listener.reconnect() }
+
     package func close() {
         let open = connections.withLock { connections in
             defer { connections = nil }

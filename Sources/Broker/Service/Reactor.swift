@@ -1,4 +1,5 @@
 internal import Logging
+internal import Measures
 internal import Messaging
 internal import TaskProtocol
 
@@ -17,9 +18,10 @@ struct Reactor: ~Copyable {
     private let store: any StoreGateway
     private let logger: Logger
     private var core: BrokerCore
+    private var revoked: RevokedKeys
     private var clientQueues = PeerQueues()
     private var workerQueues = PeerQueues(bytesPerPeer: 256 << 20, patience: 10_000)
-    private var database: [String: DatabaseTime] = [:]
+    private var database = HistogramFamily(.work, labels: ["request"])
     private var malformed = 0
     private var lastSnapshot: Int64 = 0
     private var lastFlush: Int64 = 0
@@ -34,24 +36,23 @@ struct Reactor: ~Copyable {
     init(
         _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ inbox: ReactorInbox, _ logger: Logger
     ) throws(MessagingError) {
-        var strangers = SocketOptions()
-        strangers.sendHighWater = 10_000
-        let tasks = try Socket(context, .router, strangers)
-        let events = try Socket(context, .extendedPublisher, strangers)
-        let workers = try Socket(context, .router, strangers)
-        let peers = try Socket(context, .extendedPublisher, strangers)
+        let tasks = try Socket(context, .router, options.socketOptions(.tasks))
+        let events = try Socket(context, .extendedPublisher, options.socketOptions(.events))
+        let workers = try Socket(context, .router, options.socketOptions(.workers))
+        let peers = try Socket(context, .extendedPublisher, options.socketOptions(.peers))
         let endpoints = BrokerEndpoints(
             tasks: try tasks.bind(options.tasksEndpoint), events: try events.bind(options.eventsEndpoint),
             workers: try workers.bind(options.workersEndpoint), peers: try peers.bind(options.peersEndpoint))
         var poller = Poller()
         places = (poller.add(tasks), poller.add(events), poller.add(workers), poller.add(peers), poller.add(inbox.wakeup))
         self.poller = poller
-        links = PeerLinks(context)
+        links = PeerLinks(context, options.security)
         self.tasks = tasks
         self.events = events
         self.workers = workers
         self.peers = peers
         self.core = core
+        revoked = RevokedKeys(options.security?.access)
         self.store = store
         self.inbox = inbox
         self.logger = logger
@@ -106,8 +107,7 @@ struct Reactor: ~Copyable {
         inbox.wakeup.drain()
         let items = inbox.take()
         for answer in items.answers {
-            database[answer.kind, default: DatabaseTime()].count += 1
-            database[answer.kind, default: DatabaseTime()].seconds += answer.seconds
+            database.record(answer.seconds, [answer.kind])
             handle(.storeReply(ticket: answer.ticket, answer.reply))
         }
         if items.isNotified { handle(.notified) }
@@ -119,15 +119,18 @@ struct Reactor: ~Copyable {
 
     private mutating func readClients() throws(MessagingError) {
         for _ in 0..<Self.messagesPerTurn {
-            guard let message = try tasks.receive(maximumFrames: 12, maximumBytes: 64 << 20) else { return }
-            handle(.clientMessage(message.frames))
+            guard let message = try tasks.receive(maximumFrames: 12, maximumBytes: 64 << 20, namesUser: true) else { return }
+            if revoked.contains(message.user, in: BrokerDoor.tasks.rawValue) { continue }
+            handle(.clientMessage(message.frames, key: message.user, isTruncated: message.isTruncated))
         }
     }
 
     /// Messages of workers come in one frame or, where they are long, in several.
     private mutating func readWorkers() throws(MessagingError) {
         for _ in 0..<Self.messagesPerTurn {
-            guard let message = try workers.receive(maximumFrames: 32, maximumBytes: 256 << 20) else { return }
+            let mayBeRevoked = revoked.isAny(in: BrokerDoor.workers.rawValue)
+            guard let message = try workers.receive(maximumFrames: 32, maximumBytes: 256 << 20, namesUser: mayBeRevoked) else { return }
+            if mayBeRevoked, revoked.contains(message.user, in: BrokerDoor.workers.rawValue) { continue }
             guard let address = message.frames.first, message.frames.count > 1, !message.isTruncated else {
                 malformed += 1
                 continue
@@ -195,6 +198,7 @@ struct Reactor: ~Copyable {
         case .publishToPeers(let topic, let payload): _ = try? peers.send([topic, payload])
         case .connectPeer, .disconnectPeer, .subscribePeers: link(action)
         case .store(let ticket, let lane, let request): ask(ticket, lane, request)
+        case .listenAnew: store.listenAnew()
         case .note(let note): logger.log(note)
         case .drained: isDrained = true
         }

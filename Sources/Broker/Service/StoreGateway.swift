@@ -8,6 +8,8 @@ package protocol StoreGateway: Sendable {
     func open(notified: @escaping @Sendable () -> Void)
     /// Asks. The reply may come on any thread; requests of one lane come one at a time.
     func perform(_ request: StoreRequest, lane: StoreLane, reply: @escaping @Sendable (StoreReply) -> Void)
+    /// Makes the connection that notifications come over anew.
+    func listenAnew()
     /// Ends; waits for what is under way.
     func close()
 }

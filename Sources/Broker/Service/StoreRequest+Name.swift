@@ -22,8 +22,10 @@ extension StoreRequest {
         case .get: "get"
         case .states: "states"
         case .models, .datasets, .registerModel, .registerDataset: "catalogue"
+        case .administer: "administer"
         case .unchecked, .adopt: "adopt"
         case .dueSweep: "due"
+        case .endBackoffs: "end_backoffs"
         case .figures, .durability: "figures"
         }
     }

@@ -43,6 +43,8 @@ static void plain_attention(
             sum.lane[j % 16] = sum.lane[j % 16] + scratch[j - begin];
         }
         float total = ck_tree(sum);
+        const ck_attention_dropout *dropout = span->dropout;
+        if (dropout) plain_drop(dropout->mask, dropout->row + r, dropout->element + begin, scratch, end - begin);
         for (size_t i = 0; i < d; i++) {
             float value = 0.0f;
             for (size_t block = begin / CK_BLOCK * CK_BLOCK; block < end; block += CK_BLOCK) {

@@ -8,6 +8,7 @@ static void plain_attention_backward(const ck_training_attention_backward_args *
     const float *dout = a->dout + first * a->dout_stride + head * d;
     const float *statistics = f->statistics + (sequence * f->heads + head) * length * 2;
     ck_attention_shape shape = {f->heads, d, f->scale, f->window};
+    ck_attention_dropout mask = ck_training_dropout(f, sequence, head);
     float *p = scratch, *ds = scratch + length * length;
 
     for (size_t i = 0; i < length; i++) {
@@ -16,14 +17,17 @@ static void plain_attention_backward(const ck_training_attention_backward_args *
             float score = 0.0f, product = 0.0f;
             for (size_t c = 0; c < d; c++) score = CK_FMA(q[i * f->stride + c], k[j * f->stride + c], score);
             for (size_t c = 0; c < d; c++) product = CK_FMA(dout[i * a->dout_stride + c], v[j * f->stride + c], product);
+            if (f->dropout) plain_drop(f->dropout, mask.row + i, mask.element + j, &product, 1);
             float probability = ck_scalar_exp(score * f->scale - statistics[i * 2]) / statistics[i * 2 + 1];
             p[i * length + j] = probability;
             ds[i * length + j] = product;
             lanes.lane[j % 16] = CK_FMA(probability, product, lanes.lane[j % 16]);
         }
         float inner = ck_tree(lanes);
-        for (size_t j = ck_first_visible(&shape, i); j <= i; j++)
+        for (size_t j = ck_first_visible(&shape, i); j <= i; j++) {
             ds[i * length + j] = (p[i * length + j] * (ds[i * length + j] - inner)) * f->scale;
+            if (f->dropout) plain_drop(f->dropout, mask.row + i, mask.element + j, &p[i * length + j], 1);
+        }
     }
     float *dq = a->dqueries + first * a->dstride + head * f->head_stride, *dk = a->dkeys + first * a->dstride + head * f->head_stride;
     float *dv = a->dvalues + first * a->dstride + head * f->head_stride;

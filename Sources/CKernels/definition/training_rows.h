@@ -81,22 +81,3 @@ static void plain_cross_entropy(const ck_cross_entropy_args *a, size_t rowBegin,
         }
     }
 }
-
-/// Words of the Philox block that covers elements 4·quad … 4·quad + 3 of a row.
-CK_INLINE void ck_dropout_words(const ck_dropout_args *a, size_t row, size_t quad, uint32_t words[4]) {
-    uint32_t counter[4] = {(uint32_t)quad, a->step, a->first_row + (uint32_t)row, a->site};
-    ck_philox_block(a->seed, counter, words);
-}
-
-static void plain_dropout(const ck_dropout_args *a, size_t rowBegin, size_t rowEnd) {
-    uint64_t threshold = (uint64_t)(a->rate * 0x1p32);
-    float keep = (float)(1.0 - a->rate);
-    for (size_t row = rowBegin; row < rowEnd; row++) {
-        float *x = a->x + row * a->stride;
-        for (size_t i = 0; i < a->width; i++) {
-            uint32_t words[4];
-            ck_dropout_words(a, row, i / 4, words);
-            x[i] = words[i % 4] >= threshold ? x[i] / keep : 0.0f;
-        }
-    }
-}

@@ -5,17 +5,21 @@
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
+#include "bfloat16_product.h"
 #include "ck_attention.h"
 #include "ck_functions.h"
 #include "ck_isa.h"
 #include "ck_linear.h"
 #include "ck_philox.h"
 #include "ck_pool.h"
+#include "ck_race_best.h"
 #include "ck_rotary.h"
 #include "ck_rows.h"
 #include "ck_sampling.h"
 #include "ck_table.h"
+#include "ck_torch.h"
 #include "training_attention.h"
+#include "training_dropout.h"
 #include "training_linear.h"
 #include "training_optimizer.h"
 #include "training_product.h"

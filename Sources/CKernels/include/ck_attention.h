@@ -10,8 +10,16 @@
 #define CK_ATTENTION_H
 
 #include "ck_pool.h"
+#include "training_dropout.h"
 
 enum { CK_PAGE_POSITIONS = 64 };
+
+/// Which elements of a dropout mask strike the weights of attention, in training: the weight that row r gives position j stays
+/// or goes as element `element` + j of the mask's row `row` + r does. The softmax's sum is that of all weights.
+typedef struct {
+    const ck_dropout_args *mask;  // x, rows, width and stride are not read
+    size_t row, element;          // element: a multiple of 16
+} ck_attention_dropout;
 
 /// Rows of one sequence at consecutive positions. Row r stands at `first_position + r` and sees
 /// max(0, position − window + 1) … position (window 0: everything before it).
@@ -24,6 +32,7 @@ typedef struct {
     size_t out_stride;
     uint32_t rows, first_position;
     float *statistics;     // or NULL: [head][rows][2], the maximum and the sum of each row
+    const ck_attention_dropout *dropout;  // or NULL
 } ck_attention_span;
 
 typedef struct {

@@ -5,6 +5,7 @@
 #define TRAINING_ROWS_H
 
 #include "ck_rows.h"
+#include "training_dropout.h"
 
 /// With x̂ = (x − mean)·rstd, h = dy·gain, m1 = Σh / n, m2 = Σ fma(h, x̂) / n (16 lanes, tree):
 /// dx = [dx +] rstd·fma(−x̂, m2, h − m1).
@@ -44,17 +45,5 @@ void ck_cross_entropy(ck_pool *pool, const ck_cross_entropy_args *args);
 /// gradient[ids[r]] += Σ over rows with that id in each block of 256 rows, in row order; blocks in order.
 void ck_embedding_gradient(ck_pool *pool, const float *dy, size_t rows, size_t width, size_t stride, const int32_t *ids,
                            float *gradient);
-
-/// Inverted dropout: element e of row r stays where word e mod 4 of Philox(seed; e ÷ 4, step, first_row + r, site) is at
-/// least ⌊rate·2³²⌋, and is then divided by (1 − rate); else 0. The same call on gradients is its backward. In place.
-typedef struct {
-    float *x;
-    size_t rows, width, stride;
-    double rate;
-    uint64_t seed;
-    uint32_t step, first_row, site;
-} ck_dropout_args;
-
-void ck_dropout(ck_pool *pool, const ck_dropout_args *args);
 
 #endif

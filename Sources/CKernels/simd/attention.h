@@ -54,6 +54,8 @@ static void simd_attention(
             statistics[0] = maximum;
             statistics[1] = total[r];
         }
+        const ck_attention_dropout *dropout = span->dropout;
+        if (dropout) simd_drop(dropout->mask, dropout->row + row + r, dropout->element + origin, scores + r * stride, stride);
     }
 
     memset(chain, 0, 2 * rows * dv * sizeof(float));

@@ -27,5 +27,5 @@ const ck_kernels ISA_TABLE = {
     .attention_backward = simd_attention_backward,
     .adamw = simd_adamw,
     .square_sum = simd_square_sum,
-    .dropout = plain_dropout,
+    .dropout = simd_dropout,
 };

@@ -52,6 +52,7 @@ CK_INLINE void score_gradients(float *p, float *ds, size_t columns, size_t begin
 static void backward_rows(const ck_training_attention_backward_args *a, const attention_backward_space *s, size_t sequence, size_t head, size_t first, size_t rows) {
     const ck_training_attention_args *f = &a->forward;
     ck_attention_shape shape = {f->heads, s->d, f->scale, f->window};
+    ck_attention_dropout mask = ck_training_dropout(f, sequence, head);
     size_t base = sequence * f->length, columns = ck_round_up(first + rows, LANES);
     const float *statistics = f->statistics + (sequence * f->heads + head) * f->length * 2;
     for (size_t r = 0; r < rows; r += TILE_ROWS) {
@@ -64,8 +65,10 @@ static void backward_rows(const ck_training_attention_backward_args *a, const at
             size_t row = first + i;
             memset(s->p + i * s->stride + seen, 0, (columns - seen) * sizeof(float));
             memset(s->ds + i * s->stride + seen, 0, (columns - seen) * sizeof(float));
+            if (f->dropout) simd_drop(f->dropout, mask.row + row, mask.element, s->ds + i * s->stride, seen);
             score_gradients(s->p + i * s->stride, s->ds + i * s->stride, seen, ck_first_visible(&shape, row), row + 1, statistics[row * 2],
                             statistics[row * 2 + 1], f->scale);
+            if (f->dropout) simd_drop(f->dropout, mask.row + row, mask.element, s->p + i * s->stride, seen);
         }
         // dQ: blocks of 256 positions up to the tile's last row.
         memset(s->dq + r * s->dv, 0, count * s->dv * sizeof(float));

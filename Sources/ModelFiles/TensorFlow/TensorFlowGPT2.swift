@@ -1,3 +1,4 @@
+import DurableFiles
 import Encodings
 
 /// OpenAI's GPT-2 as published, and what gpt-2-simple writes: a TensorFlow checkpoint with `hparams.json`, `encoder.json` and
@@ -16,7 +17,7 @@ struct TensorFlowGPT2 {
 
     /// The newest checkpoint as the file `checkpoint` names it, or the only one there is.
     private static func prefix(_ folder: String) throws(ModelFileError) -> String? {
-        let indices = DurableFile.entries(folder).filter { $0.hasSuffix(".index") }.map { String($0.dropLast(".index".count)) }
+        let indices = FileTree.names(folder).filter { $0.hasSuffix(".index") }.map { String($0.dropLast(".index".count)) }
         guard exists(folder + "/checkpoint") else { return indices.count == 1 ? folder + "/" + indices[0] : nil }
         let text = String(decoding: try readSmallFile(folder + "/checkpoint", limit: 1 << 20), as: UTF8.self)
         for line in text.split(separator: "\n") where line.hasPrefix("model_checkpoint_path:") {

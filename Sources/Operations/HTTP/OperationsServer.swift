@@ -32,9 +32,6 @@ package struct OperationsServer: Service {
             self.host = host == "*" ? "0.0.0.0" : host
             self.port = port
         }
-
-        /// Whether only this machine can reach the address.
-        package var isLoopback: Bool { host == "127.0.0.1" || host == "::1" || host == "localhost" || host.hasPrefix("127.") }
     }
 
     private let address: Address

@@ -14,7 +14,7 @@ package enum PrometheusText {
         var page = ""
         for name in merged.keys.sorted() {
             guard let family = merged[name] else { continue }
-            page += "# HELP \(name) \(escapedHelp(family.help))\n# TYPE \(name) \(family.kind.rawValue)\n"
+            page += "# HELP \(name) \(escaped(family.help))\n# TYPE \(name) \(family.kind.rawValue)\n"
             for sample in family.samples {
                 page += name + sample.suffix + labels(sample.labels) + " " + number(sample.value) + "\n"
             }
@@ -32,27 +32,15 @@ package enum PrometheusText {
 
     private static func labels(_ labels: [(name: String, value: String)]) -> String {
         if labels.isEmpty { return "" }
-        return "{" + labels.map { "\($0.name)=\"\(escapedLabel($0.value))\"" }.joined(separator: ",") + "}"
+        return "{" + labels.map { "\($0.name)=\"\(escaped($0.value, quotes: true))\"" }.joined(separator: ",") + "}"
     }
 
-    private static func escapedLabel(_ text: String) -> String {
+    private static func escaped(_ text: String, quotes: Bool = false) -> String {
         var result = ""
         for character in text.unicodeScalars {
             switch character {
             case "\\": result += "\\\\"
-            case "\"": result += "\\\""
-            case "\n": result += "\\n"
-            default: result.unicodeScalars.append(character)
-            }
-        }
-        return result
-    }
-
-    private static func escapedHelp(_ text: String) -> String {
-        var result = ""
-        for character in text.unicodeScalars {
-            switch character {
-            case "\\": result += "\\\\"
+            case "\"" where quotes: result += "\\\""
             case "\n": result += "\\n"
             default: result.unicodeScalars.append(character)
             }

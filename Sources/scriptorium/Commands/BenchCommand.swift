@@ -133,6 +133,9 @@ struct BenchTrainCommand: AsyncParsableCommand {
     @Option(help: "Only this config: gpt2-cpu or gpt2.")
     var modelConfig: String?
 
+    @Option(help: "float32 or bfloat16.")
+    var precision = TrainingPrecision.float32
+
     @OptionGroup var options: BenchOptions
 
     func run() async throws {
@@ -147,15 +150,15 @@ struct BenchTrainCommand: AsyncParsableCommand {
         for item in cases {
             let result: TrainingBenchmark
             do {
-                result = try TrainingBenchmark.run(item, pool: pool)
+                result = try TrainingBenchmark.run(item, precision: precision, pool: pool)
             } catch {
                 throw CommandFailure.failed("\(error)")
             }
             let rate = Int(result.tokensPerSecond.rounded())
             options.show(
                 JSONValue.object(result.json).serialised,
-                "train    \(item.config), \(item.batchSize) × \(item.blockSize): \(rate) tokens/s (\(result.threads) threads, \(result.instructionSet))"
-            )
+                "train    \(item.config), \(item.batchSize) × \(item.blockSize): \(rate) tokens/s "
+                    + "(\(result.precision.rawValue), \(result.threads) threads, \(result.instructionSet))")
         }
     }
 }

@@ -18,6 +18,9 @@ struct BrokerCommand: AsyncParsableCommand {
     @OptionGroup(title: "Endpoints")
     var endpoints: EndpointOptions
 
+    @OptionGroup(title: "Keys")
+    var curve: CurveServerOptions
+
     @Option(help: ArgumentHelp("The database, as libpq writes it.", valueName: "url"))
     var databaseUrl: String?
 
@@ -53,9 +56,6 @@ struct BrokerCommand: AsyncParsableCommand {
     func run() async throws {
         let options = try brokerOptions()
         let http = try endpoints.httpAddress()
-        if !http.isLoopback, !endpoints.insecure {
-            throw CommandFailure.usage("--http \(endpoints.http) is open to other machines: give --insecure to allow that")
-        }
         let url = try DatabasePreparation.url(databaseUrl)
         let migrator = try DatabasePreparation.migrator(migrations)
         let logger = logging.start("scriptorium.broker")
@@ -81,6 +81,7 @@ struct BrokerCommand: AsyncParsableCommand {
                 }
             },
             drain: { service.drain() },
+            reload: { service.reloadKeys() },
             waitUntilEnded: {
                 service.waitUntilEnded()
                 return nil
@@ -119,7 +120,8 @@ struct BrokerCommand: AsyncParsableCommand {
         options.host = Self.hostName()
         options.advertisedHost = advertise
         options.settings.maximumRequestBytes = maxRequest
-        do { try options.check() } catch { throw CommandFailure.usage("\(error)") }
+        options.security = try curve.security()
+        try endpoints.checkReach(hasKeys: options.security != nil)
         return options
     }
 }

@@ -7,25 +7,22 @@ struct CancelCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cancel", abstract: "Cancel tasks; a running one answers `running` and ends within two seconds.")
 
-    @Argument(help: "Ids of tasks.")
-    var ids: [String]
+    @OptionGroup var tasks: TaskIDOptions
 
-    @Flag(help: "Print each answer as JSON.")
-    var json = false
-
-    @OptionGroup var service: ServiceOptions
-
-    func run() async throws {
-        try await service.withClient { client in
-            for task in try await client.cancel(ids) { print(task.line(isJSON: json)) }
-        }
-    }
+    func run() async throws { try await tasks.ask { try await $0.cancel($1) } }
 }
 
 /// `scriptorium retry`: queues failed or cancelled tasks anew.
 struct RetryCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "retry", abstract: "Queue failed or cancelled tasks anew.")
 
+    @OptionGroup var tasks: TaskIDOptions
+
+    func run() async throws { try await tasks.ask { try await $0.retry($1) } }
+}
+
+/// What commands take that ask something of tasks by their ids and print the states that come back.
+struct TaskIDOptions: ParsableArguments {
     @Argument(help: "Ids of tasks.")
     var ids: [String]
 
@@ -34,9 +31,11 @@ struct RetryCommand: AsyncParsableCommand {
 
     @OptionGroup var service: ServiceOptions
 
-    func run() async throws {
+    /// Asks, and prints a line a task.
+    func ask(_ question: @escaping @Sendable (ScriptoriumClient, [String]) async throws -> [AcceptedTask]) async throws {
+        let (ids, isJSON) = (ids, json)
         try await service.withClient { client in
-            for task in try await client.retry(ids) { print(task.line(isJSON: json)) }
+            for task in try await question(client, ids) { print(task.line(isJSON: isJSON)) }
         }
     }
 }

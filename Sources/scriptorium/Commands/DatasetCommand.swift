@@ -26,8 +26,8 @@ struct DatasetAddCommand: AsyncParsableCommand {
     @Flag(help: "Each line or CSV row is a text of its own.")
     var lineByLine = false
 
-    @Flag(help: "With --line-by-line, leave out the first line or row of each file.")
-    var header = false
+    @Flag(inversion: .prefixedNo, help: "With --line-by-line and --tokenizer, leave out the first line or row of each file (true).")
+    var header: Bool?
 
     @Option(help: ArgumentHelp("Encode now, with this tokenizer.", valueName: "folder|file"))
     var tokenizer: String?
@@ -46,7 +46,12 @@ struct DatasetAddCommand: AsyncParsableCommand {
     func validate() throws {
         guard !files.isEmpty else { throw ValidationError("name at least one file") }
         if noCompress, tokenizer == nil { throw ValidationError("--no-compress needs --tokenizer: without it the texts are stored as they are") }
-        if header, !lineByLine { throw ValidationError("--header needs --line-by-line") }
+        if let header {
+            let flag = header ? "--header" : "--no-header"
+            if !lineByLine { throw ValidationError("\(flag) needs --line-by-line") }
+            // The texts are stored as they are: whether their first lines count is said where they are encoded.
+            if tokenizer == nil { throw ValidationError("\(flag) needs --tokenizer: without it each finetune says \"header\" itself") }
+        }
     }
 
     func run() async throws {
@@ -75,7 +80,7 @@ struct DatasetAddCommand: AsyncParsableCommand {
         var bar: ProgressBar?
         do {
             tokens = try TokenDataset.encode(
-                files: files, tokenizer: loaded, lineByLine: lineByLine, header: header, toCache: cache, compress: !noCompress
+                files: files, tokenizer: loaded, lineByLine: lineByLine, header: header ?? true, toCache: cache, compress: !noCompress
             ) { done, total in
                 if bar == nil { bar = ProgressBar(total: total, label: "encoding") }
                 bar?.update(done)

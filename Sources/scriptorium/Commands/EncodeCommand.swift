@@ -17,7 +17,7 @@ struct EncodeCommand: ParsableCommand {
     @Option(help: "A folder with tokenizer.json (or vocab.json and merges.txt), or such a file.") var tokenizer: String
     @Option(help: "The dataset's file.") var output: String
     @Flag(help: "Each line or CSV row is a text.") var lineByLine = false
-    @Flag(help: "With --line-by-line, leave out the first line or row of each file.") var header = false
+    @Flag(inversion: .prefixedNo, help: "With --line-by-line, leave out the first line or row of each file.") var header = true
     @Flag(help: "Do not gzip the dataset.") var noCompress = false
     @Flag(help: "Print one JSON object.") var json = false
 
@@ -41,7 +41,7 @@ struct EncodeCommand: ParsableCommand {
         if json {
             let report: JSONValue = [
                 "output": .string(output), "tokens": .integer(Int64(count)), "tokenizer_sha256": .string(loaded.digest),
-                "line_by_line": .bool(lineByLine), "header": .bool(header), "compressed": .bool(!noCompress),
+                "line_by_line": .bool(lineByLine), "header": .bool(lineByLine && header), "compressed": .bool(!noCompress),
             ]
             print(String(decoding: report.serialised, as: UTF8.self))
         } else {

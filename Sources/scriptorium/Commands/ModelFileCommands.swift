@@ -1,3 +1,4 @@
+import DurableFiles
 import LanguageModels
 import ModelFiles
 import Tokenizers
@@ -46,11 +47,25 @@ enum ModelFileCommands {
     static func export(_ model: Inspection, to target: String) throws {
         do {
             try model.directory.export(to: target, weights: model.weights) { folder throws(ModelFileError) in
-                guard let tokenizer = model.tokenizer, !DurableFile.entries(folder).contains("tokenizer.json") else { return }
+                guard let tokenizer = model.tokenizer, !FileTree.names(folder).contains("tokenizer.json") else { return }
                 do throws(TokenizerError) { try tokenizer.write(toDirectory: folder) } catch {
                     throw ModelFileError(.unreadable, path: folder, "\(error)")
                 }
             }
+        } catch { throw CommandFailure.failed("\(error)") }
+    }
+
+    /// Writes the adapter of a LoRA model, without its base.
+    static func exportAdapter(_ source: String, to target: String) throws {
+        do {
+            guard let adapter = try ModelDirectory.open(source).tensors.adapter else {
+                throw CommandFailure.usage("the model has no adapter: leave --adapter out")
+            }
+            try DurableFolder.write(replacing: target, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
+                try adapter.write(into: folder)
+            }
+        } catch let failure as CommandFailure {
+            throw failure
         } catch { throw CommandFailure.failed("\(error)") }
     }
 }

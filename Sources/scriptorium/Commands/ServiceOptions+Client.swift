@@ -6,12 +6,28 @@ extension ServiceOptions {
         var options = ClientOptions()
         options.silence = .seconds(6)
         do {
+            options.keys = try keys()
             let client = try ScriptoriumClient(brokers: try tasksEndpoints(), options: options)
             defer { client.close() }
             return try await body(client)
         } catch let error as ClientError {
             throw CommandFailure(error)
         }
+    }
+}
+
+extension ServiceOptions {
+    /// The keys to come with: the flags', else those that `scriptorium up` made for the clients of its data folder; nil: without keys.
+    func keys() throws -> ClientKeys? {
+        if let given = try curve.given() { return try clientKeys(given.file, given.serverKeys) }
+        guard broker.isEmpty, let server = try ServiceFile.member("server_key", dataDirectory: dataDir),
+            let file = try ServiceFile.member("client_key", dataDirectory: dataDir)
+        else { return nil }
+        return try clientKeys(file, [server])
+    }
+
+    private func clientKeys(_ file: String, _ servers: [String]) throws -> ClientKeys {
+        do throws(ClientError) { return try ClientKeys(file: file, serverKeys: servers) } catch { throw CommandFailure.usage("\(error)") }
     }
 }
 

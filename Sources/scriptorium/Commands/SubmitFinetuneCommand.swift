@@ -26,13 +26,22 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("A dataset's name (`dataset add`), or sha256:… .", valueName: "dataset"))
     var dataset: String?
 
+    @Option(help: ArgumentHelp("Several datasets, with commas, joined into one (--no-equalize: whole).", valueName: "datasets"))
+    var merge: String?
+
+    @Flag(inversion: .prefixedNo, help: "With --merge: as many tokens of each as the smallest has (the default).")
+    var equalize: Bool?
+
+    @Option(help: ArgumentHelp("Several datasets, with commas, one after another, steps and rate halved each time.", valueName: "datasets"))
+    var crossTrain: String?
+
     @Option(help: "The corpus itself.")
     var text: String?
 
     @Flag(inversion: .prefixedNo, help: "Each line is a text of its own.")
     var lineByLine: Bool?
 
-    @Flag(inversion: .prefixedNo, help: "The first line of a CSV file is no text.")
+    @Flag(inversion: .prefixedNo, help: "With --line-by-line, leave out the first line or row of each file (true).")
     var header: Bool?
 
     @Option(help: "Tokens a block (the model's context).")
@@ -55,10 +64,17 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
     @Option(help: "Steps between checkpoints (1000).") var saveEvery: Int?
     @Option(help: "Steps between sample texts (1000).") var generateEvery: Int?
     @Option(help: "Sample texts each time (1).") var nGenerate: Int?
-    @Flag(inversion: .prefixedNo, help: "Train the last layers only.") var freezeLayers: Bool?
-    @Option(help: "How many layers stay as they are.") var numLayersFreeze: Int?
+    @Flag(inversion: .prefixedNo, help: "Leave the token embedding as it is.") var freezeLayers: Bool?
+    @Option(help: "With --freeze-layers, so many first layers stay as they are too (0).") var numLayersFreeze: Int?
     @Flag(inversion: .prefixedNo, help: "Compute activations twice to save memory.") var gradientCheckpointing: Bool?
     @Option(help: "(0)") var dropout: Double?
+    @Option(help: "float32 or bfloat16 (float32).") var precision: String?
+    @Flag(help: "Train a LoRA adapter beside the model.") var lora = false
+    @Option(help: "Implies --lora, as do the next three (8).") var loraRank: Int?
+    @Option(help: "(8)") var loraAlpha: Double?
+    @Option(help: "(0)") var loraDropout: Double?
+    @Option(help: ArgumentHelp("Modules by the ends of their paths, with commas (what makes query and value).", valueName: "names"))
+    var loraTargets: String?
     @Option(help: "(0.01)") var avgLossSmoothing: Double?
     @Option(help: "0 … 2^53-1; assigned where absent.") var seed: Int?
 
@@ -75,9 +91,7 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
         if let modelConfig { result["config"] = try Self.config(modelConfig) }
         result.set("output", output)
         result.set("overwrite", overwrite)
-        if let dataset { result["dataset"] = Self.reference(dataset) }
-        if let text { result["dataset"] = ["text": .string(text)] }
-        if dataset != nil && text != nil { throw CommandFailure.usage("--dataset and --text exclude each other") }
+        try addData(to: &result)
         result.set("line_by_line", lineByLine)
         result.set("header", header)
         result.set("block_size", blockSize)
@@ -85,6 +99,30 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
         if let tokenizerTrain { result["tokenizer"] = ["train": ["vocab_size": .integer(Int64(tokenizerTrain))]] }
         addSchedule(to: &result)
         return result
+    }
+
+    private func addData(to result: inout JSONObject) throws {
+        guard [dataset != nil, text != nil, merge != nil, crossTrain != nil].count(where: { $0 }) < 2 else {
+            throw CommandFailure.usage("--dataset, --text, --merge and --cross-train exclude each other")
+        }
+        if let dataset { result["dataset"] = Self.reference(dataset) }
+        if let text { result["dataset"] = ["text": .string(text)] }
+        if let merge {
+            var members: JSONObject = ["merge": Self.references(merge)]
+            members.set("equalize", equalize)
+            result["dataset"] = .object(members)
+        }
+        if let crossTrain { result["cross_train"] = Self.references(crossTrain) }
+    }
+
+    private var adapter: JSONValue? {
+        guard lora || loraRank != nil || loraAlpha != nil || loraDropout != nil || loraTargets != nil else { return nil }
+        var members = JSONObject()
+        members.set("rank", loraRank)
+        members.set("alpha", loraAlpha)
+        members.set("dropout", loraDropout)
+        if let loraTargets { members["targets"] = .array(loraTargets.split(separator: ",").map { .string(String($0)) }) }
+        return .object(members)
     }
 
     private func addSchedule(to result: inout JSONObject) {
@@ -104,12 +142,16 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
         result.set("gradient_checkpointing", gradientCheckpointing)
         result.set("dropout", dropout)
         result.set("avg_loss_smoothing", avgLossSmoothing)
+        result.set("precision", precision)
+        if let adapter { result["lora"] = adapter }
         result.set("seed", seed)
     }
 
     private static func reference(_ text: String) -> JSONValue {
         text.hasPrefix("sha256:") ? ["uri": .string(text)] : ["name": .string(text)]
     }
+
+    private static func references(_ list: String) -> JSONValue { .array(list.split(separator: ",").map { reference(String($0)) }) }
 
     private static func config(_ text: String) throws -> JSONValue {
         guard text.hasPrefix("{") else { return .string(text) }

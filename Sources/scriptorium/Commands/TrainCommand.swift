@@ -1,5 +1,6 @@
 import ArgumentParser
 import Datasets
+import DurableFiles
 import Encodings
 import Glibc
 import Kernels
@@ -13,143 +14,92 @@ struct TrainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Trains a model from text files, without a service.",
         discussion: """
-            Begins from --model, or from fresh weights with --model-config. The output folder is a model directory that transformers loads; with \
-            what lies beside the weights a stopped run goes on: --resume. Same files, options and seed: same checkpoint digest, on any machine.
+            Begins from --model, or from fresh weights with --model-config. The output folder is a model directory that transformers loads (with \
+            --lora: the base, and beside it the adapter that PEFT loads); with what lies beside the weights a stopped run goes on: --resume. \
+            SIGINT saves the state first. Same files, options and seed: same checkpoint digest, on any machine.
             """)
 
-    @Argument(help: "Text files: bulk text, or with --line-by-line a text a line or CSV row.") var files: [String]
+    @OptionGroup var data: TrainingData
     @Option(help: "The folder for the checkpoint.") var output: String
+    @Flag(help: "Lets --output replace a model that stands there.") var overwrite = false
     @Option(help: "The model directory to begin from.") var model: String?
     @Option(help: "The config to begin from scratch with: \(ModelConfig.names.joined(separator: ", ")), or a config.json.") var modelConfig: String?
-    @Option(help: "The tokenizer's directory or file; default the model's own, or one trained on the files.") var tokenizer: String?
-    @Option(help: "Tokens of a tokenizer that is trained.") var vocabSize = 1000
-    @Option(help: "How often a pair must occur for a tokenizer that is trained.") var minFrequency = 2
-    @Flag(help: "Each line or CSV row is a text.") var lineByLine = false
-    @Flag(help: "The first line of each file is a header.") var header = false
-    @Option(help: "Tokens in a block; default the context.") var blockSize: Int?
-    @Option(help: "Optimizer steps.") var numSteps = 5000
-    @Option(help: "Blocks in a batch.") var batchSize = 1
-    @Option(help: "The learning rate after warm-up.") var learningRate = 1e-3
-    @Option(help: "AdamW's weight decay.") var weightDecay = 0.05
-    @Option(help: "AdamW's epsilon.") var adamEpsilon = 1e-8
-    @Option(help: "Steps of linear warm-up.") var warmupSteps = 0
-    @Option(help: "The norm that gradients are clipped to; 0: not.") var maxGradNorm = 0.5
-    @Option(help: "Batches whose gradients add up to a step.") var gradientAccumulationSteps = 1
+    @OptionGroup var training: TrainingFlags
+    @Flag(help: "With --lora: writes the model merged at the end, without the adapter.") var merged = false
     @Option(help: "A checkpoint every so many steps; 0: at the end only.") var saveEvery = 1000
-    @Flag(help: "Leaves the token embedding as it is.") var freezeLayers = false
-    @Option(help: "With --freeze-layers, leaves so many first blocks as they are.") var numLayersFreeze = 0
-    @Flag(help: "Computes activations again instead of keeping them: less memory, same bits.") var gradientCheckpointing = false
-    @Option(help: "Dropout after embedding and projections.") var dropout = 0.0
-    @Option(help: "The newest loss's weight in the average.") var avgLossSmoothing = 0.01
+    @Option(help: "Sample texts every so many steps; 0: none.") var generateEvery = 1000
+    @Option(help: "Sample texts each time.") var nGenerate = 1
     @Option(help: "The seed; default: assigned and printed.") var seed: UInt64?
     @Flag(help: "Goes on from the checkpoint in --output where there is one.") var resume = false
     @Option(help: "Compute threads.") var threads: Int?
-    @Flag(help: "Prints one JSON line a step, and one at the end.") var json = false
+    @Flag(help: "Prints one JSON line a step or sample, and one at the end.") var json = false
+
+    func validate() throws {
+        if let seed, seed >= 1 << 53 { throw ValidationError("--seed must be below 2^53") }
+        if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
+        if saveEvery < 0 || generateEvery < 0 || nGenerate < 0 {
+            throw ValidationError("--save-every, --generate-every and --n-generate are 0 or more")
+        }
+    }
 
     func run() throws {
-        let pool = ThreadPool(threads: threads ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
+        if merged, training.options(seed: 0).lora == nil { throw CommandFailure.usage("--merged has a meaning only with --lora") }
+        let pool = try pool()
         let resumes = resume && Trainer.canResume(directory: output)
+        if !resumes { try checkOutput() }
         let base = resumes ? output : model
         let directory = try base.map { path in try input { try ModelDirectory.open(path) } }
-        let vocabulary = try chosenTokenizer(directory)
-        let dataset = try encode(vocabulary)
-        let trainer = try makeTrainer(directory, vocabulary, dataset, pool: pool, resumes: resumes)
-        let saved = try train(trainer, vocabulary)
-        report(saved, trainer)
+        let tokenizer = try data.chosenTokenizer(directory)
+        let trainer = try makeTrainer(directory, tokenizer, pool: pool, resumes: resumes)
+        var run = TrainingRun(
+            trainer: trainer, tokenizer: tokenizer, pool: pool, output: output, baseName: model, saveEvery: saveEvery,
+            generateEvery: nGenerate > 0 ? generateEvery : 0, samples: nGenerate, json: json)
+        try run.train()
+        if merged { try run.merge() }
+        run.report()
     }
 
-    /// What the flags say.
-    private func options() -> TrainingOptions {
-        var options = TrainingOptions(seed: seed ?? UInt64.random(in: 10_000_000...99_999_999))
-        (options.numSteps, options.batchSize, options.blockSize) = (numSteps, batchSize, blockSize)
-        (options.learningRate, options.weightDecay, options.adamEpsilon) = (learningRate, weightDecay, adamEpsilon)
-        (options.warmupSteps, options.maxGradNorm) = (warmupSteps, maxGradNorm)
-        options.gradientAccumulationSteps = gradientAccumulationSteps
-        (options.freezeLayers, options.numLayersFreeze) = (freezeLayers, numLayersFreeze)
-        (options.gradientCheckpointing, options.dropout, options.averageLossSmoothing) = (gradientCheckpointing, dropout, avgLossSmoothing)
-        return options
+    private func pool() throws -> ThreadPool {
+        let chosen = try input { try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"]) }
+        return ThreadPool(threads: threads ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), instructionSet: chosen)
     }
 
-    private func chosenTokenizer(_ directory: ModelDirectory?) throws -> Tokenizer {
-        if let path = tokenizer ?? directory?.tokenizerPath { return try input { try Tokenizer.load(path: path) } }
-        if let directory { throw CommandFailure.usage("\(directory.path) has no tokenizer: name one with --tokenizer") }
-        var bar = ProgressBar(total: 100, label: "tokenizer")
-        defer { bar.finish() }
-        return try input {
-            var trainer = TokenizerTrainer(vocabularySize: vocabSize, minimumFrequency: minFrequency)
-            for file in files { try trainer.feed(file: file) { done, total in bar.update(50 * done / max(1, total)) } }
-            return try trainer.train { done, total in bar.update(50 + 50 * done / max(1, total)) }
+    /// The folder is replaced as a whole: it must be new, empty, or a model that may go.
+    private func checkOutput() throws {
+        let names = FileTree.names(output)
+        if names.isEmpty { return }
+        guard names.contains("config.json") else {
+            throw CommandFailure.usage("\(output) holds something that is no model: name another folder with --output")
         }
+        guard overwrite else { throw CommandFailure.usage("\(output) holds a model: let it go with --overwrite, or go on with --resume") }
     }
 
-    private func encode(_ tokenizer: Tokenizer) throws -> TokenDataset {
-        var bar = ProgressBar(total: 100, label: "encoding")
-        defer { bar.finish() }
-        return try input {
-            try TokenDataset.encode(files: files, tokenizer: tokenizer, lineByLine: lineByLine, header: header) { done, total in
-                bar.update(100 * done / max(1, total))
-            }
+    private func makeTrainer(_ directory: ModelDirectory?, _ tokenizer: Tokenizer, pool: ThreadPool, resumes: Bool) throws -> Trainer {
+        if resumes {
+            // The seed of the run also decided what --equalize took.
+            let began = try input { try Trainer.options(directory: output) }
+            let datasets = try data.datasets(tokenizer, seed: began.seed)
+            let given = seed.map { training.options(seed: $0) }
+            return try input { try Trainer.resume(directory: output, datasets: datasets, options: given, pool: pool) }
         }
+        let options = training.options(seed: seed ?? UInt64.random(in: 10_000_000...99_999_999))
+        let source = try source(directory, tokenizer, seed: options.seed)
+        let datasets = try data.datasets(tokenizer, seed: options.seed)
+        return try input { try Trainer(model: source, datasets: datasets, options: options, lineByLine: data.lineByLine, pool: pool) }
     }
 
-    private func makeTrainer(
-        _ directory: ModelDirectory?, _ tokenizer: Tokenizer, _ dataset: TokenDataset, pool: ThreadPool, resumes: Bool
-    ) throws -> Trainer {
-        try input {
-            if resumes {
-                let given = seed == nil ? nil : options()
-                return try Trainer.resume(directory: output, dataset: dataset, options: given, pool: pool)
-            }
-            if let directory { return try Trainer(model: .directory(directory), dataset: dataset, options: options(), pool: pool) }
-            guard let config = modelConfig else {
-                throw CommandFailure.usage("name a base with --model DIR, or --model-config to train from scratch")
-            }
-            let named = try ModelConfig.named(config) ?? ModelConfig.read(config)
-            var fitted = ModelConfig.fitted(named, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
-            if lineByLine { fitted["line_by_line"] = .bool(true) }
-            let options = options()
-            return try Trainer(model: .scratch(config: fitted, seed: options.seed), dataset: dataset, options: options, pool: pool)
+    private func source(_ directory: ModelDirectory?, _ tokenizer: Tokenizer, seed: UInt64) throws -> Trainer.Source {
+        if let directory {
+            if modelConfig != nil { throw CommandFailure.usage("--model and --model-config exclude each other") }
+            return .directory(directory)
         }
-    }
-
-    private func train(_ trainer: Trainer, _ tokenizer: Tokenizer) throws -> SavedCheckpoint {
-        var bar = ProgressBar(total: trainer.options.numSteps, label: "training")
-        defer { bar.finish() }
-        if !json { print("seed \(trainer.options.seed), \(trainer.description.parameterCount) parameters, blocks of \(trainer.blockSize)") }
-        var saved: SavedCheckpoint?
-        do {
-            while trainer.stepsDone < trainer.options.numSteps {
-                let step = try trainer.step()
-                bar.update(step.step, note: "loss \(rounded(step.loss))  average \(rounded(step.averageLoss))  \(Int(step.tokensPerSecond)) tok/s")
-                if json { printLine(step) }
-                saved = nil
-                if saveEvery > 0, step.step % saveEvery == 0 { saved = try trainer.saveCheckpoint(directory: output, tokenizer: tokenizer) }
-            }
-            return try saved ?? trainer.saveCheckpoint(directory: output, tokenizer: tokenizer)
-        } catch { throw CommandFailure.failed("\(error)") }
-    }
-
-    private func printLine(_ step: TrainingStep) {
-        let line: JSONObject = [
-            "step": .integer(Int64(step.step)), "loss": .real(step.loss), "average_loss": .real(step.averageLoss),
-            "learning_rate": .real(step.learningRate), "grad_norm": .real(step.gradientNorm), "tokens_per_second": .real(step.tokensPerSecond),
-        ]
-        print(String(decoding: JSONValue.object(line).serialised, as: UTF8.self))
-    }
-
-    private func report(_ saved: SavedCheckpoint, _ trainer: Trainer) {
-        guard json else {
-            print("\(saved.path): step \(saved.step), average loss \(rounded(trainer.averageLoss ?? 0)), checkpoint \(saved.sha256)")
-            return
+        guard let config = modelConfig else {
+            throw CommandFailure.usage("name a base with --model DIR, or --model-config to train from scratch")
         }
-        let line: JSONObject = [
-            "output": .string(saved.path), "steps": .integer(Int64(saved.step)), "average_loss": trainer.averageLoss.map { .real($0) } ?? .null,
-            "sha256": .string(saved.sha256), "bytes": .integer(Int64(saved.byteCount)), "seed": .string(String(trainer.options.seed)),
-        ]
-        print(String(decoding: JSONValue.object(line).serialised, as: UTF8.self))
+        let named = try input { try ModelConfig.named(config) ?? ModelConfig.read(config) }
+        let fitted = ModelConfig.fitted(named, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
+        return .scratch(config: fitted, seed: seed)
     }
-
-    private func rounded(_ value: Double) -> String { String((value * 1000).rounded() / 1000) }
 
     /// Runs what depends on files and flags: its errors are the user's to mend.
     private func input<Result>(_ body: () throws -> Result) throws -> Result {

@@ -11,6 +11,9 @@ struct UpCommand: AsyncParsableCommand {
         discussion: """
             Keeps everything in --data-dir: a private PostgreSQL cluster (loopback, with a password), the artifact store, logs, and service.json, \
             which tells client commands where the endpoints are. Ctrl-C stops all of it.
+
+            With --curve-key its broker asks for keys: `up` makes a pair for its own workers and one for client commands on this machine (in \
+            DATA_DIR/keys) and lets them in beside those that --curve-clients and --curve-workers list.
             """)
 
     @Option(help: ArgumentHelp("Where everything is kept.", valueName: "folder"))
@@ -24,6 +27,9 @@ struct UpCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Endpoints")
     var endpoints: EndpointOptions
+
+    @OptionGroup(title: "Keys")
+    var curve: CurveServerOptions
 
     @Option(help: ArgumentHelp("Threads of each worker's engine; default: the processors, shared out.", valueName: "count"))
     var threads: Int?
@@ -54,7 +60,9 @@ struct UpCommand: AsyncParsableCommand {
         let directory: DataDirectory
         do { directory = try DataDirectory(dataDir) } catch { throw CommandFailure.usage("\(error)") }
         let watcher = SignalWatcher { _ in }
-        let stack = ServiceStack(directory: directory, options: try stackOptions(), hooks: hooks(directory))
+        let keys = try HouseKeys(curve, directory)
+        try endpoints.checkReach(hasKeys: keys != nil)
+        let stack = ServiceStack(directory: directory, options: try stackOptions(keys), hooks: hooks(directory, keys))
         do {
             try stack.start(until: watcher.first)
         } catch let error as ProcessError {
@@ -66,7 +74,7 @@ struct UpCommand: AsyncParsableCommand {
         return watcher.exitStatus
     }
 
-    private func stackOptions() throws -> ServiceStack.Options {
+    private func stackOptions(_ keys: HouseKeys?) throws -> ServiceStack.Options {
         guard
             let program = realpath("/proc/self/exe", nil).map({ path in
                 defer { free(path) }; return String(cString: path)
@@ -82,12 +90,13 @@ struct UpCommand: AsyncParsableCommand {
         }
         return ServiceStack.Options(
             executable: program, databaseURL: databaseUrl, workers: workers, endpoints: endpoints.sockets + [("http", endpoints.http)],
-            brokerArguments: drain + (endpoints.insecure ? ["--insecure"] : []) + (migrations.map { ["--migrations", $0] } ?? []),
-            workerArguments: drain + ["--threads", String(perWorker), "--slots", String(slots)], environment: kept,
+            brokerArguments: drain + (endpoints.insecure ? ["--insecure"] : []) + (migrations.map { ["--migrations", $0] } ?? [])
+                + (keys?.brokerArguments ?? []),
+            workerArguments: drain + ["--threads", String(perWorker), "--slots", String(slots)] + (keys?.workerArguments ?? []), environment: kept,
             stopSeconds: drainTimeout + 10)
     }
 
-    private func hooks(_ directory: DataDirectory) -> ServiceStack.Hooks {
+    private func hooks(_ directory: DataDirectory, _ keys: HouseKeys?) -> ServiceStack.Hooks {
         let migrations = migrations
         let isJSON = json
         let started = Clock.now()
@@ -101,7 +110,7 @@ struct UpCommand: AsyncParsableCommand {
                 return endpoints
             },
             changed: { stack in
-                let file = Self.serviceFile(stack, directory, started)
+                let file = Self.serviceFile(stack, directory, started, keys)
                 try DataDirectory.write(file.text, to: directory.serviceFile, mode: 0o600)
                 guard !isAnnounced else { return }
                 isAnnounced = true
@@ -114,7 +123,9 @@ struct UpCommand: AsyncParsableCommand {
             })
     }
 
-    private static func serviceFile(_ stack: ServiceStack, _ directory: DataDirectory, _ started: String) -> ServiceFile {
+    private static func serviceFile(
+        _ stack: ServiceStack, _ directory: DataDirectory, _ started: String, _ keys: HouseKeys?
+    ) -> ServiceFile {
         let pid = { (pid: Int32?) in pid.map { JSONValue.integer(Int64($0)) } ?? .null }
         return ServiceFile(
             tasks: stack.endpoints["tasks"] ?? "", events: stack.endpoints["events"] ?? "", workers: stack.endpoints["workers"] ?? "",
@@ -123,6 +134,6 @@ struct UpCommand: AsyncParsableCommand {
             pids: [
                 "up": .integer(Int64(getpid())), "postgres": pid(stack.postgresPID), "broker": pid(stack.brokerPID),
                 "workers": .array(stack.workerPIDs.map { .integer(Int64($0)) }),
-            ])
+            ], keys: keys.map { ($0.serverKey, $0.clientFile) })
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import Kernels
 import Logging
+import Messaging
 import Operations
 import Supervision
 import Worker
@@ -36,6 +37,12 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Health and metrics over HTTP; off without it.", valueName: "host:port"))
     var http: String?
 
+    @Flag(help: "Let --http be open to other machines.")
+    var insecure = false
+
+    @OptionGroup(title: "Keys")
+    var curve: CurveClientOptions
+
     @OptionGroup(title: "Logging")
     var logging: LogOptions
 
@@ -56,10 +63,14 @@ struct WorkerCommand: AsyncParsableCommand {
         for endpoint in brokers where endpoint.contains("*") || endpoint.contains("0.0.0.0") {
             throw CommandFailure.usage("\(endpoint) is an address to listen on; name a broker's address to connect to")
         }
+        let credentials = try curve.credentials(for: brokers)
         var address: OperationsServer.Address?
         if let http {
-            address = OperationsServer.Address(http)
-            if address == nil { throw CommandFailure.usage("--http: \(http) is not host:port") }
+            guard let given = OperationsServer.Address(http) else { throw CommandFailure.usage("--http: \(http) is not host:port") }
+            do { try Listening.check(http, hasKeys: credentials != nil, isInsecureAllowed: insecure) } catch {
+                throw CommandFailure.usage("\(error)")
+            }
+            address = given
         }
         do { _ = try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"]) } catch { throw CommandFailure.usage("\(error)") }
         let logger = logging.start("scriptorium.worker")
@@ -68,7 +79,8 @@ struct WorkerCommand: AsyncParsableCommand {
         let service = try WorkerService(
             WorkerOptions(
                 brokers: brokers, threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), slots: slots, artifacts: artifacts,
-                cacheDirectory: cacheDir, cacheBytes: cacheBytes, drainTimeoutSeconds: drainTimeout, version: Version.number),
+                cacheDirectory: cacheDir, cacheBytes: cacheBytes, drainTimeoutSeconds: drainTimeout, version: Version.number,
+                credentials: credentials),
             log: logger)
         let role = ServiceHost.Role(
             start: {
@@ -80,9 +92,11 @@ struct WorkerCommand: AsyncParsableCommand {
             readiness: { service.snapshot.readiness },
             metrics: { service.snapshot.families + registry.families() })
         let hasLifeline = lifeline
-        let host = ServiceHost(role: role, http: address, logger: logger, hasLifeline: hasLifeline) { _ in
+        let host = ServiceHost(role: role, http: address, logger: logger, hasLifeline: hasLifeline) { endpoints in
             if hasLifeline { Lifeline.report("ready") }
-            logger.notice("worker started", metadata: ["brokers": "\(brokers.joined(separator: ","))"])
+            var metadata: Logger.Metadata = ["brokers": "\(brokers.joined(separator: ","))"]
+            if let http = endpoints["http"] { metadata["http"] = "\(http)" }
+            logger.notice("worker started", metadata: metadata)
         }
         throw ExitCode(try await host.run())
     }

@@ -1,0 +1,105 @@
+import LanguageModels
+import Tokenizers
+
+/// How a request is checked and taken in.
+extension BatchScheduler {
+    /// Takes a request. Its samples start as slots become free, in order of arrival.
+    /// - Throws: what is wrong with it; nothing of it then stays here.
+    package func add(_ request: GenerationRequest) throws(GenerationError) -> RequestID {
+        try checkCounts(request)
+        let plan = try SamplingPlan(request.parameters, tokenizer: tokenizer, description: model.description)
+        var cutter: SchemaCutter?
+        if let schema = request.text.schema { cutter = try SchemaCutter(schema, tokenizer: tokenizer) }
+        let context = model.description.contextLength
+        let maximumLength = request.parameters.slidingWindow ? request.parameters.maxLength : min(request.parameters.maxLength, context)
+        var prompts: [PromptState] = []
+        for (index, text) in request.prompts.enumerated() {
+            let tokens = try tokens(of: request, index: index, text: text)
+            try check(promptTokens: tokens.count, index: index, request.parameters)
+            prompts.append(PromptState(index: index, text: text, tokens: tokens, n: request.n, context: context))
+        }
+        let job = Job(
+            id: RequestID(value: nextID), request: request, plan: plan, prompts: prompts, maximumLength: maximumLength, cutter: cutter)
+        try checkPages(job)
+        for prompt in prompts { open(prompt, of: job) }
+        nextID += 1
+        jobs.append(job)
+        return job.id
+    }
+
+    /// Lets a prompt's samples start: one by one, in torch's batches, or as one search.
+    private func open(_ prompt: PromptState, of job: Job) {
+        let n = job.request.n
+        guard job.settlesTogether else { return prompt.open(0..<n, starts: n) }
+        let range = 0..<(job.searches ? n : min(n, job.request.parameters.batchSize ?? n))
+        let batch = Batch(range: range)
+        if job.plan.drawsInBatches {
+            let stream = TorchStream(seed: job.plan.seed)
+            (batch.start, batch.stream) = (stream, TorchStream(copying: stream))
+            batch.drawsPerRound = UInt64((job.searches ? job.plan.beams : range.count) * model.description.vocabularySize)
+        }
+        prompt.batch = batch
+        prompt.open(range, starts: job.searches ? 1 : range.count)
+    }
+
+    private func checkCounts(_ request: GenerationRequest) throws(GenerationError) {
+        let (n, beams) = (request.n, request.parameters.numBeams)
+        guard n >= 1 else { throw .invalidParameter(field: "n", reason: "must be at least 1") }
+        guard !request.prompts.isEmpty else { throw .invalidParameter(field: "prompts", reason: "is empty") }
+        guard request.parameters.doSample || beams > 1 || n == 1 else {
+            throw .invalidParameter(field: "n", reason: "must be 1 where do_sample is false: all texts would be equal")
+        }
+        guard beams == 1 || n <= beams else { throw .invalidParameter(field: "n", reason: "must be at most num_beams (\(beams)), not \(n)") }
+        guard beams == 1 || !request.stream else { throw .invalidParameter(field: "stream", reason: "and beams exclude each other") }
+        if let size = request.parameters.batchSize, size < 1 || n % size != 0 {
+            throw .invalidParameter(field: "batch_size", reason: "must divide n (\(n)), and \(size) does not")
+        }
+    }
+
+    private func tokens(of request: GenerationRequest, index: Int, text: String) throws(GenerationError) -> [Int32] {
+        guard let given = request.promptTokenIDs else { return try encode(text, prependBos: request.prependBos ?? model.description.lineByLine) }
+        let rows = model.description.vocabularySize
+        guard given.count == request.prompts.count, !given[index].isEmpty, given[index].allSatisfy({ $0 >= 0 && $0 < rows }) else {
+            throw .invalidParameter(field: "prompt_token_ids", reason: "do not fit the prompts or the model's vocabulary of \(rows)")
+        }
+        return given[index]
+    }
+
+    private func encode(_ prompt: String, prependBos: Bool) throws(GenerationError) -> [Int32] {
+        let tokens = prompt.isEmpty ? [] : tokenizer.encode(prompt)
+        let rows = model.description.vocabularySize
+        guard tokens.allSatisfy({ $0 < rows }) else { throw .model(.tokenizerTooLarge(tokens: tokenizer.vocabularySize, rows: rows)) }
+        guard prependBos || tokens.isEmpty else { return tokens }
+        guard let bos = model.description.bosID else { throw .noBeginning }
+        return [bos] + tokens
+    }
+
+    private func check(promptTokens count: Int, index: Int, _ parameters: SamplingParameters) throws(GenerationError) {
+        let context = model.description.contextLength
+        guard count < context || parameters.slidingWindow else {
+            throw .promptTooLong(promptIndex: index, tokens: count, limit: context, isContext: true)
+        }
+        guard count < parameters.maxLength else {
+            throw .promptTooLong(promptIndex: index, tokens: count, limit: parameters.maxLength, isContext: false)
+        }
+    }
+
+    private func checkPages(_ job: Job) throws(GenerationError) {
+        let needed = job.prompts.map { pages(of: job, $0) + prefixPages($0) }.max() ?? 0
+        guard needed <= pageLimit else {
+            let pageBytes = InferenceSession.pageByteCount(model.description)
+            throw .tooLarge(neededBytes: needed * pageBytes, allowedBytes: pageLimit * pageBytes)
+        }
+    }
+
+    /// Pages that a sample of a prompt may come to hold or, with beams, its whole search: the prompt's full pages are then
+    /// shared by all.
+    func pages(of job: Job, _ prompt: PromptState) -> Int {
+        let whole = InferenceSession.pageCount(positions: min(job.maximumLength, model.description.contextLength))
+        let canSlide = job.maximumLength > model.description.contextLength
+        let shared = canSlide ? 0 : InferenceSession.pageCount(positions: prompt.sharedCount + 1) - 1
+        return job.searches ? shared + job.plan.beams * (whole - shared) : whole
+    }
+
+    func prefixPages(_ prompt: PromptState) -> Int { InferenceSession.pageCount(positions: prompt.sharedCount) }
+}

@@ -1,0 +1,113 @@
+internal import Generation
+internal import Glibc
+internal import Kernels
+internal import LanguageModels
+internal import ModelFiles
+internal import Tokenizers
+
+/// A language model in this process: load a Hugging Face directory, then generate, stream and score.
+///
+///     let engine = try TextEngine(model: "my-model")
+///     for text in try engine.generate("In the", GenerateOptions(n: 3, seed: 42)) { print(text.text) }
+///
+/// Equal model, options and seed give equal bytes on any machine and any number of threads. Calls run on the caller's thread
+/// (and on threads of the engine's own) until they are done, so keep them off Swift's cooperative pool. Not Sendable: one
+/// thread at a time.
+public final class TextEngine {
+    private let pool: ThreadPool
+    private let model: LanguageModel
+    private let tokenizer: Tokenizer
+    private let schema: Schema?
+
+    /// Loads a model with its tokenizer.
+    /// - Parameters:
+    ///   - path: a directory with config.json, weights and tokenizer.json (or vocab.json and merges.txt).
+    ///   - threads: nil: one a processor.
+    /// - Throws: ``EngineError`` saying which file is wrong, and how.
+    public init(model path: String, threads: Int? = nil) throws(EngineError) {
+        do {
+            let directory = try ModelDirectory.open(path)
+            guard let tokens = directory.tokenizerPath else { throw EngineError("\(path) holds no tokenizer.json and no vocab.json with merges.txt") }
+            pool = ThreadPool(threads: max(1, threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+            tokenizer = try Tokenizer.load(path: tokens)
+            schema = Schema(config: directory.config)
+            model = try LanguageModel.load(directory, pool: pool)
+        } catch { throw EngineError(error) }
+    }
+
+    /// Tokens that a text may have at most, prompt included.
+    public var contextLength: Int { model.description.contextLength }
+
+    /// The digest of the weights and of what of their config matters: the same for the same model in any file format.
+    public var checkpointSHA256: String { model.checkpointSHA256 }
+
+    /// A text's token ids.
+    public func encode(_ text: String) -> [Int32] { tokenizer.encode(text) }
+
+    /// The text that tokens spell.
+    public func decode(_ tokens: [Int32]) -> String { tokenizer.decode(tokens, skipSpecial: false) }
+
+    /// Continues a prompt.
+    /// - Returns: `options.n` texts, in order.
+    /// - Throws: ``EngineError`` naming the option that is wrong, or what is wrong with the model.
+    public func generate(_ prompt: String = "", _ options: GenerateOptions = GenerateOptions()) throws(EngineError) -> [GeneratedText] {
+        var texts: [GeneratedText] = []
+        try run(request(prompt, options, stream: false)) { event in
+            if case .sample(_, let sample) = event { texts.append(GeneratedText(sample)) }
+        }
+        return texts
+    }
+
+    /// Continues a prompt and hands over each token as it comes. A piece may hold no text, while a character or a possible
+    /// `stop` string is incomplete; behind the prompt, the pieces of a sample's highest draw spell its text before
+    /// leading white space goes.
+    /// - Parameter each: takes a piece; it runs between two steps of the model.
+    /// - Returns: the finished texts, as ``generate(_:_:)`` gives them.
+    public func stream(
+        _ prompt: String = "", _ options: GenerateOptions = GenerateOptions(), each: (StreamedToken) -> Void
+    ) throws(EngineError) -> [GeneratedText] {
+        var texts: [GeneratedText] = []
+        try run(request(prompt, options, stream: true)) { event in
+            switch event {
+            case .token(_, let piece): each(StreamedToken(piece))
+            case .sample(_, let sample): texts.append(GeneratedText(sample))
+            default: break
+            }
+        }
+        return texts
+    }
+
+    /// How likely the model finds a text, token by token.
+    /// - Parameter text: at least one token, at most the context.
+    /// - Throws: ``EngineError`` where it is empty or too long, or the model gives no numbers.
+    public func score(_ text: String) throws(EngineError) -> TextScore {
+        let tokens = encode(text)
+        do {
+            return TextScore(tokens: tokens, try Scorer(model: model, pool: pool).score(tokens))
+        } catch { throw EngineError(error) }
+    }
+
+    private func request(_ prompt: String, _ options: GenerateOptions, stream: Bool) -> GenerationRequest {
+        var request = GenerationRequest(prompts: [prompt], n: options.n, stream: stream)
+        request.parameters = options.sampling
+        request.text = options.textOptions(schema)
+        request.prependBos = options.prependBOS
+        request.identity = ProofIdentity(params: request.effectiveParams)
+        return request
+    }
+
+    private func run(_ request: GenerationRequest, _ take: (GenerationEvent) -> Void) throws(EngineError) {
+        do {
+            let scheduler = try BatchScheduler(model: model, tokenizer: tokenizer, pool: pool)
+            _ = try scheduler.add(request)
+            var events: [GenerationEvent] = []
+            while scheduler.step(into: &events) {
+                for event in events {
+                    if case .failed(_, let error) = event { throw EngineError(error) }
+                    take(event)
+                }
+                events.removeAll(keepingCapacity: true)
+            }
+        } catch { throw EngineError(error) }
+    }
+}

@@ -1,0 +1,40 @@
+import DurableFiles
+import Glibc
+
+/// An artifact's folder in the cache, which stands for as long as this object lives.
+///
+/// It holds a shared `flock(2)` on the folder; whoever evicts needs the exclusive one. So a folder in use is spared whichever thread or process
+/// shares the cache, and a process that is killed lets go of all that it held.
+package final class CachedFolder: Sendable {
+    package let path: String
+    private let lock: Int32
+
+    /// - Returns: nil where no folder stands there, or where it is just being evicted.
+    init?(path: String) {
+        self.path = path
+        lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        // A folder that was renamed away between open and lock has the lock, but no longer the name.
+        guard lock >= 0, flock(lock, LOCK_SH | LOCK_NB) == 0, Self.stands(lock, at: path) else { return nil }
+    }
+
+    deinit { if lock >= 0 { close(lock) } }
+
+    /// Removes a folder of the cache unless somebody uses it.
+    /// - Returns: whether it is gone.
+    static func evict(_ path: String) -> Bool {
+        let lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard lock >= 0 else { return errno == ENOENT }
+        defer { close(lock) }
+        guard flock(lock, LOCK_EX | LOCK_NB) == 0, stands(lock, at: path) else { return false }
+        // Out of its place first: nobody finds half of it.
+        let aside = "\(FileTree.parent(of: path))/.evicted-\(getpid())-\(lock)"
+        guard rename(path, aside) == 0 else { return false }
+        FileTree.remove(aside)
+        return true
+    }
+
+    private static func stands(_ file: Int32, at path: String) -> Bool {
+        var (opened, named) = (stat(), stat())
+        return fstat(file, &opened) == 0 && stat(path, &named) == 0 && opened.st_dev == named.st_dev && opened.st_ino == named.st_ino
+    }
+}

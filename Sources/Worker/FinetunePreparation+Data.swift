@@ -1,0 +1,114 @@
+import ArtifactStore
+import Datasets
+import FoundationEssentials
+import TaskProtocol
+import Tokenizers
+
+/// The data of a finetune: laid out as files, encoded, and joined into one dataset a stage.
+extension FinetunePreparation {
+    /// The corpus as the encoder and the tokenizer's trainer read it.
+    enum Corpus {
+        case files([String])
+        case texts([String])
+        case encoded(TokenDataset)
+    }
+
+    /// Every dataset that is read, laid out on this machine.
+    mutating func corpora(cache: inout ArtifactCache) throws(TaskFault) -> [Corpus] {
+        var pinned = (task.dataset.map { [$0] } ?? task.datasets)[...]
+        var corpora: [Corpus] = []
+        for leaf in parameters.leaves {
+            switch leaf.dataset {
+            case .text(let text): corpora.append(.files([try write(text, number: corpora.count)]))
+            case .texts(let texts): corpora.append(.texts(texts))
+            case .name, .uri:
+                guard let dataset = pinned.popFirst() else { throw .transient("the dataset was not pinned") }
+                progress(WorkerProgress(phase: .loading, done: 0))
+                corpora.append(try corpus(dataset, cache: &cache))
+            case .merge, .crossTrain: continue
+            }
+            try check()
+        }
+        return corpora
+    }
+
+    /// A text of the task as a file, as the encoder reads it.
+    private func write(_ text: String, number: Int) throws(TaskFault) -> String {
+        let path = workFolder + "/text-\(number).txt"
+        do {
+            try FileManager.default.createDirectory(atPath: workFolder, withIntermediateDirectories: true)
+            try Data(text.utf8).write(to: URL(filePath: path))
+        } catch { throw .transient("the text cannot be written: \(error)") }
+        return path
+    }
+
+    private mutating func corpus(_ dataset: ResolvedDataset, cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
+        let files: [String]
+        if cache.store.isManifest(dataset.sha256) {
+            let folder = try self.folder(dataset.sha256, &cache)
+            let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
+            files = names.sorted().map { folder + "/" + $0 }.filter { !Self.isFolder($0) }
+        } else {
+            guard let path = cache.store.path(of: dataset.sha256) else { throw .missing(dataset.sha256, field: uriField) }
+            files = [path]
+        }
+        guard !files.isEmpty else { throw .invalid("the dataset has no files", field: corpusField) }
+        guard dataset.tokenizerSHA256 != nil, files.count == 1, let encoded = try? TokenDataset.load(path: files[0]) else { return .files(files) }
+        return .encoded(encoded)
+    }
+
+    /// What to name where the corpus is at fault.
+    private var corpusField: String { "params.\(parameters.corpusName)" }
+    private var uriField: String { parameters.hasParts ? corpusField : "params.dataset.uri" }
+
+    private static func isFolder(_ path: String) -> Bool {
+        var isFolder = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder
+    }
+
+    /// The datasets of the stages: each corpus encoded, those of a merge joined.
+    func stages(_ corpora: [Corpus], _ tokenizer: Tokenizer) throws(TaskFault) -> [TokenDataset] {
+        var encoded: [TokenDataset] = []
+        for (corpus, leaf) in zip(corpora, parameters.leaves) {
+            encoded.append(try encode(corpus, leaf, tokenizer))
+            try check()
+        }
+        var rest = encoded[...]
+        guard case .crossTrain(let stages) = parameters.dataset else { return [try assemble(parameters.dataset, &rest)] }
+        var datasets: [TokenDataset] = []
+        for stage in stages { datasets.append(try assemble(stage.dataset, &rest)) }
+        return datasets
+    }
+
+    private func assemble(_ dataset: FinetuneParameters.Dataset, _ leaves: inout ArraySlice<TokenDataset>) throws(TaskFault) -> TokenDataset {
+        guard case .merge(let parts, let equalize) = dataset else {
+            guard let leaf = leaves.popFirst() else { throw .transient("a dataset is missing") }
+            return leaf
+        }
+        var joined: [TokenDataset] = []
+        for part in parts { joined.append(try assemble(part.dataset, &leaves)) }
+        do throws(DatasetError) {
+            return try TokenDataset.merged(joined, equalize: equalize, seed: UInt64(clamping: task.seed))
+        } catch { throw .invalid(error.description, field: corpusField) }
+    }
+
+    private func encode(_ corpus: Corpus, _ leaf: FinetuneParameters.Part, _ tokenizer: Tokenizer) throws(TaskFault) -> TokenDataset {
+        do throws(DatasetError) {
+            switch corpus {
+            case .encoded(let dataset):
+                try dataset.check(tokenizer: tokenizer)
+                return dataset
+            case .texts(let texts): return try TokenDataset.encode(texts: texts, tokenizer: tokenizer)
+            case .files(let files):
+                return try TokenDataset.encode(
+                    files: files, tokenizer: tokenizer, lineByLine: leaf.lineByLine ?? false, header: leaf.header ?? true
+                ) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
+            }
+        } catch {
+            switch error {
+            case .unreadable, .unwritable, .corrupt: throw .transient(error.description)
+            default: throw .invalid(error.description, field: corpusField)
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+import Diagnosis
+import Kernels
+import Testing
+
+private func verdicts(_ check: any Check) -> [Finding.Verdict] { check.findings().map(\.verdict) }
+
+@Suite struct MachineCheckTests {
+    @Test("this machine passes its own checks or says what to mend")
+    func here() {
+        for check in [ProcessorCheck(), MemoryCheck(), OpenFilesCheck(), LibraryCheck()] as [any Check] {
+            let findings = check.findings()
+            #expect(!findings.isEmpty)
+            for finding in findings { #expect((finding.verdict == .ok) == finding.remedy.isEmpty && !finding.found.isEmpty) }
+        }
+    }
+
+    @Test("a processor without wide instructions, a slower set than there is, and fewer processors than threads are warned of")
+    func processors() {
+        #expect(verdicts(ProcessorCheck(set: .avx2, available: [.plain, .avx2], cores: 4)) == [.ok])
+        #expect(verdicts(ProcessorCheck(set: .plain, available: [.plain], cores: 4)) == [.warn])
+        let chosen = ProcessorCheck(set: .plain, available: [.plain, .avx2], cores: 4).findings()
+        #expect(chosen.map(\.verdict) == [.warn] && chosen[0].remedy.contains("SCRIPTORIUM_ISA"))
+        let limited = ProcessorCheck(set: .avx2, available: [.plain, .avx2], cores: 8, allowed: 2.5).findings()
+        #expect(limited.map(\.verdict) == [.warn] && limited[0].remedy.contains("--threads 2"))
+    }
+
+    @Test(
+        "the control group's word on processors",
+        arguments: [("max 100000\n", nil), ("150000 100000\n", 1.5), ("", nil), ("1 0", nil)] as [(String, Double?)])
+    func controlGroup(text: String, allowed: Double?) { #expect(ProcessorCheck.allowed(by: text) == allowed) }
+
+    @Test("memory is what the machine and the control group leave")
+    func memory() {
+        let meminfo = "MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvailable:    8000000 kB\n"
+        #expect(verdicts(MemoryCheck(meminfo: meminfo, limit: nil)) == [.ok])
+        #expect(verdicts(MemoryCheck(meminfo: meminfo, limit: "max\n")) == [.ok])
+        let limited = MemoryCheck(meminfo: meminfo, limit: "536870912\n").findings()
+        #expect(limited.map(\.verdict) == [.warn] && limited[0].found.hasPrefix("512.0 MiB of 15.2 GiB"))
+        #expect(verdicts(MemoryCheck(meminfo: "MemTotal: 16000000 kB\nMemAvailable: 1000 kB\n", limit: nil)) == [.warn])
+        #expect(verdicts(MemoryCheck(meminfo: nil, limit: nil)) == [.warn])
+    }
+
+    @Test("few open files and a library without CURVE are told")
+    func limits() {
+        #expect(verdicts(OpenFilesCheck(limit: 1_024)) == [.warn] && verdicts(OpenFilesCheck(limit: 65_536)) == [.ok])
+        #expect(verdicts(LibraryCheck(version: "4.3.4", hasCurve: false)) == [.fail])
+        #expect(verdicts(LibraryCheck(version: "4.3.4", hasCurve: true)) == [.ok])
+    }
+}

@@ -1,0 +1,74 @@
+"""Processes that die at any moment, all of them at random and under load: every accepted task ends once."""
+
+import signal
+import threading
+import time
+import unittest
+
+import load
+import support
+from fleet import FleetTestCase
+from history import Ledger
+
+
+class Kills(FleetTestCase):
+    def publish(self, fleet, clients, number, sql=1, **options):
+        """Starts clients of both kinds; each publishes so many tasks."""
+        ledger = Ledger()
+        publishers = [load.Publisher(ledger, fleet.endpoints, self.chance.getrandbits(64), number, **options) for _ in range(clients)]
+        publisher_url = fleet.database.url("scriptorium_publisher")
+        publishers += [load.SQLPublisher(ledger, publisher_url, self.chance.getrandbits(64), number) for _ in range(sql)]
+        for publisher in publishers:
+            publisher.start()
+        return ledger, publishers
+
+    def test_brokers_and_workers_killed_at_random(self):
+        fleet = self.make(brokers=2, workers=3)
+        fleet.keep()
+        ledger, publishers = self.publish(fleet, clients=3, number=300)
+        kills = {"broker": 0, "worker": 0}
+        while any(publisher.is_alive() for publisher in publishers) or min(kills.values()) < 3:
+            member = self.chance.choice(fleet.members)
+            if member.is_alive:
+                member.kill()
+                kills[member.name.split("-")[0]] += 1
+            time.sleep(self.chance.uniform(0.4, 1.2))  # the pace of the kills; nothing waits on it
+            if max(kills.values()) > 60:
+                break
+        load.finish(publishers, 60)
+        fleet.settle(60, f"after {kills}")
+        tally = fleet.check(ledger)
+        self.assertEqual(tally["acknowledged"], 4 * 300)
+        self.assertEqual(tally["submitted"], tally["acknowledged"], "a retried submit with a key made a second task")
+        self.assertGreater(tally["attempts"].get("lost", 0), 0, f"{kills}: no kill met a running task")
+        self.assertLessEqual(set(tally["failed"]), {"dependency_failed"})
+
+    def test_the_database_stopped_at_once(self):
+        fleet = self.make(brokers=2, workers=2)
+        fleet.keep()
+        ledger, publishers = self.publish(fleet, clients=3, number=250)
+        stops = 0
+        while any(publisher.is_alive() for publisher in publishers) or stops < 2:
+            fleet.database.stop(signal.SIGQUIT)
+            stops += 1
+            support.wait_until(lambda: threading.active_count() > 0, 1, "")
+            time.sleep(self.chance.uniform(0, 2))  # how long it is away
+            fleet.database.start()
+            before = self.ended(fleet)
+            # Something must get done between two stops, or the load never ends.
+            support.wait_until(lambda: self.ended(fleet) > before or not any(p.is_alive() for p in publishers), 30, "the service to go on")
+            time.sleep(self.chance.uniform(0.2, 1.5))
+        load.finish(publishers, 60)
+        fleet.settle(60, f"after {stops} stops")
+        tally = fleet.check(ledger)
+        self.assertEqual(tally["submitted"], tally["acknowledged"])
+        # Brokers and workers lived through it: an outage is nobody's death.
+        self.assertEqual(tally["attempts"].get("lost", 0), 0)
+
+    @staticmethod
+    def ended(fleet):
+        return fleet.database.sql("SELECT count(*) FROM scriptorium.outcome")[0][0]
+
+
+if __name__ == "__main__":
+    unittest.main()

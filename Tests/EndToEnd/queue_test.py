@@ -1,0 +1,148 @@
+"""The queue as its users know it: publishing in SQL, and what queues, schedules and retention promise."""
+
+import json
+import statistics
+import threading
+import time
+import unittest
+
+import psycopg2
+import support
+
+SMALL = {"model": "demo", "prompt": "the", "max_length": 8}
+
+
+class PublishingInSQL(support.ServiceTestCase):
+    def connect(self):
+        connection = psycopg2.connect(self.service.file["database_url"])
+        self.addCleanup(connection.close)
+        return connection
+
+    def wait_until_idle(self):
+        support.wait_until(lambda: self.service.sql("SELECT 1 FROM scriptorium.brokers WHERE idle"), 10, "the broker to be idle")
+
+    def test_a_committed_task_starts_at_once_and_one_rolled_back_never(self):
+        connection = self.connect()
+        client = self.service.client()
+        client.generate(**SMALL)
+        delays = []
+        for _ in range(10):
+            self.wait_until_idle()
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT scriptorium.submit('generate', %s)", [json.dumps(SMALL)])
+                gone = cursor.fetchone()[0]
+                connection.rollback()
+                cursor.execute("SELECT scriptorium.submit('generate', %s)", [json.dumps(SMALL)])
+                task = cursor.fetchone()[0]
+                cursor.execute("SELECT clock_timestamp()")
+                committed = cursor.fetchone()[0]
+                connection.commit()
+            self.assertEqual(client.result(task, 5)["state"], "succeeded")
+            (started,) = self.service.sql("SELECT started_at FROM scriptorium.tasks WHERE id = %s", task)[0]
+            delays.append((started - committed).total_seconds() * 1000)
+            self.assertEqual(client.request("get", ids=[gone])["error"]["code"], "not_found")
+        print(f"from commit to start: median {statistics.median(delays):.1f} ms, longest {max(delays):.1f} ms", flush=True)
+
+    def test_many_at_once_are_all_or_none_and_in_order(self):
+        connection = self.connect()
+        tasks = [{"kind": "generate", "params": {**SMALL, "seed": seed}, "tags": {"n": str(seed)}} for seed in range(300)]
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT scriptorium.submit_many(%s)", [json.dumps(tasks)])
+            ids = [row[0] for row in cursor.fetchall()]
+        client = self.service.client()
+        for seed, task in enumerate(ids):
+            status = client.result(task)
+            self.assertEqual((status["state"], status["params"]["seed"], status["tags"]), ("succeeded", seed, {"n": str(seed)}))
+        before = self.service.sql("SELECT count(*) FROM scriptorium.tasks")[0][0]
+        with self.assertRaises(psycopg2.errors.InvalidParameterValue):
+            self.service.sql("SELECT scriptorium.submit_many(%s)", json.dumps([tasks[0], {"kind": "generate"}]))
+        self.assertEqual(self.service.sql("SELECT count(*) FROM scriptorium.tasks")[0][0], before)
+
+    def test_what_cannot_be_valid_ends_with_the_error_of_a_client(self):
+        client = self.service.client()
+        cases = [
+            ({"priority": 1000}, "priority => 1000"), ({"max_attempts": 0}, "max_attempts => 0"), ({"timeout_s": -1}, "timeout_s => -1"),
+            ({"queue": "no blanks"}, "queue => 'no blanks'"), ({"key": "k" * 257}, "key => repeat('k', 257)"),
+            ({"tags": {"a": "t" * 257}}, "tags => jsonb_build_object('a', repeat('t', 257))"),
+        ]  # fmt: skip
+        for members, arguments in cases:
+            task = self.service.sql(f"SELECT scriptorium.submit('generate', %s, {arguments})", json.dumps(SMALL))[0][0]
+            status = client.result(task, 10)
+            refused = client.request("submit", task={"kind": "generate", "params": SMALL, **members})["error"]
+            self.assertTrue(refused["field"].startswith("task."), refused)
+            self.assertEqual((status["state"], status["error"]), ("failed", {**refused, "field": refused["field"].removeprefix("task.")}))
+
+    def test_sixty_four_publishers(self):
+        each, publishers = 25, 64
+        failures = []
+
+        def publish():
+            try:
+                connection = psycopg2.connect(self.service.file["database_url"])
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    for _ in range(each):
+                        cursor.execute("SELECT scriptorium.submit('generate', %s, tags => '{\"from\": \"crowd\"}')", [json.dumps(SMALL)])
+                connection.close()
+            except psycopg2.Error as error:
+                failures.append(error)
+
+        self.wait_until_idle()
+        threads = [threading.Thread(target=publish) for _ in range(publishers)]
+        begun = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.monotonic() - begun
+        self.assertEqual(failures, [])
+        query = """SELECT count(*) FROM scriptorium.tasks WHERE tags @> '{"from": "crowd"}' AND state = 'succeeded'"""
+        support.wait_until(lambda: self.service.sql(query)[0][0] == each * publishers, 90, "all of them to succeed")
+        print(f"{publishers} publishers: {each * publishers / seconds:.0f} tasks a second committed, all recorded after "
+              f"{time.monotonic() - begun:.1f} s", flush=True)  # fmt: skip
+
+
+class QueuesAndSchedules(support.ServiceTestCase):
+    def test_a_paused_queue_waits_and_a_limited_one_runs_no_more_than_it_may(self):
+        service, client = self.service, self.service.client()
+        service.run("queue", "pause", "night")
+        ids = [client.submit("generate", SMALL, queue="night") for _ in range(20)]
+        self.assertEqual(client.ask("get", ids=ids[:1])["tasks"][0]["waiting_for"], "paused")
+        row = json.loads(service.run("queue", "list", "--json").splitlines()[0])
+        self.assertEqual((row["name"], row["paused"], row["depth"], row["running"]), ("night", True, 20, 0))
+        service.run("queue", "limit", "night", 2)
+        self.assertIn("paused", service.run("queue", "resume", "night", "--json"))
+        for task in ids:
+            self.assertEqual(client.result(task)["state"], "succeeded")
+        together = """SELECT max(n) FROM (SELECT count(*) AS n FROM scriptorium.attempts a JOIN scriptorium.attempts b
+            ON b.started_at <= a.started_at AND b.finished_at > a.started_at JOIN scriptorium.tasks t ON t.id = a.task_id AND t.queue = 'night'
+            JOIN scriptorium.tasks u ON u.id = b.task_id AND u.queue = 'night' GROUP BY a.task_id) x"""
+        self.assertLessEqual(service.sql(together)[0][0], 2)
+        self.assertIn("none", service.run("queue", "limit", "night", "none"))
+        self.assertIn("limit", service.run("queue", "limit", "night", "many", status=2))
+
+    def test_a_schedule_makes_a_task_a_tick(self):
+        service = self.service
+        service.run("schedule", "add", "often", "--cron", "* * * * *", "--params", json.dumps(SMALL), "--priority", 3)
+        due = service.sql("SELECT next_run_at FROM scriptorium.schedules")
+        support.wait_until(lambda: service.sql("SELECT next_run_at FROM scriptorium.schedules")[0][0], 10, f"its next time, not {due}")
+        # Nobody waits a minute for a test: its time comes now.
+        service.sql("UPDATE scriptorium.schedules SET next_run_at = date_trunc('minute', now())")
+        query = "SELECT state, priority, tags ->> 'tick' FROM scriptorium.tasks WHERE tags ->> 'schedule' = 'often' ORDER BY created_at"
+        rows = support.wait_until(lambda: [r for r in service.sql(query) if r[0] == "succeeded"], 15, "its task to succeed")
+        self.assertEqual(rows[0][1], 3)
+        service.run("schedule", "disable", "often")
+        row = json.loads(service.run("schedule", "list", "--json").splitlines()[0])
+        self.assertEqual((row["name"], row["enabled"], row["cron"], row["options"]), ("often", False, "* * * * *", {"priority": 3}))
+        self.assertEqual(row["last_run_at"][:16], rows[0][2][:16])
+        refused = service.run("schedule", "add", "bad", "--cron", "61 * * * *", "--params", json.dumps(SMALL), status=2)
+        self.assertIn("the minute field of cron has a value that is not in 0 … 59", refused)
+        self.assertIn("schedule.params.top_p", service.run("schedule", "add", "bad", "--cron", "@daily", "--params", '{"model": "demo", "top_p": 7}', status=2))
+        with self.assertRaisesRegex(psycopg2.Error, "the minute field of cron has a value that is not in 0 … 59"):
+            service.sql("INSERT INTO scriptorium.schedules (name, cron, kind, params) VALUES ('bad', '61 * * * *', 'generate', '{}')")
+        service.run("schedule", "remove", "often")
+        self.assertEqual(service.sql("SELECT count(*) FROM scriptorium.schedules"), [(0,)])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,103 @@
+"""Processes that stand still and come back as if nothing had happened: old leases mean nothing, and an outage of the database expires nobody."""
+
+import time
+import unittest
+
+import load
+import support
+from fleet import FleetTestCase
+from history import Ledger
+
+
+class Stalls(FleetTestCase):
+    def publish(self, fleet, clients=2, **options):
+        """Clients that publish until they are told to stop."""
+        ledger = Ledger()
+        publishers = [load.Publisher(ledger, fleet.endpoints, self.chance.getrandbits(64), **options) for _ in range(clients)]
+        for publisher in publishers:
+            publisher.start()
+        support.wait_until(lambda: self.ended(fleet) > 30, 30, "the first tasks to end")
+        return ledger, publishers
+
+    def finish(self, fleet, ledger, publishers):
+        """Ends the load and takes stock."""
+        for publisher in publishers:
+            publisher.stopping.set()
+        load.finish(publishers, 60)
+        fleet.settle(60)
+        tally = fleet.check(ledger)
+        # A submit that was given up at the very end may have been accepted; nothing else may be there unasked.
+        self.assertLessEqual(tally["submitted"] - tally["acknowledged"], 10 * len(publishers))
+        return tally
+
+    @staticmethod
+    def ended(fleet):
+        rows = fleet.database.asks("SELECT count(*) FROM scriptorium.outcome")
+        return rows[0][0] if rows else 0
+
+    @staticmethod
+    def lost(fleet, worker):
+        return fleet.database.sql("SELECT count(*) FROM scriptorium.attempts WHERE worker = %s AND outcome = 'lost'", worker)[0][0]
+
+    def test_a_stopped_worker_comes_back_with_old_leases(self):
+        fleet = self.make(brokers=1, workers=2, slots=16)
+        ledger, publishers = self.publish(fleet, clients=3)
+        stopped = fleet.workers[0]
+        session = stopped.id()
+        for _ in range(3):
+            # It must hold something when it stops, and every other one must have taken it over when it comes back.
+            support.wait_until(
+                lambda: fleet.database.sql("SELECT 1 FROM scriptorium.attempts WHERE worker = %s AND outcome IS NULL", session), 20, "leases")
+            stopped.pause()
+            support.wait_until(lambda: not fleet.database.sql("SELECT 1 FROM scriptorium.workers WHERE id = %s", session), 30, "its session to lapse")
+            before = self.ended(fleet)
+            support.wait_until(lambda: self.ended(fleet) > before + 20, 30, "the other worker to go on")
+            stopped.resume()
+            support.wait_until(lambda: fleet.database.sql("SELECT 1 FROM scriptorium.workers WHERE id = %s", session), 20, "it to be joined again")
+            if fleet.database.sql("SELECT 1 FROM scriptorium.attempts WHERE outcome = 'superseded'"):
+                break
+        tally = self.finish(fleet, ledger, publishers)
+        self.assertGreater(tally["attempts"].get("lost", 0) + tally["refused stale writes"], 0)
+        print(f"\na stopped worker came back: {tally}", flush=True)
+
+    def test_a_stopped_broker_comes_back(self):
+        fleet = self.make(brokers=2, workers=2)
+        ledger, publishers = self.publish(fleet)
+        for broker in fleet.brokers:
+            broker.pause()
+            # Its workers go to the other one, and its clients too.
+            before = self.ended(fleet)
+            support.wait_until(lambda: self.ended(fleet) > before + 100, 60, "the other broker to go on")
+            broker.resume()
+        tally = self.finish(fleet, ledger, publishers)
+        # Workers left before anybody could count them dead.
+        self.assertEqual(tally["attempts"].get("lost", 0), 0, tally)
+
+    def test_a_frozen_database_expires_nobody(self):
+        fleet = self.make(brokers=2, workers=2)
+        ledger, publishers = self.publish(fleet)
+        fleet.database.freeze()
+        time.sleep(15)  # the length of the freeze, longer than any lease lives without a beat
+        fleet.database.thaw()
+        before = self.ended(fleet)
+        support.wait_until(lambda: self.ended(fleet) > before + 50, 60, "the service to go on")
+        tally = self.finish(fleet, ledger, publishers)
+        self.assertEqual(tally["attempts"].get("lost", 0), 0, tally)
+        self.assertEqual(tally["failed"].keys() - {"dependency_failed"}, set())
+
+    def test_a_paused_machine_expires_nobody(self):
+        fleet = self.make(brokers=2, workers=2)
+        ledger, publishers = self.publish(fleet)
+        for member in fleet.members:
+            member.pause()
+        fleet.database.freeze()
+        time.sleep(12)  # the length of the pause
+        fleet.rest()
+        before = self.ended(fleet)
+        support.wait_until(lambda: self.ended(fleet) > before + 50, 60, "the service to go on")
+        tally = self.finish(fleet, ledger, publishers)
+        self.assertEqual(tally["attempts"].get("lost", 0), 0, tally)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,86 @@
+import FoundationEssentials
+import ScriptoriumEngine
+import TestSupport
+import Testing
+
+@Suite("The engine as a library")
+struct TextEngineTests {
+    private func engine() throws -> TextEngine { try TextEngine(model: Fixtures.reference + "/gpt2", threads: 2) }
+
+    @Test("equal seeds give equal texts that begin with the prompt")
+    func generate() throws {
+        let engine = try engine()
+        var options = GenerateOptions(n: 3, seed: 42, maxLength: 40)
+        options.logprobs = 2
+        let texts = try engine.generate("In the", options)
+        #expect(texts.map(\.sample) == [0, 1, 2] && Set(texts.map(\.text)).count == 3)
+        for text in texts {
+            #expect(text.text.hasPrefix("In the") && text.promptTokens == engine.encode("In the"))
+            #expect(try #require(text.logprobs).map(\.id) == text.tokens && text.logprobs?.first?.alternatives.count == 2)
+            #expect(text.record.contains(engine.checkpointSHA256))
+        }
+        #expect(try engine.generate("In the", options) == texts)
+        options.seed = 43
+        #expect(try engine.generate("In the", options).map(\.text) != texts.map(\.text))
+    }
+
+    @Test("streamed pieces spell the text behind the prompt")
+    func stream() throws {
+        var options = GenerateOptions(seed: 7, maxLength: 40)
+        options.lstrip = false
+        var text = "In the"
+        let finished = try engine().stream("In the", options) { if $0.draw == 0 { text += $0.text } }
+        #expect(finished.map(\.text) == [text])
+    }
+
+    @Test("beams come best first, and a wrong option is named")
+    func beams() throws {
+        var options = GenerateOptions(n: 2, maxLength: 20)
+        (options.numBeams, options.doSample) = (3, false)
+        let scores = try engine().generate("And", options).compactMap(\.beamScore)
+        #expect(scores.count == 2 && scores[0] >= scores[1])
+        options.topP = 2
+        do {
+            _ = try engine().generate("And", options)
+            Issue.record("top_p of 2 was accepted")
+        } catch { #expect("\(error)".contains("top_p")) }
+    }
+
+    @Test("a text's score is the sum of its tokens' log-probabilities")
+    func score() throws {
+        let engine = try engine()
+        let score = try engine.score("In the beginning")
+        #expect(score.tokens == engine.encode("In the beginning") && score.logprobs.count == score.tokens.count - 1)
+        #expect(score.sum < 0 && (score.perplexity ?? 0) > 1)
+        #expect(engine.decode(score.tokens) == "In the beginning")
+    }
+
+    @Test("training from scratch writes a model that loads, the same for the same seed")
+    func train() throws {
+        let folder = try TemporaryDirectory()
+        var options = TrainOptions(numSteps: 4, seed: 3)
+        (options.blockSize, options.batchSize, options.vocabularySize) = (16, 2, 300)
+        var losses: [Double] = []
+        func run(_ name: String) throws -> String {
+            try TextEngine.train(.config("gpt2-cpu"), on: [Fixtures.reference + "/corpus.txt"], output: folder.path + "/" + name, options) {
+                losses.append($0.loss)
+            }
+        }
+        let digest = try run("a")
+        #expect(try run("b") == digest)
+        #expect(losses.count == 8 && losses.prefix(4) == losses.suffix(4))
+        let trained = try TextEngine(model: folder.path + "/a")
+        #expect(trained.checkpointSHA256 == digest)
+        #expect(try trained.generate("the", GenerateOptions(maxLength: 12)).count == 1)
+        try TextEngine.train(.model(folder.path + "/a"), on: [Fixtures.reference + "/corpus.txt"], output: folder.path + "/c", options)
+        #expect(FileManager.default.fileExists(atPath: folder.path + "/c/model.safetensors"))
+    }
+
+    @Test("a folder that is no model is refused by name")
+    func missing() throws {
+        do {
+            _ = try TextEngine(model: "/no/such/model")
+            Issue.record("it was loaded")
+        } catch { #expect("\(error)".contains("/no/such/model")) }
+    }
+}
