@@ -72,7 +72,7 @@ let package = Package(
         library("Messaging", ["CZeroMQ"]),
         library("TaskProtocol", ["Encodings"]),
         library("TaskStore", ["CPostgreSQL", "Encodings", "TaskProtocol"]),
-        library("ArtifactStore", ["DurableFiles", "Encodings"]),
+        library("ArtifactStore", ["DurableFiles", "Encodings", "TaskProtocol"]),
         library("Broker", ["Measures", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
         library(
             "Worker",
@@ -123,18 +123,20 @@ let package = Package(
         .target(
             name: "DatabaseTestSupport", dependencies: ["TaskStore", "TestSupport"], path: "Tests/DatabaseTestSupport", swiftSettings: strict),
         tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings", "DatabaseTestSupport"]),
-        tests("ArtifactStore", ["ArtifactStore", "Encodings"]),
+        tests("ArtifactStore", ["ArtifactStore", "TaskProtocol", "Encodings"]),
         .target(
             name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings", "TestSupport"], path: "Tests/QueueSimulation",
             swiftSettings: strict),
-        tests("Broker", ["Broker", "Measures", "TaskProtocol", "TaskStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
+        tests(
+            "Broker",
+            ["Broker", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
         tests(
             "Worker",
             [
                 "Worker", "Broker", "TaskProtocol", "ArtifactStore", "DurableFiles", "Messaging", logging, "Encodings", "ModelFiles", "Tokenizers",
                 "QueueSimulation",
             ]),
-        tests("Client", ["Client", "TaskProtocol", "Encodings", "Messaging"]),
+        tests("Client", ["Client", "TaskProtocol", "ArtifactStore", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),
         tests(
             "Diagnosis", ["Diagnosis", "Kernels", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", "DatabaseTestSupport"]),

@@ -98,14 +98,9 @@ package struct ArtifactDirectory: Sendable {
         return try put(Manifest(files: stored))
     }
 
-    private func put(_ manifest: Manifest) throws(ArtifactError) -> Manifest {
+    package func put(_ manifest: Manifest) throws(ArtifactError) -> Manifest {
         try put(manifest.json)
         return manifest
-    }
-
-    /// Renews the age of a blob that is here whole.
-    private func renew(_ sha256: String, size: Int64) -> Bool {
-        self.size(of: sha256) == size && utimensat(AT_FDCWD, location(of: sha256), nil, 0) == 0
     }
 
     private func temporaryFile() throws(ArtifactError) -> DurableFile {
@@ -145,10 +140,20 @@ package struct ArtifactDirectory: Sendable {
     ///   - sha256: the manifest's digest.
     ///   - directory: must not exist yet; its parent must.
     package func materialise(_ sha256: String, into directory: String) throws(ArtifactError) {
-        let manifest = try manifest(sha256)
+        try materialise(try manifest(sha256).files, into: directory)
+    }
+
+    /// Makes a folder with one blob in it under a name, checked against its digest. Whatever stops half way, the folder is then not there.
+    /// - Parameter directory: must not exist yet; its parent must.
+    package func materialise(blob sha256: String, as name: String, into directory: String) throws(ArtifactError) {
+        guard let size = size(of: sha256) else { throw .missing(sha256: sha256) }
+        try materialise([try Manifest.File(path: name, sha256: sha256, size: size)], into: directory)
+    }
+
+    private func materialise(_ files: [Manifest.File], into directory: String) throws(ArtifactError) {
         guard mkdir(directory, 0o755) == 0 else { throw .system(path: directory, errno: errno) }
         do throws(ArtifactError) {
-            for file in manifest.files { try materialise(file, below: directory) }
+            for file in files { try materialise(file, below: directory) }
         } catch {
             FileTree.remove(directory)
             throw error

@@ -9,6 +9,8 @@ public enum ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     case refused(ServiceError)
     /// An endpoint that is none, or an answer that cannot be understood.
     case broken(String)
+    /// A file on this machine that cannot be read or written, or fetched bytes that do not have their digest.
+    case files(String)
     /// The task of the caller was cancelled, or the client closed.
     case cancelled
 
@@ -17,14 +19,14 @@ public enum ClientError: Error, Sendable, Equatable, CustomStringConvertible {
         switch self {
         case .unavailable, .keyRefused: true
         case .refused(let error): error.code == "unavailable"
-        case .broken, .cancelled: false
+        case .broken, .files, .cancelled: false
         }
     }
 
     /// One sentence for a person.
     public var description: String {
         switch self {
-        case .unavailable(let message), .keyRefused(_, let message), .broken(let message): message
+        case .unavailable(let message), .keyRefused(_, let message), .broken(let message), .files(let message): message
         case .refused(let error): error.description
         case .cancelled: "the call was cancelled"
         }

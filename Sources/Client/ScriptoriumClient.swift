@@ -177,6 +177,12 @@ public final class ScriptoriumClient: Sendable {
         return JSONValue.object(map).serialised
     }
 
+    /// Asks what may be asked twice; `payload` is given the call's number.
+    func post(seconds: Double, payload: (Int64) -> [UInt8], answer: @escaping @Sendable (Result<Node, ClientError>) -> Void) {
+        let number = lastID.add(1, ordering: .relaxed).newValue
+        post(payload(number), number: number, seconds: seconds, answer: answer)
+    }
+
     private func post(
         _ payload: [UInt8], number: Int64, isRepeatable: Bool = true, seconds: Double, answer: @escaping @Sendable (Result<Node, ClientError>) -> Void
     ) {

@@ -79,6 +79,8 @@ package struct JSONWriter: PayloadWriter {
         appendRaw(value ? "true" : "false")
     }
 
+    package mutating func binary(_ value: [UInt8]) { null() }
+
     package mutating func null() {
         separate()
         appendRaw("null")

@@ -18,6 +18,8 @@ package protocol PayloadWriter {
     /// A finite real. (One that is not becomes null: neither encoding of the contract has a word for it.)
     mutating func double(_ value: Double)
     mutating func bool(_ value: Bool)
+    /// Bytes that are no text. JSON has no word for them and says null: what answers with bytes is asked in MessagePack.
+    mutating func binary(_ value: [UInt8])
     mutating func null()
     /// A value that exists as JSON text: copied as it is into JSON, transcoded into MessagePack.
     mutating func raw(json: [UInt8])

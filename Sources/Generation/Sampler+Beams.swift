@@ -83,7 +83,8 @@ extension Candidates {
     /// Hands over the first finishers of the exponential race, with their quotients.
     /// - Returns: how many there are, at most `most`.
     func race(
-        _ most: Int, key: ck_race_key, torch: UnsafePointer<ck_mt19937>?, _ take: (_ rank: Int, _ token: Int32, _ score: Float, _ ratio: Float) -> Void
+        _ most: Int, key: ck_race_key, torch: UnsafePointer<ck_mt19937>?,
+        _ take: (_ rank: Int, _ token: Int32, _ score: Float, _ ratio: Float) -> Void
     ) -> Int {
         if finishers.count < most { finishers = [ck_finisher](repeating: ck_finisher(), count: most) }
         let ids = isListed ? UnsafePointer(self.ids) : nil

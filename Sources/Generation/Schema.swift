@@ -32,7 +32,8 @@ struct SchemaCutter: Sendable {
     /// - Throws: ``GenerationError/invalidParameter(field:reason:)`` for a schema without markers or a key that none has.
     init(_ schema: Schema, tokenizer: Tokenizer) throws(GenerationError) {
         guard !schema.tokens.isEmpty else {
-            throw .invalidParameter(field: "schema_tokens", reason: "a schema needs markers, and neither the request nor the model's config names any")
+            throw .invalidParameter(
+                field: "schema_tokens", reason: "a schema needs markers, and neither the request nor the model's config names any")
         }
         markers = schema.tokens.map { (schema.normalizesKeys ? $0.lettersAndNumbers : $0, tokenizer.encode($0)) }
         returned = schema.returned ?? []

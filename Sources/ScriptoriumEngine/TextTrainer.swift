@@ -74,7 +74,8 @@ extension TextEngine {
             let pool = ThreadPool(threads: max(1, threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN))))
             let tokenizer = try tokenizer(of: base, files: files, options)
             let dataset = try TokenDataset.encode(
-                files: files, tokenizer: tokenizer, lineByLine: options.lineByLine, header: options.header) { _, _ in }
+                files: files, tokenizer: tokenizer, lineByLine: options.lineByLine, header: options.header
+            ) { _, _ in }
             let trainer = try Trainer(model: try source(base, tokenizer, options), dataset: dataset, options: options.training, pool: pool)
             while trainer.stepsDone < options.numSteps {
                 let step = try trainer.step()

@@ -50,14 +50,15 @@ struct Registrations {
 
 extension MemberReader {
     /// A digest's 64 digits, with or without `sha256:` before them.
-    fileprivate func digest(_ name: String, _ node: Node) throws(ContractError) -> String {
+    func digest(_ name: String, _ node: Node) throws(ContractError) -> String {
         let text = try string(name, node)
         let digits = text.hasPrefix("sha256:") ? String(text.dropFirst(7)) : text
         guard Names.isDigest(digits) else { throw outOfRange(name, "must be 64 lower-case hexadecimal digits") }
         return digits
     }
 
-    fileprivate func count(_ name: String, _ node: Node) throws(ContractError) -> Int64 {
+    /// An integer that every JSON reader keeps: 0 to 2^53 - 1.
+    func count(_ name: String, _ node: Node) throws(ContractError) -> Int64 {
         try integer(name, node, in: 0...(1 << 53 - 1))
     }
 

@@ -58,6 +58,10 @@ package enum Reply: Sendable, Equatable {
     case datasets([DatasetRow])
     /// Of `queues`, `queue`, `schedules`, `schedule` and `unschedule`.
     case administered(AdministrationReply)
+    /// Of `put`: bytes there so far.
+    case have(Int64)
+    /// Of `fetch`: bytes from the asked offset on, and the artifact's size. Only ever in MessagePack.
+    case data([UInt8], size: Int64)
     /// Of `unwatch`.
     case done
     case error(ContractError)
@@ -114,6 +118,7 @@ extension Reply {
         case .done: 0
         case .administered(let reply): reply.memberCount
         case .status(_, let timedOut): timedOut ? 2 : 1
+        case .data: 2
         default: 1
         }
     }
@@ -122,6 +127,11 @@ extension Reply {
         switch self {
         case .done: break
         case .administered(let reply): reply.writeMember(to: &writer)
+        case .have(let bytes): writer.member("have", bytes)
+        case .data(let data, let size):
+            writer.key("data")
+            writer.binary(data)
+            writer.member("size", size)
         case .pong(let pong): pong.writeMembers(to: &writer)
         case .submitted(let tasks): writer.list("tasks", tasks) { $0.write(to: &$1) }
         case .statuses(let tasks): writer.list("tasks", tasks) { $0.write(to: &$1) }

@@ -15,7 +15,7 @@ extension Request {
             let root = try ContractError.parse(payload: payload).root
             guard root.kind == .map else { throw ContractError(.badRequest, "a request must be a map, not \(root.kind.article)") }
             request.id = try RequestID(root, member: "id")
-            request.operation = .success(try RequestReader(root: root, isDelimited: isDelimited).operation())
+            request.operation = .success(try RequestReader(root: root, isDelimited: isDelimited, encoding: request.encoding).operation())
         } catch {
             request.operation = .failure(error)
         }
@@ -56,11 +56,13 @@ extension RequestID {
 private struct RequestReader {
     let root: Node
     let isDelimited: Bool
+    let encoding: PayloadEncoding
     private let reader = MemberReader(path: .stored, prefix: "")
 
-    init(root: Node, isDelimited: Bool) {
+    init(root: Node, isDelimited: Bool, encoding: PayloadEncoding) {
         self.root = root
         self.isDelimited = isDelimited
+        self.encoding = encoding
     }
 
     func operation() throws(ContractError) -> Operation {
@@ -98,11 +100,18 @@ private struct RequestReader {
         case "register":
             try refuseOthers(["model", "dataset"])
             return try Registrations(root: root, reader: reader).operation()
+        case "put":
+            try refuseText(name)
+            try refuseOthers(ArtifactRequests.putNames)
+            return .artifact(try ArtifactRequests(root: root, reader: reader).put())
+        case "fetch":
+            try refuseText(name)
+            try refuseOthers(ArtifactRequests.fetchNames)
+            return .artifact(try ArtifactRequests(root: root, reader: reader).fetch())
         default:
             if let administration = try AdministrationReader(root: root, reader: reader).administration(name, refuseOthers) {
                 return .administer(administration)
             }
-            if NotYetSupported.operations.contains(name) { throw reader.notYet("op", "\"\(name)\"") }
             throw ContractError(.badRequest, "\"\(printable(name))\" is not an op", field: "op")
         }
     }
@@ -114,6 +123,13 @@ private struct RequestReader {
             if value.isNull { return }
             if name.equals("op") || name.equals("id") || known.contains(where: name.equals) { return }
             throw reader.unknown(name.stringValue ?? "")
+        }
+    }
+
+    /// Bytes have no word in JSON.
+    private func refuseText(_ op: String) throws(ContractError) {
+        guard encoding == .messagePack else {
+            throw ContractError(.badRequest, "\(op) is asked in MessagePack: JSON cannot carry bytes", field: "op")
         }
     }
 

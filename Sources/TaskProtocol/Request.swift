@@ -18,6 +18,8 @@ package enum Operation: Sendable, Equatable {
     case registerDataset(DatasetRegistration)
     /// `queues`, `queue`, `schedules`, `schedule`, `unschedule`.
     case administer(Administration)
+    /// `put` and `fetch`: only ever in MessagePack.
+    case artifact(ArtifactOperation)
 
     /// The op's name in the contract, for logs and metrics.
     package var name: String {
@@ -38,6 +40,8 @@ package enum Operation: Sendable, Equatable {
         case .administer(.schedules): "schedules"
         case .administer(.setSchedule): "schedule"
         case .administer(.removeSchedule): "unschedule"
+        case .artifact(.put): "put"
+        case .artifact(.fetch): "fetch"
         }
     }
 }

@@ -27,6 +27,7 @@ extension WorkerMessage {
                 try fields.lease(), reason: try fields.choice("reason", ReleaseReason.self), ran: try fields.bool("ran"),
                 resume: try fields.optionalBytes("resume"))
         case "cancelled": return .cancelled(try fields.lease())
+        case "artifact_put", "artifact_fetch": return .artifact(number: try fields.int64("number"), try ArtifactOperation(fields))
         default: throw .unknownMessage(fields.message)
         }
     }
@@ -52,6 +53,7 @@ extension BrokerMessage {
             return .checkpointRecorded(lease: try fields.id("lease"), step: try fields.count("step"), checkpoint: try fields.optionalID("checkpoint"))
         case "stale": return .stale(lease: try fields.id("lease"))
         case "leave": return .leave(peers: try fields.maps("peers", BrokerAddress.init))
+        case "artifact_have", "artifact_data", "artifact_refused": return .artifact(number: try fields.int64("number"), try ArtifactAnswer(fields))
         default: throw .unknownMessage(fields.message)
         }
     }

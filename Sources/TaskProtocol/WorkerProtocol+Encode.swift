@@ -47,6 +47,7 @@ extension WorkerMessage {
                 $0.member("resume", binary: resume)
             }
         case .cancelled(let lease): return protocolMessage("cancelled", lease)
+        case .artifact(let number, let operation): return operation.encoded(number)
         }
     }
 }
@@ -88,6 +89,7 @@ extension BrokerMessage {
                     writer.endMap()
                 }
             }
+        case .artifact(let number, let answer): return answer.encoded(number)
         }
     }
 }

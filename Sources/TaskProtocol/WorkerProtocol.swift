@@ -220,6 +220,9 @@ package enum WorkerMessage: Sendable, Equatable {
     case release(WorkerLease, reason: ReleaseReason, ran: Bool, resume: [UInt8]?)
     /// The task stopped because of `cancel`. Repeated until `recorded` or `stale`.
     case cancelled(WorkerLease)
+    /// A part of an artifact to keep or to give; answered under the same number by ``BrokerMessage/artifact(number:_:)``. Sent over a connection of
+    /// its own, on which nothing else is said, so that no heartbeat ever waits behind an artifact.
+    case artifact(number: Int64, ArtifactOperation)
 }
 
 /// From broker to worker.
@@ -241,4 +244,6 @@ package enum BrokerMessage: Sendable, Equatable {
     case stale(lease: LeaseID)
     /// Go to a peer, best first; the leases go along.
     case leave(peers: [BrokerAddress])
+    /// Answers ``WorkerMessage/artifact(number:_:)``.
+    case artifact(number: Int64, ArtifactAnswer)
 }

@@ -125,12 +125,14 @@ extension StoreSession {
         """)
 
     private func putInLine(_ accepted: [Accepted], _ ends: inout [TaskEnd]) throws(StoreError) -> [ReadyTask] {
-        let resolver = try ReferenceResolver(connection, accepted.map(\.parameters))
+        let resolver = try ReferenceResolver(connection, accepted.map(\.parameters), artifacts: artifacts)
         var pinned: [(item: Accepted, json: [UInt8])] = []
         for item in accepted {
             do throws(ContractError) {
                 pinned.append((item, try resolver.resolve(item.parameters, seed: item.seed, seedAssigned: item.seedAssigned).json))
             } catch {
+                // An artifact store that cannot be looked into says nothing about the task: it is checked again.
+                if error.code == .unavailable { continue }
                 ends.append(TaskEnd(task: item.task, state: .failed, ending: nil, error: error))
             }
         }

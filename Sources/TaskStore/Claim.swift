@@ -85,7 +85,7 @@ extension StoreSession {
             session = ($3::uuid[])[array_position($1::uuid[], hot.task)],
             isolated = ($4::bool[])[array_position($1::uuid[], hot.task)],
             broker = $5::uuid,
-            started_at = now()
+            started_at = clock_timestamp()
         WHERE hot.task = ANY ($1::uuid[]) AND hot.lease IS NULL
         RETURNING hot.task
         """)

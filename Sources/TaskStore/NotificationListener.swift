@@ -31,7 +31,7 @@ package final class NotificationListener: Sendable {
         var pause: UInt32 = 50_000
         while !flag.stopped.load(ordering: .relaxed) {
             do throws(StoreError) {
-                let connection = try StoreConnection(url)
+                let connection = try StoreConnection(url, patience: StorePatience(seconds: StorePatience.ofBeats))
                 try connection.execute("LISTEN scriptorium", name: "listen")
                 pause = 50_000
                 wake()

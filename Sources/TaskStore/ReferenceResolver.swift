@@ -1,4 +1,8 @@
-internal import TaskProtocol
+package import TaskProtocol
+
+/// How an artifact stands, its age renewed where it is there: asked for each dataset and tokenizer that a task is pinned to. (A model's files are
+/// named by its checkpoint's row for good, and were looked for when that was made.)
+package typealias ArtifactLookup = @Sendable (_ sha256: String) -> ArtifactStanding
 
 /// How a model is asked for: a name, `name@step`, a checkpoint's id, or `sha256:` and a checkpoint digest.
 enum ModelReference: Hashable {
@@ -35,6 +39,7 @@ struct ReferenceResolver {
     private var models: [ModelReference: ResolvedModel] = [:]
     private var existingNames: Set<String> = []
     private var datasets: [String: ResolvedDataset] = [:]
+    private let artifacts: ArtifactLookup?
 
     private static let findModels = Statement(
         "find_models",
@@ -56,7 +61,8 @@ struct ReferenceResolver {
         "find_datasets", "SELECT name, sha256, line_by_line, tokenizer_sha256 FROM datasets WHERE name = ANY ($1::text[])")
 
     /// Looks up all that the given tasks name.
-    init(_ connection: StoreConnection, _ parameters: [TaskParameters]) throws(StoreError) {
+    init(_ connection: StoreConnection, _ parameters: [TaskParameters], artifacts: ArtifactLookup? = nil) throws(StoreError) {
+        self.artifacts = artifacts
         var wanted = Set<ModelReference>()
         var wantedDatasets = Set<String>()
         for task in parameters {
@@ -137,13 +143,16 @@ struct ReferenceResolver {
         for leaf in finetune.leaves {
             switch leaf.dataset {
             case .name(let name):
+                let field = finetune.hasParts ? "params.\(finetune.corpusName)" : "params.dataset.name"
                 guard var dataset = datasets[name] else {
-                    let field = finetune.hasParts ? "params.\(finetune.corpusName)" : "params.dataset.name"
                     throw ContractError(.notFound, "there is no dataset of the name \(name)", field: field)
                 }
                 if let lineByLine = leaf.lineByLine { dataset.lineByLine = lineByLine }
+                try require(dataset.sha256, field: field)
                 pinned.append(dataset)
-            case .uri(let uri): pinned.append(ResolvedDataset(name: nil, sha256: Self.digest(ofURI: uri), lineByLine: leaf.lineByLine ?? false))
+            case .uri(let uri):
+                try require(Self.digest(ofURI: uri), field: finetune.hasParts ? "params.\(finetune.corpusName)" : "params.dataset.uri")
+                pinned.append(ResolvedDataset(name: nil, sha256: Self.digest(ofURI: uri), lineByLine: leaf.lineByLine ?? false))
             case .text, .texts, .merge, .crossTrain: continue
             }
         }
@@ -155,8 +164,20 @@ struct ReferenceResolver {
         case .name(let name):
             let model = try model(name, field: "params.tokenizer.name")
             return ResolvedTokenizer(name: name, sha256: model.manifest)
-        case .uri(let uri): return ResolvedTokenizer(name: nil, sha256: Self.digest(ofURI: uri))
+        case .uri(let uri):
+            try require(Self.digest(ofURI: uri), field: "params.tokenizer.uri")
+            return ResolvedTokenizer(name: nil, sha256: Self.digest(ofURI: uri))
         case .train, nil: return nil
+        }
+    }
+
+    /// Pins nothing that is not there.
+    private func require(_ sha256: String, field: String) throws(ContractError) {
+        switch artifacts?(sha256) ?? .present {
+        case .present: return
+        case .missing: throw ContractError(.notFound, "the artifact store does not hold this artifact with all its files", field: field)
+        case .unreachable:
+            throw ContractError(.unavailable, "the artifact store cannot be looked into: nothing was accepted, try again", field: field)
         }
     }
 }

@@ -4,7 +4,7 @@ extension StoreConnection {
     /// The first row of a query as text, for looking at a server that may not be what it should: nothing is prepared, so that this works behind
     /// a pooler too.
     package func texts(_ statement: Statement) throws(StoreError) -> [String?] {
-        guard let result = PQexec(handle, statement.sql) else { throw .connectionLost("while running statement \(statement.name)") }
+        let result = try answer(to: statement.sql)
         defer { PQclear(result) }
         guard PQresultStatus(result) == PGRES_TUPLES_OK, PQntuples(result) > 0 else { throw problem(result, statement.name) }
         return (0..<PQnfields(result)).map { column in

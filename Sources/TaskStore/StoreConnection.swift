@@ -15,24 +15,35 @@ package struct Statement: Sendable {
 /// One connection to PostgreSQL. It blocks, so it is made, used and closed on one thread of its own; that is why it is not `Sendable`.
 package final class StoreConnection {
     let handle: OpaquePointer
+    private let patience: StorePatience
     private var prepared: Set<String> = []
-    private var depth = 0
+    /// An answer was given up: what comes next would be the answer to something else.
+    private var isGivenUp = false
+    /// The server holds the connection and says nothing.
+    private(set) var isUnresponsive = false
 
     /// Connects.
     /// - Parameters:
     ///   - url: libpq's connection string or `postgresql://` address; empty leaves all to libpq's `PG…` variables.
-    ///   - role: how the session is set up: ``SessionSetup/broker`` for the product's statements.
-    package init(_ url: String, setup: SessionSetup = .broker) throws(StoreError) {
+    ///   - setup: how the session is set up: ``SessionSetup/broker`` for the product's statements.
+    ///   - patience: how long each answer may take. (Connecting takes at most five seconds a host.)
+    package init(_ url: String, setup: SessionSetup = .broker, patience: StorePatience = .unbounded) throws(StoreError) {
+        self.patience = patience
         let connection = Self.open(url)
         guard let connection else { throw .connectionLost("libpq has no memory") }
         handle = connection
         // From here on all properties are set, so that a throw runs deinit, which closes.
         guard PQstatus(connection) == CONNECTION_OK else { throw .connectionLost(Self.connectionProblem(connection)) }
         PQsetNoticeProcessor(connection, { _, _ in }, nil)
+        PQsetnonblocking(connection, 1)
         try execute(setup.sql)
     }
 
-    deinit { PQfinish(handle) }
+    deinit {
+        // libpq says goodbye, which would wait for a server that takes nothing.
+        if isGivenUp { shutdown(PQsocket(handle), Int32(SHUT_RDWR)) }
+        PQfinish(handle)
+    }
 
     private static func open(_ url: String) -> OpaquePointer? {
         let pairs: [(String, String)] = [
@@ -54,7 +65,7 @@ package final class StoreConnection {
     }
 
     /// Whether the connection can still be used.
-    package var isAlive: Bool { PQstatus(handle) == CONNECTION_OK }
+    package var isAlive: Bool { !isGivenUp && PQstatus(handle) == CONNECTION_OK }
 
     /// The socket, to wait on for notifications.
     package var socket: Int32 { PQsocket(handle) }
@@ -64,30 +75,80 @@ package final class StoreConnection {
 
     /// Runs statements that take no parameters and return nothing.
     package func execute(_ sql: String, name: String = "text") throws(StoreError) {
-        guard let result = PQexec(handle, sql) else { throw lost() }
+        let result = try answer(to: sql)
         defer { PQclear(result) }
         let status = PQresultStatus(result)
         guard status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY else { throw problem(result, name) }
     }
 
+    /// Sends statements without parameters, and waits for their answer.
+    func answer(to sql: String) throws(StoreError) -> OpaquePointer {
+        guard PQsendQuery(handle, sql) == 1 else { throw lost() }
+        return try answer()
+    }
+
     /// Runs one prepared statement.
     package func run(_ statement: Statement, _ parameters: [StatementParameter] = []) throws(StoreError) -> StatementRows {
         if !prepared.contains(statement.name) {
-            guard let result = PQprepare(handle, statement.name, statement.sql, 0, nil) else { throw lost() }
+            guard PQsendPrepare(handle, statement.name, statement.sql, 0, nil) == 1 else { throw lost() }
+            let result = try answer()
             defer { PQclear(result) }
             guard PQresultStatus(result) == PGRES_COMMAND_OK else { throw problem(result, statement.name) }
             prepared.insert(statement.name)
         }
-        let result = Self.withPointers(parameters) { values, lengths, formats in
-            PQexecPrepared(handle, statement.name, Int32(parameters.count), values, lengths, formats, 1)
+        let isSent = Self.withPointers(parameters) { values, lengths, formats in
+            PQsendQueryPrepared(handle, statement.name, Int32(parameters.count), values, lengths, formats, 1)
         }
-        guard let result else { throw lost() }
+        guard isSent == 1 else { throw lost() }
+        let result = try answer()
         let status = PQresultStatus(result)
         guard status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK else {
             defer { PQclear(result) }
             throw problem(result, statement.name)
         }
         return StatementRows(result, statement: statement.name)
+    }
+
+    /// Waits for the answer to what was sent: the last result of it, or the first that is an error.
+    private func answer() throws(StoreError) -> OpaquePointer {
+        let bound = AnswerWait(patience)
+        var found: OpaquePointer?
+        do throws(StoreError) {
+            while true {
+                switch PQflush(handle) {
+                case 0: break
+                case 1:
+                    try wait(bound, writable: true)
+                    guard PQconsumeInput(handle) == 1 else { throw lost() }
+                    continue
+                default: throw lost()
+                }
+                while PQisBusy(handle) == 1 {
+                    try wait(bound, writable: false)
+                    guard PQconsumeInput(handle) == 1 else { throw lost() }
+                }
+                guard let next = PQgetResult(handle) else { break }
+                if let earlier = found, PQresultStatus(earlier) == PGRES_FATAL_ERROR {
+                    PQclear(next)
+                } else {
+                    found.map { PQclear($0) }
+                    found = next
+                }
+            }
+        } catch {
+            found.map { PQclear($0) }
+            isGivenUp = true
+            throw error
+        }
+        guard let found else { throw lost() }
+        return found
+    }
+
+    private func wait(_ bound: AnswerWait, writable: Bool) throws(StoreError) {
+        do throws(StoreError) { try bound.ready(PQsocket(handle), writable: writable) } catch {
+            isUnresponsive = true
+            throw error
+        }
     }
 
     /// libpq reads the values while it sends, so one buffer that holds them all lives as long as the call.
@@ -151,7 +212,7 @@ package final class StoreConnection {
     private func lost() -> StoreError { .connectionLost(Self.connectionProblem(handle)) }
 
     func problem(_ result: OpaquePointer, _ statement: String) -> StoreError {
-        guard PQstatus(handle) == CONNECTION_OK else { return .connectionLost("while running statement \(statement)") }
+        guard isAlive else { return .connectionLost("while running statement \(statement)") }
         // Fields are named by letters: postgres_ext.h, PG_DIAG_SQLSTATE and others.
         func field(_ letter: Character) -> String? {
             PQresultErrorField(result, Int32(letter.asciiValue ?? 0)).map { String(cString: $0) }
@@ -170,7 +231,7 @@ package struct SessionSetup: Sendable {
         sql: """
             SET search_path = scriptorium, pg_catalog, pg_temp; SET TimeZone = 'UTC'; SET client_min_messages = error; SET jit = off;
             SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-            SET enable_bitmapscan = off; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '5s'
+            SET enable_bitmapscan = off; SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '5s'
             """)
 
     /// For migrations.

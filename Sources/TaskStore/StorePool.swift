@@ -7,18 +7,28 @@ package import TaskProtocol
 /// away requests are answered `unavailable` at once, and the threads try to reconnect with growing pauses.
 package final class StorePool: Sendable {
     private let queue = WorkQueue()
+    private let interruption = Interruption()
     private let workers: [PoolThread]
+    /// How long ``close()`` lets answers come that are under way.
+    private static let graceSeconds = 2.0
 
     /// Starts the threads; they connect by themselves.
     /// - Parameters:
     ///   - url: as of ``StoreConnection/init(_:setup:)``.
     ///   - connections: how many threads and connections.
-    package init(url: String, connections: Int) {
+    ///   - artifacts: asked for each artifact that a task is pinned to.
+    ///   - patience: how many seconds one answer of the server may take.
+    package init(url: String, connections: Int, artifacts: ArtifactLookup? = nil, patience: Double = StorePatience.ofRequests) {
         let queue = queue
+        let patience = StorePatience(seconds: patience, interruption: interruption)
         workers = (0..<max(1, connections)).map { index in
             PoolThread(name: "store-\(index)") {
-                var lane = StoreLane(url: url)
-                while let work = queue.take() { lane.run(work) }
+                var lane = StoreLane(url: url, artifacts: artifacts, patience: patience)
+                var isBack = false
+                while let work = queue.take(isBack: isBack) {
+                    lane.run(work)
+                    isBack = true
+                }
             }
         }
     }
@@ -31,9 +41,12 @@ package final class StorePool: Sendable {
         queue.put(Work(request: request, check: check, reply: reply))
     }
 
-    /// Finishes what is queued, then ends the threads and waits for them.
+    /// Finishes what is queued, then ends the threads and waits for them. What has no answer within two seconds is given up: its outcome is unknown.
     package func close() {
         queue.close()
+        let deadline = MonotonicTime.milliseconds() + Int64(Self.graceSeconds * 1_000)
+        while queue.isAnyoneAtWork, MonotonicTime.milliseconds() < deadline { usleep(5_000) }
+        interruption.raise()
         workers.forEach { $0.join() }
     }
 
@@ -51,48 +64,66 @@ struct Work: Sendable {
 /// One thread's connection, made anew when it is lost.
 struct StoreLane {
     private let url: String
+    private let artifacts: ArtifactLookup?
+    private let patience: StorePatience
     private var connection: StoreConnection?
     private var pauseMilliseconds: Int64 = 0
     private var nextTry: Int64 = 0
     private var lastProblem = "not connected yet"
 
-    init(url: String) { self.url = url }
+    init(url: String, artifacts: ArtifactLookup?, patience: StorePatience) {
+        self.url = url
+        self.artifacts = artifacts
+        self.patience = patience
+    }
 
     mutating func run(_ work: Work) {
         if let refusal = work.check?() { return work.reply(refusal) }
-        guard let connection = current() else {
-            work.reply(.failed(.unavailable(lastProblem)))
-            return
-        }
-        let reply = StoreSession(connection).perform(work.request)
+        let old = connection
+        var reply = ask(work.request)
+        // A connection that served before may have died long ago (a restart of the server): that is found out only now, and says nothing of the server.
+        if let old, connection == nil, !old.isUnresponsive, work.request.isRepeatable { reply = ask(work.request) }
+        work.reply(reply)
+    }
+
+    private mutating func ask(_ request: StoreRequest) -> StoreReply {
+        guard let connection = current() else { return .failed(.unavailable(lastProblem)) }
+        let reply = StoreSession(connection, artifacts: artifacts).perform(request)
         if case .failed(.unavailable(let why)) = reply {
             lastProblem = why
             self.connection = nil
         } else if !connection.isAlive {
             self.connection = nil
         }
-        work.reply(reply)
+        return reply
     }
 
     /// The connection, or nil while the next attempt to make one is not due. Pauses: 50 ms doubling to 2 s.
     private mutating func current() -> StoreConnection? {
         if let connection { return connection }
-        let now = Self.monotonicMilliseconds()
-        guard now >= nextTry else { return nil }
+        guard MonotonicTime.milliseconds() >= nextTry else { return nil }
         do throws(StoreError) {
-            let made = try StoreConnection(url)
+            let made = try StoreConnection(url, patience: patience)
             connection = made
             pauseMilliseconds = 0
             return made
         } catch {
             lastProblem = error.description
             pauseMilliseconds = min(2000, max(50, pauseMilliseconds * 2))
-            nextTry = Self.monotonicMilliseconds() + pauseMilliseconds
+            nextTry = MonotonicTime.milliseconds() + pauseMilliseconds
             return nil
         }
     }
+}
 
-    private static func monotonicMilliseconds() -> Int64 {
+extension StoreRequest {
+    /// Whether it can be sent twice without harm. The leases that a claim hands out are named in it: sent twice, one name might stand for two tasks.
+    fileprivate var isRepeatable: Bool { if case .claim = self { false } else { true } }
+}
+
+/// A clock that nobody steps.
+enum MonotonicTime {
+    static func milliseconds() -> Int64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000

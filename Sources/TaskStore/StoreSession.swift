@@ -6,9 +6,14 @@ package import TaskProtocol
 /// for its data is repeated member by member, so that only the guilty one fails.
 package struct StoreSession {
     let connection: StoreConnection
+    /// How an artifact stands that a task is to be pinned to; nil: nobody looks.
+    let artifacts: ArtifactLookup?
     private static let repetitions = 8
 
-    package init(_ connection: StoreConnection) { self.connection = connection }
+    package init(_ connection: StoreConnection, artifacts: ArtifactLookup? = nil) {
+        self.connection = connection
+        self.artifacts = artifacts
+    }
 
     /// Does what a request says. Never throws: every trouble has its reply.
     package func perform(_ request: StoreRequest) -> StoreReply {

@@ -27,7 +27,7 @@ extension StoreSession {
             // A whole batch waits briefly for a key held by somebody's open transaction; a single request longer.
             if hasKeys { try connection.execute("SET LOCAL lock_timeout = '\(groups.count > 1 ? 50 : 1000)ms'", name: "key_timeout") }
             var draft = SubmitDraft(groups)
-            try draft.pin(connection)
+            try draft.pin(connection, artifacts)
             try draft.checkParents(connection)
             try draft.takeKeys(connection)
             try draft.insert(connection)
@@ -75,9 +75,9 @@ struct SubmitDraft {
     // MARK: Names
 
     /// Resolves all names of tasks that wait for no other; those are pinned when they are let go.
-    mutating func pin(_ connection: StoreConnection) throws(StoreError) {
+    mutating func pin(_ connection: StoreConnection, _ artifacts: ArtifactLookup?) throws(StoreError) {
         let items = accepted.filter { $0.value.submission.after.isEmpty }
-        let resolver = try ReferenceResolver(connection, items.map(\.value.submission.parameters))
+        let resolver = try ReferenceResolver(connection, items.map(\.value.submission.parameters), artifacts: artifacts)
         var failed: [(group: Int, item: Int, value: SubmitItem, error: ContractError)] = []
         for (group, item, value) in items {
             do throws(ContractError) {

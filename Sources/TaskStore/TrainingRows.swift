@@ -20,8 +20,13 @@ extension StoreSession {
             Self.progress, [.uuids(last.map(\.task)), .uuids(last.map(\.lease)), .textBytes(last.map { Optional($0.progress) })])
     }
 
+    /// Only what earlier attempts logged: of this one a broker that was left may still write old steps after newer ones.
     private static let discardSteps = Statement(
-        "discard_steps", "DELETE FROM training_steps WHERE task_id = $1::uuid AND step > $2::int")
+        "discard_steps",
+        """
+        DELETE FROM training_steps
+        WHERE task_id = $1::uuid AND step > $2::int AND at < (SELECT started_at FROM hot WHERE task = $1::uuid)
+        """)
     private static let addSteps = Statement(
         "add_steps",
         """

@@ -9,6 +9,8 @@ final class WorkQueue: @unchecked Sendable {
     private var items: [Work] = []
     private var head = 0
     private var closed = false
+    /// Threads that took something and have not come back for more.
+    private var atWork = 0
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -23,6 +25,8 @@ final class WorkQueue: @unchecked Sendable {
     }
 
     var count: Int { locked { items.count - head } }
+    /// Whether something waits, or is being done.
+    var isAnyoneAtWork: Bool { locked { atWork > 0 || head < items.count } }
 
     func put(_ work: Work) {
         locked { items.append(work) }
@@ -35,15 +39,18 @@ final class WorkQueue: @unchecked Sendable {
     }
 
     /// Waits for work; nil once the queue is closed and empty.
-    func take() -> Work? {
+    /// - Parameter isBack: the thread had taken something before.
+    func take(isBack: Bool) -> Work? {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
+        if isBack { atWork -= 1 }
         while head == items.count {
             if closed { return nil }
             pthread_cond_wait(condition, mutex)
         }
         let work = items[head]
         head += 1
+        atWork += 1
         if head == items.count {
             items.removeAll(keepingCapacity: true)
             head = 0

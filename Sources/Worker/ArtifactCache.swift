@@ -2,19 +2,24 @@ package import ArtifactStore
 import FoundationEssentials
 import Glibc
 
-/// Artifacts laid out as files, by the digest of their manifest: what models and datasets are mapped from.
+/// Artifacts laid out as files, by their digest: what models and datasets are mapped from.
 ///
 /// One thread uses it; other processes may share the folder. A folder appears whole or not at all; above the bound the least recently used go,
 /// but never one that a ``CachedFolder`` holds: what is in use may take more than the bound.
 package struct ArtifactCache {
-    let store: ArtifactDirectory
+    let artifacts: any WorkerArtifacts
     let directory: String
     let byteLimit: Int
     /// Least recently used first.
     private var entries: [(digest: String, bytes: Int)] = []
 
+    /// A cache of what a mounted store holds.
     package init(store: ArtifactDirectory, directory: String, byteLimit: Int) throws(TaskFault) {
-        self.store = store
+        try self.init(artifacts: MountedArtifacts(directory: store), directory: directory, byteLimit: byteLimit)
+    }
+
+    init(artifacts: any WorkerArtifacts, directory: String, byteLimit: Int) throws(TaskFault) {
+        self.artifacts = artifacts
         self.directory = directory
         self.byteLimit = byteLimit
         do {
@@ -27,7 +32,9 @@ package struct ArtifactCache {
     }
 
     /// The folder with an artifact's files, kept for as long as it is held; laid out now where it is not there yet, every digest checked.
-    package mutating func folder(manifest digest: String) throws(TaskFault) -> CachedFolder {
+    ///
+    /// Of a manifest these are its files; plain bytes are one file, which ``plainFile(in:)`` finds.
+    package mutating func folder(_ digest: String, watch: TransferWatch = TransferWatch()) throws(TransferError) -> CachedFolder {
         let path = directory + "/artifacts/" + digest
         if let index = entries.firstIndex(where: { $0.digest == digest }) {
             let entry = entries.remove(at: index)
@@ -36,43 +43,48 @@ package struct ArtifactCache {
                 return folder
             }
         }
-        let folder = try layOut(digest, at: path)
+        let folder = try layOut(digest, at: path, watch)
         entries.append((digest, Self.byteCount(path)))
         makeRoom()
         return folder
     }
 
     /// Beside its place first, so that a folder with the digest's name is whole; where another worker was faster, its folder serves.
-    private func layOut(_ digest: String, at path: String) throws(TaskFault) -> CachedFolder {
+    private func layOut(_ digest: String, at path: String, _ watch: TransferWatch) throws(TransferError) -> CachedFolder {
         // Another process may evict what was just laid out, before it is held: then once more.
         for _ in 0..<Self.layOutTries {
-            try putInPlace(digest, at: path)
+            try putInPlace(digest, at: path, watch)
             if let folder = CachedFolder(path: path) { return folder }
         }
-        throw .transient("the artifact \(digest.prefix(12))… was evicted by other workers again and again: give them a larger --cache-bytes")
+        throw .artifact(.unsuitable(path: path, "other workers evicted it again and again: give them a larger --cache-bytes"))
     }
 
     private static let layOutTries = 5
 
-    private func putInPlace(_ digest: String, at path: String) throws(TaskFault) {
+    /// The file of an artifact that is plain bytes; nil where the folder holds a manifest's files.
+    static func plainFile(in folder: CachedFolder) -> String? {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+        return names == [WorkerArtifactNames.plain] ? folder.path + "/" + WorkerArtifactNames.plain : nil
+    }
+
+    private func putInPlace(_ digest: String, at path: String, _ watch: TransferWatch) throws(TransferError) {
         let beside = "\(directory)/artifacts/.\(digest)-\(getpid())"
         try? FileManager.default.removeItem(atPath: beside)
-        do throws(ArtifactError) {
-            try store.materialise(digest, into: beside)
-        } catch { throw .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(error)") }
+        try artifacts.layOut(digest, into: beside, watch: watch)
         guard rename(beside, path) != 0 else { return }
         let problem = errno
         try? FileManager.default.removeItem(atPath: beside)
         guard FileManager.default.fileExists(atPath: path) else {
-            throw .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(String(cString: strerror(problem)))")
+            throw .artifact(.system(path: path, errno: problem))
         }
     }
 
     /// Evicts the least recently used of those that nobody holds, until the rest fits.
     private mutating func makeRoom() {
         var bytes = entries.reduce(0) { $0 + $1.bytes }
+        let (limit, folder) = (byteLimit, directory + "/artifacts/")
         entries.removeAll { entry in
-            guard bytes > byteLimit, CachedFolder.evict(directory + "/artifacts/" + entry.digest) else { return false }
+            guard bytes > limit, CachedFolder.evict(folder + entry.digest) else { return false }
             bytes -= entry.bytes
             return true
         }

@@ -105,6 +105,12 @@ package struct BrokerLink: Sendable {
         return first
     }
 
+    /// The next heartbeat is due at once: it has news that cannot wait for its time.
+    package mutating func hasten(now: Milliseconds) {
+        guard case .joined(let link, let broker, let heardAt, _) = state else { return }
+        state = .joined(link, broker: broker, heardAt: heardAt, beatAt: now)
+    }
+
     /// The broker asked to go to one of these; unknown ones are added to the list.
     /// - Returns: the link to close, or nil where no other broker is known.
     package mutating func moveOn(to peers: [String], now: Milliseconds) -> LinkID? {

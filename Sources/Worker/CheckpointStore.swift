@@ -9,7 +9,7 @@ import Training
 
 /// Saves a trainer's state as artifacts: the model as one, the model with what a resume needs as another; their files are stored once.
 struct CheckpointStore {
-    let store: ArtifactDirectory
+    let artifacts: any WorkerArtifacts
     /// A folder of this task's own.
     let workFolder: String
     let tokenizer: Tokenizer
@@ -17,8 +17,8 @@ struct CheckpointStore {
     /// What an adapter's config says of its base.
     let baseName: String?
 
-    init(store: ArtifactDirectory, workFolder: String, prepared: PreparedFinetune) {
-        self.store = store
+    init(artifacts: any WorkerArtifacts, workFolder: String, prepared: PreparedFinetune) {
+        self.artifacts = artifacts
         self.workFolder = workFolder
         tokenizer = prepared.tokenizer
         lineByLine = prepared.isLineByLine
@@ -32,7 +32,8 @@ struct CheckpointStore {
     }
 
     /// Writes the state of now. The folder it is written to is gone afterwards; the artifacts stay.
-    func save(_ trainer: Trainer, loss: Double?) throws(TaskFault) -> Saved {
+    /// - Returns: nil where `watch` stopped it: nobody wants the state any more.
+    func save(_ trainer: Trainer, loss: Double?, watch: TransferWatch) throws(TaskFault) -> Saved? {
         let folder = workFolder + "/checkpoint-\(trainer.stepsDone)"
         defer { try? FileManager.default.removeItem(atPath: folder) }
         do {
@@ -42,15 +43,18 @@ struct CheckpointStore {
         do throws(TrainingError) {
             saved = try trainer.saveCheckpoint(directory: folder, tokenizer: tokenizer, resumable: true, baseName: baseName)
         } catch { throw TaskFault(error) }
-        do {
-            let model = try store.putDirectory(folder) { !$0.hasPrefix("resume.") }
-            let resume = try store.putDirectory(folder) { _ in true }
+        do throws(TransferError) {
+            let model = try artifacts.store(folder, watch: watch) { !$0.hasPrefix("resume.") }
+            let resume = try artifacts.store(folder, watch: watch) { _ in true }
             let record = CheckpointRecord(
                 step: trainer.stepsDone, manifest: model.sha256, sha256: saved.sha256, tokenizerSHA256: tokenizer.digest,
                 architecture: trainer.description.architecture, parameters: Int64(trainer.description.parameterCount),
                 contextLength: trainer.description.contextLength, bytes: Int64(model.byteCount), lineByLine: lineByLine,
                 config: JSONValue.object(trainer.config).canonical, loss: loss, averageLoss: trainer.averageLoss)
             return Saved(record: record, resume: ResumeReference(manifest: resume.sha256, step: trainer.stepsDone))
-        } catch { throw .transient("the checkpoint cannot be stored: \(error)") }
+        } catch {
+            if error == .stopped { return nil }
+            throw .transient("the checkpoint cannot be stored: \(error)")
+        }
     }
 }

@@ -24,6 +24,7 @@ final class Engine {
     private let load: (LoadJob) -> Void
     private let report: (EngineReport) -> Void
     private let countTokens: (Int) -> Void
+    private let isUnwanted: (LeaseID) -> Bool
     private var shelf: ModelShelf
     private var preparing: [PreparingTask] = []
     private var generating: [GenerateRun] = []
@@ -42,16 +43,19 @@ final class Engine {
     /// - Parameters:
     ///   - checkpoints: makes the store of a finetune's states, given what it needs and its work folder.
     ///   - load: hands a job to whoever loads; the answer comes back as a command.
+    ///   - isUnwanted: whether nobody wants a task's state any more: it was cancelled, or its lease is lost, and the stop is on its way.
     ///   - report: what is to be told to brokers.
     init(
         settings: Settings, pool: ThreadPool, checkpoints: @escaping (PreparedFinetune, String) -> CheckpointStore,
-        load: @escaping (LoadJob) -> Void, countTokens: @escaping (Int) -> Void, report: @escaping (EngineReport) -> Void
+        load: @escaping (LoadJob) -> Void, countTokens: @escaping (Int) -> Void, isUnwanted: @escaping (LeaseID) -> Bool = { _ in false },
+        report: @escaping (EngineReport) -> Void
     ) {
         self.settings = settings
         self.pool = pool
         self.checkpoints = checkpoints
         self.load = load
         self.countTokens = countTokens
+        self.isUnwanted = isUnwanted
         self.report = report
         shelf = ModelShelf(byteLimit: settings.modelBytes)
     }
@@ -62,7 +66,7 @@ final class Engine {
         case .start(let grant): start(grant, now: now)
         case .stop(let lease, let reason): stop(lease, reason)
         case .modelLoaded(let model, let result): modelLoaded(model, result, now: now)
-        case .modelLoading(let model, let percent): modelLoading(model, percent)
+        case .modelLoading(let model, let progress): modelLoading(model, progress)
         case .finetunePrepared(let lease, let result): finetunePrepared(lease, result, now: now)
         case .finetunePreparing(let lease, let progress):
             if preparing.contains(where: { $0.lease == lease }) { report(.progress(lease, progress, steps: [])) }
@@ -145,10 +149,8 @@ final class Engine {
         }
     }
 
-    private func modelLoading(_ model: ResolvedModel, _ percent: Int) {
-        for entry in preparing where entry.model == ModelIdentity(model) {
-            report(.progress(entry.lease, WorkerProgress(phase: .loading, done: percent, total: 100), steps: []))
-        }
+    private func modelLoading(_ model: ResolvedModel, _ progress: WorkerProgress) {
+        for entry in preparing where entry.model == ModelIdentity(model) { report(.progress(entry.lease, progress, steps: [])) }
     }
 
     private func finetunePrepared(_ lease: LeaseID, _ result: Result<PreparedFinetune, TaskFault>, now: Milliseconds) {
@@ -157,7 +159,8 @@ final class Engine {
         do throws(TaskFault) {
             let prepared = try result.get()
             finetuning = try FinetuneRun(
-                lease: lease, prepared: prepared, pool: pool, checkpoints: checkpoints(prepared, workFolder(lease)), now: now, report: report)
+                lease: lease, prepared: prepared, pool: pool, checkpoints: checkpoints(prepared, workFolder(lease)), now: now,
+                isUnwanted: { [isUnwanted] in isUnwanted(lease) }, report: report)
         } catch {
             removeWorkFolder(lease)
             report(error.report(lease))

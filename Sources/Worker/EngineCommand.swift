@@ -9,8 +9,8 @@ enum EngineCommand: Sendable {
     case stop(LeaseID, StopReason)
     /// A model that was asked for is in memory, or cannot be.
     case modelLoaded(ResolvedModel, Result<LoadedModel, TaskFault>)
-    /// How far the loading of a model is, in hundredths.
-    case modelLoading(ResolvedModel, percent: Int)
+    /// How far the loading of a model is: bytes that came, then hundredths of what was loaded.
+    case modelLoading(ResolvedModel, WorkerProgress)
     /// What a finetune needs is there, or cannot be.
     case finetunePrepared(LeaseID, Result<PreparedFinetune, TaskFault>)
     /// How far a finetune's preparation is.

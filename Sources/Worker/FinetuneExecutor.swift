@@ -1,3 +1,4 @@
+import ArtifactStore
 import Datasets
 import Encodings
 import FoundationEssentials
@@ -19,6 +20,7 @@ final class FinetuneRun {
     private let trainer: Trainer
     private let pool: ThreadPool
     private let checkpoints: CheckpointStore
+    private let isUnwanted: () -> Bool
     private let report: (EngineReport) -> Void
     private var sampling: SamplingRun?
     private var lastLoss: Double?
@@ -27,18 +29,20 @@ final class FinetuneRun {
     private var log: TrainingLog
     private var savedAt: Milliseconds
     private static let saveMilliseconds: Milliseconds = 300_000
+    private static let savingProgressMilliseconds: Milliseconds = 1000
 
     /// How a turn ended.
     enum Outcome { case goesOn, ended }
 
     init(
         lease: LeaseID, prepared: PreparedFinetune, pool: ThreadPool, checkpoints: CheckpointStore, now: Milliseconds,
-        report: @escaping (EngineReport) -> Void
+        isUnwanted: @escaping () -> Bool = { false }, report: @escaping (EngineReport) -> Void
     ) throws(TaskFault) {
         self.lease = lease
         self.prepared = prepared
         self.pool = pool
         self.checkpoints = checkpoints
+        self.isUnwanted = isUnwanted
         self.report = report
         parameters = prepared.parameters
         savedAt = now
@@ -60,8 +64,7 @@ final class FinetuneRun {
             } else if trainer.stepsDone < trainer.totalSteps {
                 try train(now: now)
             } else {
-                try finish(now: now)
-                return .ended
+                return try finish(now: now)
             }
             return .goesOn
         } catch {
@@ -73,7 +76,9 @@ final class FinetuneRun {
     /// Stops between two steps. Where another attempt follows, the state is saved for it first.
     func stop(_ reason: StopReason) {
         sayRest()
-        guard reason == .draining || reason == .timedOut, trainer.stepsDone > 0, let saved = try? checkpoints.save(trainer, loss: lastLoss) else {
+        guard reason == .draining || reason == .timedOut, trainer.stepsDone > 0,
+            let saved = try? checkpoints.save(trainer, loss: lastLoss, watch: savingWatch())
+        else {
             return report(.stopped(lease, resume: nil))
         }
         if reason == .timedOut { report(.checkpoint(lease, step: trainer.stepsDone, record: nil, resume: saved.resume.json)) }
@@ -116,21 +121,38 @@ final class FinetuneRun {
         WorkerProgress(phase: phase, done: trainer.stepsDone, total: trainer.totalSteps, loss: lastLoss, averageLoss: trainer.averageLoss)
     }
 
+    /// Saves the state of now; where nobody wants it any more nothing is reported, as the stop that is on its way will be answered.
     private func save(now: Milliseconds, withRecord: Bool) throws(TaskFault) {
         report(.progress(lease, progress(.saving), steps: log.takeRest()))
-        let saved = try checkpoints.save(trainer, loss: lastLoss)
         savedAt = now
+        guard let saved = try checkpoints.save(trainer, loss: lastLoss, watch: savingWatch()) else { return }
         if withRecord { savedStep = trainer.stepsDone }
         report(.checkpoint(lease, step: trainer.stepsDone, record: withRecord ? saved.record : nil, resume: saved.resume.json))
     }
 
-    private func finish(now: Milliseconds) throws(TaskFault) {
+    /// Says how many bytes of a state are stored, as a sign of life.
+    private func savingWatch() -> TransferWatch {
+        var saidAt = MonotonicClock.milliseconds
+        return TransferWatch(
+            progress: { [lease, report, lastLoss, trainer] done, total in
+                let now = MonotonicClock.milliseconds
+                guard now - saidAt >= Self.savingProgressMilliseconds else { return }
+                saidAt = now
+                let progress = WorkerProgress(
+                    phase: .saving, done: Int(done), total: Int(total), loss: lastLoss, averageLoss: trainer.averageLoss)
+                report(.progress(lease, progress, steps: []))
+            }, isStopped: isUnwanted)
+    }
+
+    private func finish(now: Milliseconds) throws(TaskFault) -> Outcome {
         if savedStep != trainer.stepsDone { try save(now: now, withRecord: true) }
+        guard savedStep == trainer.stepsDone else { return .goesOn }
         let result: JSONObject = [
             "average_loss": trainer.averageLoss.map { .real($0) } ?? .null, "final_loss": lastLoss.map { .real($0) } ?? .null,
             "steps": .integer(Int64(trainer.stepsDone)), "tokens_per_second": tokensPerSecond.map { .real($0) } ?? .null,
         ]
         report(.finished(lease, generations: [], result: JSONValue.object(result).canonical))
+        return .ended
     }
 
     // MARK: Samples

@@ -43,15 +43,9 @@ extension FinetunePreparation {
     }
 
     private mutating func corpus(_ dataset: ResolvedDataset, cache: inout ArtifactCache) throws(TaskFault) -> Corpus {
-        let files: [String]
-        if cache.store.isManifest(dataset.sha256) {
-            let folder = try self.folder(dataset.sha256, &cache)
-            let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
-            files = names.sorted().map { folder + "/" + $0 }.filter { !Self.isFolder($0) }
-        } else {
-            guard let path = cache.store.path(of: dataset.sha256) else { throw .missing(dataset.sha256, field: uriField) }
-            files = [path]
-        }
+        let folder = try folder(dataset.sha256, field: uriField, &cache).path
+        let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
+        let files = names.sorted().map { folder + "/" + $0 }.filter { !Self.isFolder($0) }
         guard !files.isEmpty else { throw .invalid("the dataset has no files", field: corpusField) }
         guard dataset.tokenizerSHA256 != nil, files.count == 1, let encoded = try? TokenDataset.load(path: files[0]) else { return .files(files) }
         return .encoded(encoded)

@@ -165,7 +165,8 @@ extension GenerationRecord {
             sample: sample.sample, promptIndex: sample.promptIndex, draw: sample.draw, prompt: sample.prompt, text: sample.text,
             schema: sample.schema, promptTokenIDs: sample.promptTokenIDs, tokenIDs: sample.tokenIDs,
             finishReason: TaskProtocol.FinishReason(rawValue: sample.finishReason.rawValue) ?? .length,
-            meanLogprob: sample.tokenIDs.isEmpty ? nil : sample.meanLogprob, logprobs: sample.logprobs.map { $0.json.serialised }, redrawn: sample.redrawn,
+            meanLogprob: sample.tokenIDs.isEmpty ? nil : sample.meanLogprob, logprobs: sample.logprobs.map { $0.json.serialised },
+            redrawn: sample.redrawn,
             params: parameters.recordJSON, recordSHA256: sample.recordSHA256, numerics: Numerics.float32,
             checkpointSHA256: loaded.model.checkpointSHA256, tokenizerSHA256: loaded.tokenizer.digest)
     }

@@ -27,8 +27,9 @@ package struct HeldTask: Sendable, Equatable {
     /// The id of the last checkpoint that was recorded, and its step.
     package var lastCheckpoint: UUIDValue?
     package var lastCheckpointStep = -1
-    /// Training steps that could not be sent while no broker was joined.
-    package var unsentSteps: [TrainingStepRecord] = []
+    /// How far it was last said to be; what is told again goes with it.
+    package var progress: WorkerProgress?
+    package var steps = KeptSteps()
 
     package init(grant: WorkerGrant, demand: TaskDemand) {
         held = grant.held

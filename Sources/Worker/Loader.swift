@@ -40,7 +40,7 @@ final class Loader {
     }
 
     private func load(_ model: ResolvedModel) throws(TaskFault) -> LoadedModel {
-        let folder = try cache.folder(manifest: model.manifest)
+        let folder = try folder(of: model)
         return try withExtendedLifetime(folder) { () throws(TaskFault) in try load(model, from: folder.path) }
     }
 
@@ -54,7 +54,7 @@ final class Loader {
                 let now = MonotonicClock.milliseconds
                 guard now - saidAt >= Self.progressMilliseconds else { return }
                 saidAt = now
-                answer(.modelLoading(model, percent: Int(share * 100)))
+                answer(.modelLoading(model, WorkerProgress(phase: .loading, done: Int(share * 100), total: 100)))
             }
         } catch { throw TaskFault(error) }
         guard loaded.checkpointSHA256 == model.sha256 else {
@@ -62,8 +62,22 @@ final class Loader {
         }
         guard let path = files.tokenizerPath else { throw .model("the model has no tokenizer beside it") }
         do throws(TokenizerError) {
-            return LoadedModel(model: loaded, tokenizer: try Tokenizer.load(path: path), lineByLine: model.lineByLine, schema: Schema(config: files.config))
+            return LoadedModel(
+                model: loaded, tokenizer: try Tokenizer.load(path: path), lineByLine: model.lineByLine, schema: Schema(config: files.config))
         } catch { throw TaskFault(error, field: "params.model") }
+    }
+
+    private func folder(of model: ResolvedModel) throws(TaskFault) -> CachedFolder {
+        var saidAt = MonotonicClock.milliseconds
+        let watch = TransferWatch(progress: { [answer] done, total in
+            let now = MonotonicClock.milliseconds
+            guard now - saidAt >= Self.progressMilliseconds else { return }
+            saidAt = now
+            answer(.modelLoading(model, WorkerProgress(phase: .loading, done: Int(done), total: Int(total))))
+        })
+        do throws(TransferError) {
+            return try cache.folder(model.manifest, watch: watch)
+        } catch { throw TaskFault(error, artifact: model.manifest) }
     }
 
     private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ resume: ResumeReference?, _ stop: StopFlag) throws(TaskFault) -> PreparedFinetune {

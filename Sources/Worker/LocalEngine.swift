@@ -27,11 +27,12 @@ package final class LocalEngine {
     ) throws(TaskFault) {
         let pool = ThreadPool(threads: threads)
         let work = cacheDirectory + "/work"
-        let cache = try ArtifactCache(store: artifacts, directory: cacheDirectory, byteLimit: cacheBytes)
+        let mounted = MountedArtifacts(directory: artifacts)
+        let cache = try ArtifactCache(artifacts: mounted, directory: cacheDirectory, byteLimit: cacheBytes)
         loader = Loader(cache: cache, pool: pool, workFolder: work) { [state] in state.commands.append($0) }
         engine = Engine(
             settings: Engine.Settings(slots: slots, modelBytes: cacheBytes, workFolder: work), pool: pool,
-            checkpoints: { CheckpointStore(store: artifacts, workFolder: $1, prepared: $0) }, load: { [state] in state.jobs.append($0) },
+            checkpoints: { CheckpointStore(artifacts: mounted, workFolder: $1, prepared: $0) }, load: { [state] in state.jobs.append($0) },
             countTokens: { [state] in state.tokens += $0 }, report: { [state] in state.reports.append($0) })
     }
 

@@ -49,9 +49,8 @@ struct FinetunePreparation {
     }
 
     mutating func prepare(resume: ResumeReference?, cache: inout ArtifactCache) throws(TaskFault) -> PreparedFinetune {
-        // A state that is gone costs the work done, never the task.
         var resumeFolder: String?
-        if let resume { resumeFolder = try? folder(resume.manifest, &cache) }
+        if let resume { resumeFolder = try folder(of: resume, &cache) }
         let base = try base(cache: &cache)
         let corpora = try corpora(cache: &cache)
         try check()
@@ -65,11 +64,36 @@ struct FinetunePreparation {
             folders: folders)
     }
 
-    /// The path of an artifact's folder, which stands from now on.
-    mutating func folder(_ digest: String, _ cache: inout ArtifactCache) throws(TaskFault) -> String {
-        let folder = try cache.folder(manifest: digest)
+    /// An artifact's folder, which stands from now on.
+    /// - Parameter field: the parameter that named it by its digest; nil where the service itself knew of it.
+    mutating func folder(_ digest: String, field: String?, _ cache: inout ArtifactCache) throws(TaskFault) -> CachedFolder {
+        let folder: CachedFolder
+        do throws(TransferError) {
+            folder = try cache.folder(digest, watch: watch)
+        } catch { throw TaskFault(error, artifact: digest, field: field) }
         folders.append(folder)
-        return folder.path
+        return folder
+    }
+
+    /// A state that is gone or damaged costs the work done, never the task; one that merely does not come now is waited for.
+    private mutating func folder(of state: ResumeReference, _ cache: inout ArtifactCache) throws(TaskFault) -> String? {
+        do throws(TransferError) {
+            let folder = try cache.folder(state.manifest, watch: watch)
+            folders.append(folder)
+            return folder.path
+        } catch {
+            switch error {
+            case .artifact(.missing), .artifact(.digestMismatch), .artifact(.malformedManifest), .artifact(.malformedDigest): return nil
+            default: throw TaskFault(error, artifact: state.manifest)
+            }
+        }
+    }
+
+    /// Bytes of artifacts that come over a line are a sign of life too.
+    private var watch: TransferWatch {
+        TransferWatch(
+            progress: { [progress] done, total in progress(WorkerProgress(phase: .loading, done: Int(done), total: Int(total))) },
+            isStopped: { [stop] in stop.isRaised })
     }
 
     /// The ids of another tokenizer than its own mean something else to a trained model.
@@ -91,7 +115,7 @@ struct FinetunePreparation {
         case .model:
             guard let model = task.model else { throw .transient("the base model was not pinned") }
             progress(WorkerProgress(phase: .loading, done: 0))
-            let folder = try folder(model.manifest, &cache)
+            let folder = try folder(model.manifest, field: nil, &cache).path
             do throws(ModelFileError) { return .directory(try ModelDirectory.open(folder)) } catch { throw TaskFault(error) }
         case .namedConfig(let name):
             guard let config = ModelConfig.named(name) else {
@@ -121,9 +145,8 @@ struct FinetunePreparation {
     }
 
     private mutating func tokenizerPath(_ tokenizer: ResolvedTokenizer, cache: inout ArtifactCache) throws(TaskFault) -> String {
-        if cache.store.isManifest(tokenizer.sha256) { return try folder(tokenizer.sha256, &cache) }
-        guard let path = cache.store.path(of: tokenizer.sha256) else { throw .missing(tokenizer.sha256, field: "params.tokenizer.uri") }
-        return path
+        let folder = try folder(tokenizer.sha256, field: "params.tokenizer.uri", &cache)
+        return ArtifactCache.plainFile(in: folder) ?? folder.path
     }
 
     private func train(_ corpora: [Corpus], _ size: Int, _ frequency: Int) throws(TokenizerError) -> Tokenizer {

@@ -63,6 +63,17 @@ extension TaskFault {
         }
     }
 
+    /// - Parameters:
+    ///   - digest: the artifact that did not come.
+    ///   - field: the parameter that named it by its digest; nil where the service itself knew of it, and so must have it.
+    init(_ error: TransferError, artifact digest: String, field: String? = nil) {
+        if let field, case .artifact(.missing) = error {
+            self = .missing(digest, field: field)
+        } else {
+            self = .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(error)")
+        }
+    }
+
     init(_ error: ModelError) {
         self = .model(error.description)
     }

@@ -107,20 +107,24 @@ package struct TaskTable: Sendable {
             (entries[index].lastCheckpoint, entries[index].lastCheckpointStep) = (checkpoint, step)
         }
         entries[index].checkpoints.removeAll { $0.step == step }
+        entries[index].steps.recorded(upTo: step)
     }
 
-    /// Keeps training steps for the next progress message, the last 10,000 of them.
-    package mutating func keepSteps(_ lease: LeaseID, _ steps: [TrainingStepRecord]) {
+    /// Notes how far a task is, and keeps its training steps.
+    package mutating func note(_ lease: LeaseID, _ progress: WorkerProgress, _ steps: [TrainingStepRecord]) {
         guard let index = index(of: lease) else { return }
-        entries[index].unsentSteps += steps
-        entries[index].unsentSteps.removeFirst(max(0, entries[index].unsentSteps.count - 10_000))
+        entries[index].progress = progress
+        entries[index].steps.add(steps)
     }
 
-    package mutating func takeSteps(_ lease: LeaseID) -> [TrainingStepRecord] {
-        guard let index = index(of: lease) else { return [] }
-        defer { entries[index].unsentSteps = [] }
-        return entries[index].unsentSteps
+    /// What the joined broker is to be told of a task's progress.
+    package mutating func takeProgress(_ lease: LeaseID) -> WorkerMessage? {
+        guard let index = index(of: lease), let progress = entries[index].progress else { return nil }
+        return .progress(entries[index].held, progress, steps: entries[index].steps.takeUntold())
     }
+
+    /// Tasks with training steps that the joined broker has not been told.
+    package var leasesWithUntoldSteps: [LeaseID] { entries.filter(\.steps.hasUntold).map(\.held.lease) }
 
     /// What was reported is committed.
     package mutating func recorded(_ lease: LeaseID) {
@@ -146,6 +150,7 @@ package struct TaskTable: Sendable {
     /// Another broker was joined: everything is offered to it.
     package mutating func offerAnew() {
         for index in entries.indices {
+            entries[index].steps.offerAnew()
             for report in entries[index].checkpoints.indices { entries[index].checkpoints[report].offerAnew() }
             if case .reporting(var report) = entries[index].state {
                 report.offerAnew()

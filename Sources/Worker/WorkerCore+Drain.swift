@@ -18,6 +18,8 @@ extension WorkerCore {
         guard drain == .working else { return }
         let deadline = now + settings.drainMilliseconds
         drain = .draining(deadline: deadline, last: deadline + Self.graceMilliseconds)
+        // Before anything goes back, or it would be granted here again until the next heartbeat.
+        link.hasten(now: now)
         for task in tasks.waiting {
             tasks.end(task.held.lease, with: .release(task.held, reason: .draining, ran: false, resume: task.grant?.resume))
         }

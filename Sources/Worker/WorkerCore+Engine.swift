@@ -14,8 +14,8 @@ extension WorkerCore {
         case .remaining(_, let sequences): tasks.shrink(lease, to: sequences)
         case .events(_, let events): tell(.event(task.held, events: events), into: &actions)
         case .progress(_, let progress, let steps):
-            tasks.keepSteps(lease, steps)
-            if let joined = link.joined { actions.append(.send(joined, .progress(task.held, progress, steps: tasks.takeSteps(lease)))) }
+            tasks.note(lease, progress, steps)
+            if let joined = link.joined, let message = tasks.takeProgress(lease) { actions.append(.send(joined, message)) }
         case .checkpoint(_, let step, let record, let resume):
             tasks.addCheckpoint(lease, .checkpoint(task.held, step: step, record: record, resume: resume), step: step)
         case .finished(_, let generations, let result):

@@ -67,8 +67,12 @@ package struct WorkerCore: Sendable {
             guard link.welcome(broker, heartbeatMilliseconds: heartbeatMilliseconds, now: now) else { return }
             tasks.offerAnew()
             for task in tasks.running where task.hasStarted { actions.append(.send(source, .started(task.held))) }
+            // Before the checkpoints and ends that follow them.
+            for lease in tasks.leasesWithUntoldSteps {
+                if let message = tasks.takeProgress(lease) { actions.append(.send(source, message)) }
+            }
         case .registerPlease: actions.append(.send(source, .register(registration)))
-        case .heartbeat: break
+        case .heartbeat, .artifact: break
         case .grant(let grant): granted(grant, from: source, now: now, into: &actions)
         case .cancel(let lease): cancel(lease, into: &actions)
         case .recorded(let lease): tasks.recorded(lease)

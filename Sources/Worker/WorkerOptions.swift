@@ -9,8 +9,8 @@ package struct WorkerOptions: Sendable {
     package var threads: Int
     /// Sequences that run at once.
     package var slots: Int
-    /// The artifact store's directory, mounted.
-    package var artifacts: String
+    /// The artifact store's directory, mounted; nil: artifacts come and go through the broker.
+    package var artifacts: String?
     /// Where artifacts are laid out as files, by digest.
     package var cacheDirectory: String
     /// Bytes of the cache directory, and bytes of models in memory, above which the least recently used go.
@@ -25,7 +25,7 @@ package struct WorkerOptions: Sendable {
     package var credentials: CurveCredentials?
 
     package init(
-        brokers: [String] = ["tcp://127.0.0.1:5572"], threads: Int, slots: Int = 16, artifacts: String, cacheDirectory: String,
+        brokers: [String] = ["tcp://127.0.0.1:5572"], threads: Int, slots: Int = 16, artifacts: String? = nil, cacheDirectory: String,
         cacheBytes: Int = 16 << 30, drainTimeoutSeconds: Double = 10, label: String = "", version: String = "", credentials: CurveCredentials? = nil
     ) {
         self.brokers = brokers

@@ -81,6 +81,7 @@ struct WorkerReactor: ~Copyable {
         options.receiveHighWater = 10_000
         options.handshakes = .owner
         options.security = credentials?.security(for: endpoint) ?? .none
+        announce(endpoint, options.security)
         let socket = try Socket(context, .dealer, options)
         connect(socket, to: endpoint)
         var judge = HandshakeJudge(endpoint: endpoint, key: options.security.shownKey)
@@ -112,6 +113,12 @@ struct WorkerReactor: ~Copyable {
         }
     }
 
+    /// Tells those that transfer artifacts where to, and with which key: nowhere while this broker's is not known.
+    private func announce(_ endpoint: String, _ security: SocketSecurity) {
+        guard let link, credentials == nil || credentials?.security(for: endpoint) != nil else { return }
+        shared.broker = WorkerShared.Broker(link: link, endpoint: endpoint, security: security)
+    }
+
     /// Where it cannot connect the socket stays silent, and the core goes on to the next broker after two seconds.
     private func connect(_ socket: borrowing Socket, to endpoint: String) {
         if let credentials, credentials.security(for: endpoint) == nil {
@@ -136,6 +143,7 @@ struct WorkerReactor: ~Copyable {
     private mutating func leave(_ actions: ArraySlice<WorkerAction>) -> String? {
         log.info("left a broker")
         link = nil
+        shared.broker = nil
         let connect = actions.firstIndex(where: \.isConnect) ?? actions.endIndex
         perform(actions[..<connect])
         return begin(actions[connect...])
@@ -173,7 +181,9 @@ struct WorkerReactor: ~Copyable {
         for action in actions {
             switch action {
             case .start(let grant): shared.toEngine.put(.start(grant))
-            case .stop(let lease, let reason): shared.toEngine.put(.stop(lease, reason))
+            case .stop(let lease, let reason):
+                if reason == .cancelled || reason == .stale { shared.markUnwanted(lease) }
+                shared.toEngine.put(.stop(lease, reason))
             case .exit: isDone = true
             case .learnKeys(let brokers):
                 for broker in brokers {

@@ -11,7 +11,8 @@ import TaskProtocol
 
 /// A worker process: a reactor's thread that talks to brokers, an engine's thread that runs tasks, a loader's thread that prepares them.
 ///
-/// It holds no database credentials and nothing on disk but a cache of artifacts by digest: it may be killed at any moment.
+/// It holds no database credentials and nothing on disk but a cache of artifacts by digest: it may be killed at any moment. Where the artifact store
+/// is not mounted, artifacts come and go through its broker.
 ///
 ///     let worker = try WorkerService(options, log: log)
 ///     try worker.start()
@@ -39,9 +40,9 @@ package final class WorkerService: Sendable {
     /// - Throws: where the store or the cache folder cannot be used.
     package func start() throws {
         let work = options.cacheDirectory + "/work-\(getpid())"
-        let store = try ArtifactDirectory(path: options.artifacts)
-        let cache = try ArtifactCache(store: store, directory: options.cacheDirectory, byteLimit: options.cacheBytes)
         let context = try ZMQContext()
+        let artifacts = try artifacts(context)
+        let cache = try ArtifactCache(artifacts: artifacts, directory: options.cacheDirectory, byteLimit: options.cacheBytes)
         let core = WorkerCore(
             WorkerCore.Settings(
                 registration: registration, brokers: options.brokers, drainMilliseconds: Milliseconds(options.drainTimeoutSeconds * 1000)))
@@ -49,10 +50,11 @@ package final class WorkerService: Sendable {
             try runLoader(cache: cache, workFolder: work, shared: shared, mailbox: toLoader, wait: waits.loader)
         }
         let engine = try thread("engine") { [shared, toLoader, options, waits] () throws(MessagingError) in
-            try runEngine(options: options, store: store, workFolder: work, shared: shared, loader: toLoader, wait: waits.engine)
+            try runEngine(options: options, artifacts: artifacts, workFolder: work, shared: shared, loader: toLoader, wait: waits.engine)
         }
         let reactor = try thread("reactor") { [shared, toLoader, log, credentials = options.credentials] () throws(MessagingError) in
             defer {
+                shared.end()
                 shared.toEngine.put(.end)
                 toLoader.put(.end)
             }
@@ -92,6 +94,11 @@ package final class WorkerService: Sendable {
     /// What it looks like now.
     package var snapshot: WorkerSnapshot { shared.snapshot }
 
+    private func artifacts(_ context: ZMQContext) throws(ArtifactError) -> any WorkerArtifacts {
+        guard let folder = options.artifacts else { return BrokeredArtifacts(context: context, shared: shared) }
+        return MountedArtifacts(directory: try ArtifactDirectory(path: folder))
+    }
+
     private var registration: WorkerRegistration {
         let host = ProcessInfo.processInfo.hostName
         return WorkerRegistration(
@@ -115,17 +122,22 @@ private func runLoader(
 }
 
 private func runEngine(
-    options: WorkerOptions, store: ArtifactDirectory, workFolder: String, shared: WorkerShared, loader: Mailbox<LoadJob>, wait: ThreadWaits.Wait
+    options: WorkerOptions, artifacts: any WorkerArtifacts, workFolder: String, shared: WorkerShared, loader: Mailbox<LoadJob>,
+    wait: ThreadWaits.Wait
 ) throws(MessagingError) {
     let engine = Engine(
         settings: Engine.Settings(slots: options.slots, modelBytes: options.cacheBytes, workFolder: workFolder),
         pool: ThreadPool(threads: options.threads),
-        checkpoints: { prepared, folder in CheckpointStore(store: store, workFolder: folder, prepared: prepared) },
-        load: { loader.put($0) }, countTokens: { shared.countTokens($0) }, report: { shared.report($0) })
+        checkpoints: { prepared, folder in CheckpointStore(artifacts: artifacts, workFolder: folder, prepared: prepared) },
+        load: { loader.put($0) }, countTokens: { shared.countTokens($0) }, isUnwanted: { shared.isUnwanted($0) },
+        report: { shared.report($0) })
     var poller = Poller()
     poller.add(shared.toEngine.wakeup)
     while true {
-        for command in shared.toEngine.takeAll() where !engine.handle(command, now: MonotonicClock.milliseconds) { return }
+        for command in shared.toEngine.takeAll() {
+            if case .stop(let lease, _) = command { shared.forgetUnwanted(lease) }
+            guard engine.handle(command, now: MonotonicClock.milliseconds) else { return }
+        }
         if engine.turn(now: MonotonicClock.milliseconds) { continue }
         try wait(&poller)
     }

@@ -11,11 +11,37 @@ final class WorkerShared: Sendable {
     private let tokens = Atomic<UInt64>(0)
     private let modelLoads = Atomic<UInt64>(0)
     private let modelLoadFailures = Atomic<UInt64>(0)
+    private let joined = Mutex<Broker?>(nil)
+    private let ending = Atomic<Bool>(false)
+    private let unwanted = Mutex<Set<LeaseID>>([])
+
+    /// The broker that the reactor talks to.
+    struct Broker: Sendable {
+        let link: LinkID
+        let endpoint: String
+        /// The keys to come to it with.
+        let security: SocketSecurity
+    }
 
     init() throws(MessagingError) {
         toReactor = try Mailbox()
         toEngine = try Mailbox()
     }
+
+    /// Where artifacts come from and go to, for a worker without the store.
+    var broker: Broker? {
+        get { joined.withLock { $0 } }
+        set { joined.withLock { $0 = newValue } }
+    }
+
+    /// The process ends: whatever blocks lets go.
+    var isEnding: Bool { ending.load(ordering: .acquiring) }
+    func end() { ending.store(true, ordering: .releasing) }
+
+    /// Notes that a task is to be stopped and that nobody wants its state, until the engine has heard of it.
+    func isUnwanted(_ lease: LeaseID) -> Bool { unwanted.withLock { $0.contains(lease) } }
+    func markUnwanted(_ lease: LeaseID) { _ = unwanted.withLock { $0.insert(lease) } }
+    func forgetUnwanted(_ lease: LeaseID) { _ = unwanted.withLock { $0.remove(lease) } }
 
     /// The engine's voice.
     func report(_ report: EngineReport) { toReactor.put(.engine(report)) }

@@ -25,7 +25,9 @@ struct Scriptorium: AsyncParsableCommand {
                 name: "Tasks",
                 subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self, RetryCommand.self]),
             CommandGroup(name: "Queues", subcommands: [QueueCommand.self, ScheduleCommand.self]),
-            CommandGroup(name: "Models and data", subcommands: [ModelCommand.self, DatasetCommand.self, TokenizerCommand.self]),
+            CommandGroup(
+                name: "Models and data",
+                subcommands: [ModelCommand.self, DatasetCommand.self, TokenizerCommand.self, ArtifactsCommand.self]),
             CommandGroup(
                 name: "The engine alone",
                 subcommands: [GenerateCommand.self, TrainCommand.self, EncodeCommand.self, ScoreCommand.self, TokenizeCommand.self]),

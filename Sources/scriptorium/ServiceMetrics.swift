@@ -127,6 +127,8 @@ extension BrokerCounters {
             ("tokens_total", "Tokens reported by workers.", tokens), ("grants_total", "Leases handed to workers.", grants),
             ("released_total", "Leases given back uncounted.", released),
             ("malformed_requests_total", "Messages on the tasks endpoint that were no request.", malformedRequests),
+            ("artifact_bytes_in_total", "Bytes of artifacts that came in.", artifactBytesIn),
+            ("artifact_bytes_out_total", "Bytes of artifacts that went out.", artifactBytesOut),
         ]
         let labelled = { (counts: [String: Int], label: String) in
             counts.keys.sorted().map { MetricFamily.Sample(Double(counts[$0] ?? 0), labels: [(name: label, value: $0)]) }

@@ -23,13 +23,4 @@ struct ServiceOptions: ParsableArguments {
         if let endpoint = try ServiceFile.member("tasks", dataDirectory: dataDir) { return [endpoint] }
         throw CommandFailure.unavailable("no service runs in \(dataDir): start `scriptorium up`, or name a broker with --broker")
     }
-
-    /// The artifact store that this machine shares with the service.
-    /// - Parameter given: what a flag named.
-    func artifactStore(_ given: String?) throws -> String {
-        if let given { return given }
-        if let path = try ServiceFile.member("artifacts", dataDirectory: dataDir) { return path }
-        throw CommandFailure.usage(
-            "name the service's artifact store with --artifacts, or run this where `scriptorium up` keeps its data (--data-dir)")
-    }
 }

@@ -17,6 +17,8 @@ struct CoreBench {
     var links: [BrokerID: [[UInt8]]] = [:]
     var linksOpened = 0
     var published: [[UInt8]] = []
+    /// What was asked of the artifact store.
+    var artifacts: [(ticket: Int, operation: ArtifactOperation)] = []
     let session = UUIDValue(hi: 5, lo: 5)
     private var lastID: Int64 = 0
     static let epoch: Int64 = 1_700_000_000_000
@@ -36,6 +38,7 @@ struct CoreBench {
             case .tell(_, let message): told.append(message)
             case .store(let ticket, _, let request):
                 if holds { held.append((ticket, request)) } else { answer(ticket, request) }
+            case .artifact(let ticket, let operation): artifacts.append((ticket, operation))
             case .publishToPeers(let topic, let payload):
                 if let message = try? PeerMessage.decode(topic: topic, payload: payload) { saidToPeers.append(message) }
             case .connectPeer(let address, let topics):

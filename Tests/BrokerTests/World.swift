@@ -244,7 +244,7 @@ final class World {
         case .disconnectPeer(let broker): closeLink(index, broker)
         case .subscribePeers(let prefix, let isAdded):
             for broker in brokers[index].links.keys.sorted() { subscribe(index, broker, prefix, isAdded) }
-        case .publish, .listenAnew, .note, .drained: break
+        case .publish, .listenAnew, .note, .drained, .artifact: break
         }
     }
 

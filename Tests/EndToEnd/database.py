@@ -195,9 +195,11 @@ class Database:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
-    def remove(self):
+    def remove(self, keep=False):
+        """Ends the server; its files stay where they are asked for."""
         self.stop(signal.SIGQUIT)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def said(self):
         with open(self.log, errors="replace") as log:

@@ -24,8 +24,10 @@ class Member:
 
     def __init__(self, fleet, name, arguments, env, prefix=()):
         self.fleet, self.name, self.arguments, self.env, self.prefix = fleet, name, arguments, env, prefix
+        self.role = name.split("-")[0]
         self.log = os.path.join(fleet.folder, name + ".log")
         self.process = None
+        self.started_at = 0.0
         self.is_wanted = False
         self.is_stopped = False
         # An end that nobody here asked for is a finding, whatever the history says.
@@ -35,6 +37,7 @@ class Member:
     def start(self):
         with self.lock:
             self.process = spawn([support.PROGRAM, *self.arguments], self.env, self.log, prefix=self.prefix)
+            self.started_at = time.monotonic()
             self.is_wanted, self.is_stopped, self.expected_end = True, False, False
 
     @property
@@ -221,13 +224,15 @@ class Fleet:
             raise AssertionError("processes ended by themselves:\n" + "\n".join(self.crashes))
         return report.tally
 
-    def remove(self):
+    def remove(self, keep=False):
+        """Ends all processes; their files stay where they are asked for."""
         self._stop.set()
         if self._keeper:
             self._keeper.join()
         for member in self.members:
             member.remove()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class FleetTestCase(unittest.TestCase):

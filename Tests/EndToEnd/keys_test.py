@@ -25,7 +25,11 @@ def secret(folder, name):
         return next(line for line in file if not line.startswith("#")).split()[-1]
 
 
-class Keys(unittest.TestCase):
+class House(unittest.TestCase):
+    """A service with keys: whoever is in its lists, and a stranger."""
+
+    workers = 1
+
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="scriptorium-keys-")
@@ -34,6 +38,7 @@ class Keys(unittest.TestCase):
         cls.list("workers", "worker")
         path = lambda name: os.path.join(cls.folder, name)
         cls.service = support.Service(
+            workers=cls.workers,
             arguments=["--curve-key", path("broker.key"), "--curve-clients", path("clients"), "--curve-workers", path("workers")])
         cls.service.import_reference()
 
@@ -70,6 +75,8 @@ class Keys(unittest.TestCase):
             *arguments, "--broker", self.service.file["tasks"], "--curve-key", os.path.join(self.folder, key + ".key"), "--curve-server-key",
             self.public["broker"], **options)
 
+
+class Keys(House):
     def test_a_listed_client_is_served_and_known_by_its_key(self):
         socket = self.socket("client")
         task = {"kind": "generate", "params": {"model": "demo", "prompt": "the", "max_length": 12}}
@@ -183,6 +190,42 @@ class Keys(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         failed = [f for f in map(json.loads, done.stdout.splitlines()) if f["verdict"] == "fail"]
         self.assertTrue(any("refused" in f["found"] for f in failed), done.stdout)
+
+
+class KeysWithoutTheStore(House):
+    """Machines with nothing but a broker's address and a key: their transfers show it too."""
+
+    workers = 0
+
+    def test_models_go_up_and_a_worker_gets_and_puts_through_the_broker(self):
+        fixture = lambda name: os.path.join(support.FIXTURES, name)
+        # A named broker may be any, so nothing is taken from the store's folder beside it.
+        self.command("model", "import", fixture("gpt2"), "--name", "far", key="client")
+        self.command("dataset", "add", fixture("corpus.txt"), "--name", "corpus", key="client")
+        worker = subprocess.Popen(
+            [
+                support.PROGRAM, "worker", "--broker", self.service.file["workers"], "--cache-dir", os.path.join(self.folder, "cache"),
+                "--curve-key", os.path.join(self.folder, "worker.key"), "--curve-server-key", self.public["broker"], "--threads", "1",
+            ],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=support.environment(),
+        )  # fmt: skip
+        try:
+            socket = self.socket("client", seconds=60)
+            params = {
+                "config": "gpt2-cpu", "dataset": {"name": "corpus"}, "output": "made", "tokenizer": {"train": {"vocab_size": 300}},
+                "block_size": 16, "num_steps": 2, "save_every": 0, "generate_every": 0,
+            }  # fmt: skip
+            for kind, params in [("generate", {"model": "far", "prompt": "the", "max_length": 12}), ("finetune", params)]:
+                reply = self.ask(socket, op="submit", task={"kind": kind, "params": params})
+                self.assertTrue(reply["ok"], reply)
+                status = self.ask(socket, op="wait", task=reply["tasks"][0]["id"], timeout_ms=50_000)["task"]
+                self.assertEqual(status["state"], "succeeded", status)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            self.assertEqual(worker.wait(30), 0)
+        # What it made is in the store, and comes home the same way.
+        self.command("model", "export", "made", os.path.join(self.folder, "home"), key="client")
+        self.assertIn("model.safetensors", os.listdir(os.path.join(self.folder, "home")))
 
 
 class Doors(unittest.TestCase):

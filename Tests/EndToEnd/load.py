@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 
+import msgpack
 import psycopg2
 import zmq
 
@@ -17,8 +18,9 @@ class Pirate:
 
     PATIENT = ("unavailable", "busy")
 
-    def __init__(self, endpoints, timeout=2.5, stop=None):
+    def __init__(self, endpoints, timeout=2.5, stop=None, packed=False):
         self.endpoints = itertools.cycle(endpoints)
+        self.pack, self.unpack = (msgpack.packb, msgpack.unpackb) if packed else (lambda map: json.dumps(map).encode(), json.loads)
         self.timeout = timeout
         self.stop = stop or threading.Event()
         self.socket = None
@@ -38,7 +40,7 @@ class Pirate:
 
     def ask(self, op, patience=120, **members):
         """The reply to a request, whoever gives it. None where it was told to stop before there was one."""
-        payload = json.dumps({"op": op, **members}).encode()
+        payload = self.pack({"op": op, **members})
         end = time.monotonic() + patience
         while not self.stop.is_set():
             if self.socket is None:
@@ -47,7 +49,7 @@ class Pirate:
             self.socket.setsockopt(zmq.RCVTIMEO, int(self.timeout * 1000) + members.get("timeout_ms", 0))
             try:
                 self.socket.send(payload)
-                reply = json.loads(self.socket.recv())
+                reply = self.unpack(self.socket.recv())
             except zmq.Again:
                 self.silences += 1
             else:
@@ -88,12 +90,14 @@ def generate(chance, model="demo"):
 class Publisher(threading.Thread):
     """One client: publishes a batch, waits for some of it, cancels a little, and begins anew, until it is told to stop or has had its number."""
 
-    def __init__(self, ledger, endpoints, seed, number=None, batch=10, cancels=0.05, stop=None, timeout=2.5, after=0.05):
-        super().__init__(name=f"publisher-{seed}", daemon=True)
-        self.ledger, self.number, self.batch, self.cancels, self.after = ledger, number, batch, cancels, after
+    def __init__(
+        self, ledger, endpoints, seed, number=None, batch=10, cancels=0.05, stop=None, timeout=2.5, after=0.05, packed=False, retries=0.0
+    ):
+        super().__init__(name=f"{type(self).__name__}-{seed}", daemon=True)
+        self.ledger, self.number, self.batch, self.cancels, self.after, self.retries = ledger, number, batch, cancels, after, retries
         self.chance = random.Random(seed)
         self.stopping = stop or threading.Event()
-        self.pirate = Pirate(endpoints, timeout)
+        self.pirate = Pirate(endpoints, timeout, packed=packed)
         self.count = 0
         self.failure = None
 
@@ -138,6 +142,17 @@ class Publisher(threading.Thread):
         for answer in reply["tasks"]:
             if answer["state"] not in ("queued", "running"):
                 self.ledger.ended(answer["id"], answer["state"])
+        cancelled = [answer["id"] for answer in reply["tasks"] if answer["state"] == "cancelled"]
+        if cancelled and self.chance.random() < self.retries:
+            self.retry(cancelled)
+
+    def retry(self, ids):
+        """Queues anew what was cancelled. `conflict` says that an earlier request, whose answer was lost, has done so."""
+        for id in ids:
+            self.ledger.retried(id)
+        reply = self.pirate.ask("retry", ids=ids)
+        if not reply["ok"] and reply["error"]["code"] != "conflict":
+            raise AssertionError(f"a retry was refused: {reply['error']}")
 
     def await_end(self, task):
         while not self.stopping.is_set():
@@ -147,6 +162,42 @@ class Publisher(threading.Thread):
             if not reply.get("timed_out"):
                 self.ledger.ended(task, reply["task"]["state"])
                 return
+
+
+class Probe(Publisher):
+    """A client that publishes one small task at a time and measures how long its result takes to come."""
+
+    def __init__(self, ledger, endpoints, seed, **options):
+        super().__init__(ledger, endpoints, seed, **options)
+        # Seconds from before the publish to the result. Whoever measures by phases puts another list here.
+        self.latencies = []
+
+    def round(self):
+        params = {"model": "demo", "prompt": "the", "max_length": 12, "seed": self.chance.randrange(200)}
+        task = {"kind": "generate", "params": params, "key": str(uuid.UUID(int=self.chance.getrandbits(128)))}
+        latencies, began = self.latencies, time.monotonic()
+        (id,) = self.publish([task])
+        self.await_end(id)
+        if not self.stopping.is_set():
+            latencies.append(time.monotonic() - began)
+
+
+class FinetunePublisher(Publisher):
+    """A client that trains: one finetune after another, long enough for a fault to meet it."""
+
+    TEXT = "the river and the stone, and the light of the morning over them; " * 60
+
+    def round(self):
+        steps = self.chance.choice([20, 100, 300])
+        params = {
+            "config": "gpt2-cpu", "output": f"tuned-{self.chance.randrange(5)}", "overwrite": True, "dataset": {"text": self.TEXT},
+            "tokenizer": {"train": {"vocab_size": 300}}, "block_size": 16, "num_steps": steps, "save_every": 50, "generate_every": 100,
+            "seed": self.chance.randrange(20),
+        }  # fmt: skip
+        (id,) = self.publish([{"kind": "finetune", "params": params, "key": str(uuid.UUID(int=self.chance.getrandbits(128)))}])
+        if self.chance.random() < self.cancels:
+            self.cancel([id])
+        self.await_end(id)
 
 
 class SQLPublisher(threading.Thread):

@@ -85,8 +85,12 @@ class Requests(support.ServiceTestCase):
     def test_a_missing_artifact_is_not_found(self):
         client = self.service.client()
         digest = "0" * 64
-        status = client.result(client.submit("finetune", {"config": "gpt2-cpu", "output": "none", "dataset": {"uri": "sha256:" + digest}}))
-        self.assertEqual((status["error"]["code"], status["error"]["field"], status["attempt"]), ("not_found", "params.dataset.uri", 1))
+        params = {"config": "gpt2-cpu", "output": "none", "dataset": {"uri": "sha256:" + digest}}
+        reply = client.request("submit", task={"kind": "finetune", "params": params})
+        self.assertEqual((reply["error"]["code"], reply["error"]["field"]), ("not_found", "task.params.dataset.uri"))
+        task = self.service.sql("SELECT scriptorium.submit('finetune', %s)::text", support.json.dumps(params))[0][0]
+        status = client.result(task)
+        self.assertEqual((status["error"]["code"], status["error"]["field"], status["attempt"]), ("not_found", "params.dataset.uri", 0))
         reply = client.request("register", dataset={"name": "none", "sha256": digest, "bytes": 1})
         self.assertEqual((reply["error"]["code"], reply["error"]["field"]), ("not_found", "dataset.sha256"))
 

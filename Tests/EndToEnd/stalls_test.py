@@ -5,6 +5,7 @@ import unittest
 
 import load
 import support
+import zmq
 from fleet import FleetTestCase
 from history import Ledger
 
@@ -76,14 +77,43 @@ class Stalls(FleetTestCase):
     def test_a_frozen_database_expires_nobody(self):
         fleet = self.make(brokers=2, workers=2)
         ledger, publishers = self.publish(fleet)
+        client = load.Pirate(fleet.endpoints[:1], timeout=10)
+        self.addCleanup(client.close)
         fleet.database.freeze()
-        time.sleep(15)  # the length of the freeze, longer than any lease lives without a beat
+        until = time.monotonic() + 15  # longer than any lease lives without a beat
+        # Whoever asks is told that the database is away, though it neither refuses nor answers anything.
+        support.wait_until(lambda: self.refusal(client) == "unavailable", 12, "a broker to say that its database is away")
+        time.sleep(max(0, until - time.monotonic()))
         fleet.database.thaw()
         before = self.ended(fleet)
         support.wait_until(lambda: self.ended(fleet) > before + 50, 60, "the service to go on")
         tally = self.finish(fleet, ledger, publishers)
         self.assertEqual(tally["attempts"].get("lost", 0), 0, tally)
         self.assertEqual(tally["failed"].keys() - {"dependency_failed"}, set())
+
+    def refusal(self, client):
+        """Why a small request is refused; None where it is answered, or nobody answers."""
+        client.connect()
+        client.socket.setsockopt(zmq.RCVTIMEO, 1000)
+        client.socket.send_json({"op": "models"})
+        try:
+            return client.socket.recv_json().get("error", {}).get("code")
+        except zmq.Again:
+            return None
+
+    def test_a_broker_ends_though_its_database_hangs(self):
+        fleet = self.make(brokers=1, workers=1)
+        ledger, publishers = self.publish(fleet, clients=1)
+        for publisher in publishers:
+            publisher.stopping.set()
+        fleet.database.freeze()
+        # The drain has its ten seconds; then what is under way is given up.
+        self.assertEqual(fleet.brokers[0].end(seconds=25), 0)
+        fleet.database.thaw()
+        fleet.brokers[0].start()
+        load.finish(publishers, 60)
+        fleet.settle(60)
+        fleet.check(ledger)
 
     def test_a_paused_machine_expires_nobody(self):
         fleet = self.make(brokers=2, workers=2)

@@ -59,7 +59,7 @@ package struct ScriptedWorker: Sendable {
         switch message {
         case .welcome: isJoined = true
         case .registerPlease: return [registration]
-        case .heartbeat, .leave, .checkpointRecorded: break
+        case .heartbeat, .leave, .checkpointRecorded, .artifact: break
         case .grant(let grant): return take(grant, now: now)
         case .cancel(let lease):
             guard held[lease]?.saidAt == nil else { return [] }

@@ -29,7 +29,7 @@ struct ReplyTests {
             DatasetRow(
                 name: "d", uri: "sha256:ab", sha256: "ab", bytes: 1, tokens: nil, blockSize: 8, lineByLine: true, tokenizerSHA256: nil,
                 createdMilliseconds: now)),
-        .event(TaskEvent(task: id, attempt: 1, sequence: 0, at: now, body: .queued)),
+        .have(5), .event(TaskEvent(task: id, attempt: 1, sequence: 0, at: now, body: .queued)),
     ]
 
     @Test("both encodings say the same", arguments: replies)
@@ -39,6 +39,14 @@ struct ReplyTests {
             let packed = reply.encode(re: re, as: .messagePack)
             #expect(try JSONValue(Document.parse(messagePack: packed).root) == JSONValue.parse(json))
         }
+    }
+
+    @Test("bytes go back in MessagePack; JSON has no word for them")
+    func bytes() throws {
+        let reply = Reply.data([0, 255, 7], size: 9)
+        let packed = try Document.parse(messagePack: reply.encode(re: .integer(5), as: .messagePack)).root
+        #expect(packed["data"]?.binaryValue == [0, 255, 7] && packed["size"]?.integerValue == 9 && packed["re"]?.integerValue == 5)
+        #expect(String(decoding: reply.encode(re: .none, as: .json), as: UTF8.self) == #"{"re":null,"ok":true,"data":null,"size":9}"#)
     }
 
     @Test("a reply is spelled as the contract spells it")

@@ -14,7 +14,7 @@ struct RequestTests {
             (#"{"op":"models"}"#, "accepted"), (#"{"op":"models","ids":[]}"#, "invalid_argument ids"), (#"{"op":"nope"}"#, "bad_request op"),
             (#"{"op":5}"#, "bad_request op"), (#"{}"#, "bad_request op"), (#"{"op":null}"#, "bad_request op"), (#"[]"#, "bad_request -"),
             (#"5"#, "bad_request -"), (#""x""#, "bad_request -"), (#"null"#, "bad_request -"), (#"nonsense"#, "bad_request -"), ("", "bad_request -"),
-            (#"{"op":"ping","op":"ping"}"#, "bad_request -"), (#"{"op":"put"}"#, "invalid_argument op"), (#"{"op":"fetch"}"#, "invalid_argument op"),
+            (#"{"op":"ping","op":"ping"}"#, "bad_request -"),
             (#"{"op":"get","ids":["\#(id)"]}"#, "accepted"), (#"{"op":"get","ids":["\#(id)"],"results":false}"#, "accepted"),
             (#"{"op":"get","ids":["\#(id)"],"results":1}"#, "bad_request results"), (#"{"op":"get"}"#, "bad_request ids"),
             (#"{"op":"get","ids":[]}"#, "invalid_argument ids"), (#"{"op":"get","ids":"x"}"#, "bad_request ids"),
@@ -53,6 +53,65 @@ struct RequestTests {
         var packed: ContractError?
         if case .failure(let error) = try decodePacked(json).operation { packed = error }
         #expect(short(packed) == expected)
+    }
+
+    private static let digest = String(repeating: "ab", count: 32)
+
+    /// A request of `put` or `fetch` in MessagePack, with bytes where the JSON has the text `bytes:` and their count.
+    private func artifact(_ json: String) throws -> Result<TaskProtocol.Operation, ContractError> {
+        guard let members = try JSONValue.parse(json).objectValue else { throw ContractError(.internalError, "no map") }
+        var writer = MessagePackWriter()
+        writer.beginMap(members.count)
+        for (name, value) in members {
+            writer.key(name)
+            if let count = value.stringValue.flatMap({ $0.hasPrefix("bytes:") ? Int($0.dropFirst(6)) : nil }) {
+                writer.binary([UInt8](repeating: 7, count: count))
+            } else {
+                value.write(to: &writer)
+            }
+        }
+        writer.endMap()
+        return Request.decode(writer.bytes).operation
+    }
+
+    @Test("put and fetch are asked in MessagePack alone, and every member is checked")
+    func artifacts() throws {
+        let accepted: [(String, ArtifactOperation)] = [
+            (
+                #"{"op":"put","sha256":"\#(Self.digest)","size":9,"offset":4,"data":"bytes:5"}"#,
+                .put(ArtifactPut(sha256: Self.digest, size: 9, offset: 4, data: [7, 7, 7, 7, 7]))
+            ),
+            (#"{"op":"put","sha256":"sha256:\#(Self.digest)","size":9,"offset":0}"#, .put(ArtifactPut(sha256: Self.digest, size: 9))),
+            (#"{"op":"put","sha256":"\#(Self.digest)"}"#, .put(ArtifactPut(sha256: Self.digest, size: nil))),
+            (#"{"op":"fetch","sha256":"\#(Self.digest)","offset":3,"length":10}"#, .fetch(ArtifactFetch(sha256: Self.digest, offset: 3, length: 10))),
+            (#"{"op":"fetch","sha256":"\#(Self.digest)"}"#, .fetch(ArtifactFetch(sha256: Self.digest))),
+            (#"{"op":"fetch","sha256":"\#(Self.digest)","offset":0,"length":99999999}"#, .fetch(ArtifactFetch(sha256: Self.digest))),
+        ]  // swift-format-ignore
+        for (json, operation) in accepted {
+            #expect(try artifact(json).get() == .artifact(operation), "\(json)")
+            #expect(short(refusal(json)) == "bad_request op", "\(json)")
+        }
+        let refused = [
+            (#"{"op":"put","size":9}"#, "bad_request sha256"), (#"{"op":"put","sha256":"abc","size":9}"#, "invalid_argument sha256"),
+            (#"{"op":"put","sha256":"\#(Self.digest)","size":-1}"#, "invalid_argument size"),
+            (#"{"op":"put","sha256":"\#(Self.digest)","data":"bytes:1"}"#, "bad_request size"),
+            (#"{"op":"put","sha256":"\#(Self.digest)","size":9,"offset":10,"data":"bytes:0"}"#, "invalid_argument offset"),
+            (#"{"op":"put","sha256":"\#(Self.digest)","size":9,"offset":9,"data":"bytes:1"}"#, "invalid_argument data"),
+            (#"{"op":"put","sha256":"\#(Self.digest)","size":9999999,"data":"bytes:1048577"}"#, "invalid_argument data"),
+            (#"{"op":"put","sha256":"\#(Self.digest)","size":9,"data":"text"}"#, "bad_request data"),
+            (#"{"op":"put","sha256":"\#(Self.digest)","size":9,"name":"x"}"#, "invalid_argument name"),
+            (#"{"op":"fetch","sha256":"../../x"}"#, "invalid_argument sha256"), (#"{"op":"fetch"}"#, "bad_request sha256"),
+            (#"{"op":"fetch","sha256":"\#(Self.digest)","length":-1}"#, "invalid_argument length"),
+            (#"{"op":"fetch","sha256":"\#(Self.digest)","offset":0.5}"#, "bad_request offset"),
+            (#"{"op":"fetch","sha256":"\#(Self.digest)","data":"bytes:1"}"#, "invalid_argument data"),
+        ]
+        for (json, expected) in refused {
+            guard case .failure(let error) = try artifact(json) else {
+                Issue.record("accepted: \(json)")
+                continue
+            }
+            #expect(short(error) == expected, "\(json)")
+        }
     }
 
     @Test("a path names the task and the element in it")

@@ -86,6 +86,9 @@ import Testing
         #expect(try JSONValue.parse(try #require(next.resume)) == ["step": 5])
         _ = bench.ask(.trainingSteps([TrainingStepsUpdate(task: next.task, lease: next.lease, discardAfter: 5, steps: steps(6...7, loss: 2))]))
         #expect(try bench.value("SELECT string_agg(step || ':' || loss, ',' ORDER BY step) FROM training_steps") == "1:3,2:3,3:3,4:3,5:3,6:2,7:2")
+        // A broker that this worker has left wakes up and writes the same attempt's older steps: the newer ones stay.
+        _ = bench.ask(.trainingSteps([TrainingStepsUpdate(task: next.task, lease: next.lease, discardAfter: 5, steps: steps(6...6, loss: 2))]))
+        #expect(try bench.value("SELECT string_agg(step || ':' || loss, ',' ORDER BY step) FROM training_steps") == "1:3,2:3,3:3,4:3,5:3,6:2,7:2")
     }
 
     @Test("datasets are registered, replaced and named in finetunes; an unknown one is not found") func datasets() throws {

@@ -31,42 +31,42 @@ struct ArtifactCacheTests {
     @Test("above its bound the least recently used go, and none that is held")
     func evicts() throws {
         var cache = try cache(bytes: 2000)
-        var first: CachedFolder? = try cache.folder(manifest: digests[0])
-        _ = try cache.folder(manifest: digests[1])
-        _ = try cache.folder(manifest: digests[2])
+        var first: CachedFolder? = try cache.folder(digests[0])
+        _ = try cache.folder(digests[1])
+        _ = try cache.folder(digests[2])
         #expect(standing == [digests[0], digests[2]])
         #expect(first.map { FileTree.names($0.path) } == ["data"])
         first = nil
-        _ = try cache.folder(manifest: digests[1])
+        _ = try cache.folder(digests[1])
         #expect(standing == [digests[1], digests[2]])
     }
 
     @Test("what is in use may take more than the bound, and goes when it is let go")
     func overfull() throws {
         var cache = try cache(bytes: 1)
-        let held = try digests.map { try cache.folder(manifest: $0) }
+        let held = try digests.map { try cache.folder($0) }
         #expect(standing == Set(digests))
         #expect(held.allSatisfy { FileTree.names($0.path) == ["data"] })
         withExtendedLifetime(held) {}
-        let again = try cache.folder(manifest: digests[0])
+        let again = try cache.folder(digests[0])
         #expect(FileTree.names(again.path) == ["data"])
     }
 
     @Test("a folder that another worker holds is spared, and one that another evicted is laid out anew")
     func shared() throws {
         var (mine, theirs) = (try cache(bytes: 1000), try cache(bytes: 1000))
-        let held = try theirs.folder(manifest: digests[0])
-        _ = try mine.folder(manifest: digests[0])
-        _ = try mine.folder(manifest: digests[1])
+        let held = try theirs.folder(digests[0])
+        _ = try mine.folder(digests[0])
+        _ = try mine.folder(digests[1])
         #expect(FileTree.names(held.path) == ["data"])
         FileTree.remove(temporary.path + "/cache/artifacts/" + digests[1])
-        #expect(FileTree.names(try mine.folder(manifest: digests[1]).path) == ["data"])
+        #expect(FileTree.names(try mine.folder(digests[1]).path) == ["data"])
     }
 
     @Test("an artifact that is not in the store leaves nothing behind")
     func missing() throws {
         var cache = try cache(bytes: 1000)
-        #expect(throws: TaskFault.self) { _ = try cache.folder(manifest: String(repeating: "e", count: 64)) }
+        #expect(throws: TransferError.self) { _ = try cache.folder(String(repeating: "e", count: 64)) }
         #expect(standing == [])
     }
 }

@@ -251,7 +251,7 @@ struct SimulatedWorld {
             for time in arrivals() { queue.add(.toWorker(worker, epoch: workers[worker].epoch, link.id, message), at: time) }
         case .store(let ticket, _, let request): queue.add(.store(index, epoch: epoch, ticket: ticket, request), at: now + delay())
         // Links between brokers are simulated with the broker's own world.
-        case .publish, .publishToPeers, .connectPeer, .disconnectPeer, .subscribePeers, .listenAnew, .note, .drained: break
+        case .publish, .publishToPeers, .connectPeer, .disconnectPeer, .subscribePeers, .listenAnew, .note, .drained, .artifact: break
         }
     }
 

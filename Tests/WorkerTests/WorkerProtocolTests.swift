@@ -65,6 +65,22 @@ import Testing
         #expect(throws: WorkerProtocolError.unknownMessage("cancel")) { try WorkerMessage.decode(writer.bytes) }
     }
 
+    @Test("a part of an artifact that is too large, ends behind the end or has no digest is malformed")
+    func artifactParts() {
+        let digest = String(repeating: "a", count: 64)
+        let bad: [ArtifactPut] = [
+            ArtifactPut(sha256: digest, size: 4 << 20, offset: 0, data: [UInt8](repeating: 0, count: (1 << 20) + 1)),
+            ArtifactPut(sha256: digest, size: 5, offset: 4, data: [1, 2]), ArtifactPut(sha256: digest, size: 5, offset: 6, data: []),
+            ArtifactPut(sha256: digest, size: nil, offset: 0, data: [1]), ArtifactPut(sha256: "../" + digest.dropFirst(3), size: 5),
+            ArtifactPut(sha256: digest, size: -5), ArtifactPut(sha256: digest, size: 5, offset: -1),
+        ]
+        for put in bad {
+            #expect(throws: WorkerProtocolError.self, "\(put.size ?? 0)") {
+                try WorkerMessage.decode(WorkerMessage.artifact(number: 1, .put(put)).encoded)
+            }
+        }
+    }
+
     @Test("the hash of leases does not depend on their order and notices each")
     func leasesHash() {
         var random = MessageMaker(seed: 5)
@@ -126,6 +142,12 @@ private struct MessageMaker {
             : .sample(sample: number(9), promptIndex: number(3), draw: number(17), text: text(), finishReason: "eos", step: maybe(number(100)))
     }
 
+    mutating func put() -> ArtifactPut {
+        let data = bytes()
+        let offset = Int64(number(1 << 30))
+        return ArtifactPut(sha256: digest(), size: offset + Int64(data.count) + Int64(number(9)), offset: offset, data: data)
+    }
+
     mutating func workerMessages() -> [WorkerMessage] {
         let registration = WorkerRegistration(
             session: id(), host: text(), pid: number(99_999), version: text(), numerics: ["float32/1"], instructionSet: "avx2", threads: number(64),
@@ -145,6 +167,9 @@ private struct MessageMaker {
             .complete(lease(), generations: (0..<number(4)).map { _ in generation() }, result: maybe(bytes()), checkpoint: maybe(id())),
             .failed(lease(), error: error, final: flag()),
             .release(lease(), reason: ReleaseReason.allCases[number(3)], ran: flag(), resume: maybe(bytes())), .cancelled(lease()),
+            .artifact(number: Int64(number(1 << 40)), .put(put())), .artifact(number: 5, .put(ArtifactPut(sha256: digest(), size: nil))),
+            .artifact(
+                number: Int64(number(1 << 40)), .fetch(ArtifactFetch(sha256: digest(), offset: Int64(number(1 << 40)), length: number(1 << 20)))),
         ]
     }
 
@@ -157,6 +182,9 @@ private struct MessageMaker {
             .cancel(lease: id()),
             .recorded(lease: id()), .checkpointRecorded(lease: id(), step: number(5000), checkpoint: maybe(id())), .stale(lease: id()),
             .leave(peers: [BrokerAddress(endpoint: text()), BrokerAddress(endpoint: text(), publicKey: text())]),
+            .artifact(number: Int64(number(1 << 40)), .have(Int64(number(1 << 40)))),
+            .artifact(number: 7, .data(bytes(), size: Int64(number(1 << 40)))),
+            .artifact(number: 8, .refused(ContractError(ErrorCode.allCases[number(ErrorCode.allCases.count)], text(), field: maybe("sha256")))),
         ]
     }
 }

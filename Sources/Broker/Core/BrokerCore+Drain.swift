@@ -6,6 +6,7 @@ extension BrokerCore {
     mutating func beginDrain() {
         guard !isDraining else { return }
         isDraining = true
+        refuseWaitingArtifacts()
         endWatches(watchers.numbers, Self.shuttingDown)
         sayStatus()
         sendWorkersAway()
@@ -17,7 +18,7 @@ extension BrokerCore {
     mutating func finishDrain() {
         guard !isDrained else { return }
         let busy = StoreLane.allCases.contains { $0 != .beat && lanes.isBusy($0) }
-        if busy { return }
+        if busy || !artifacts.isEmpty { return }
         isDrained = true
         if isRegistered, !isStoreAway { lanes.add(.endBroker, to: .sessions) } else { actions.append(.drained) }
     }

@@ -77,6 +77,16 @@ extension BrokerCore {
         }
     }
 
+    /// A checkpoint whose files are not in the store can be no row: its worker writes elsewhere, or they are gone. Anything else is repeated by its worker.
+    mutating func checkpointRefused(_ commit: CheckpointCommit, from address: [UInt8], _ error: ContractError) {
+        guard error.code == .notFound else { return }
+        let held = WorkerLease(task: commit.task, lease: commit.lease, attempt: commit.attempt)
+        let message = "a checkpoint's files are not in the artifact store: its worker must mount the same store, or none"
+        // A lease that is known here ends, and its session is told so; of another the store says what it is worth.
+        let lease = leases[commit.lease]
+        fail(held, lease, ContractError(.internalError, message), cause: .failed, final: false, from: lease == nil ? address : nil)
+    }
+
     // MARK: Ends
 
     mutating func complete(
@@ -107,7 +117,10 @@ extension BrokerCore {
     }
 
     mutating func released(_ held: WorkerLease, _ reason: ReleaseReason, _ resume: [UInt8]?, from address: [UInt8]) {
-        if reason == .snooze, let session = leases[held.lease]?.session { sessions.isFull(session) }
+        if let session = leases[held.lease]?.session {
+            if reason == .snooze { sessions.isFull(session) }
+            if reason == .draining { sessions.drains(session) }
+        }
         guard beginEnd(held, from: address) else { return }
         counters.released += 1
         note(.leaseReleased(task: held.task, lease: held.lease, why: reason.rawValue))

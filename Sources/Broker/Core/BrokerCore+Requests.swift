@@ -37,6 +37,7 @@ extension BrokerCore {
         switch operation {
         case .ping: answer(request, .pong(pong))
         case .unwatch(let id): unwatch(id, request)
+        case .artifact(let operation): artifact(operation, from: .client(request))
         default:
             if let refusal = refusal(of: operation, request) { return refuse(request, refusal) }
             clients.begin(request.address)
@@ -55,7 +56,7 @@ extension BrokerCore {
                 lanes.add(.catalogue(request, .registerModel(registration)), to: .catalogue)
             case .registerDataset(let registration): lanes.add(.catalogue(request, .registerDataset(registration)), to: .catalogue)
             case .administer(let administration): lanes.add(.catalogue(request, .administer(administration)), to: .catalogue)
-            case .ping, .unwatch: break
+            case .ping, .unwatch, .artifact: break
             }
         }
     }

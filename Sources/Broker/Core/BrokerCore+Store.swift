@@ -93,7 +93,7 @@ extension BrokerCore {
         answer(running.works, running.request, reply)
     }
 
-    private mutating func storeIsAway(_ why: String) {
+    mutating func storeIsAway(_ why: String) {
         guard !isStoreAway else { return }
         isStoreAway = true
         note(.storeAway(why))
@@ -175,6 +175,7 @@ extension BrokerCore {
         case .fail(let failure, _): leases.unsettle(failure.lease, until: now + 5_000)
         case .release(let release, _): leases.unsettle(release.lease, until: now + 5_000)
         case .confirmCancel(let reference, _): leases.unsettle(reference.lease, until: now + 5_000)
+        case .checkpoint(let commit, _, let address): checkpointRefused(commit, from: address, error)
         case .unchecked: uncheckedTasks = false
         default: break
         }

@@ -48,6 +48,7 @@ extension BrokerCore {
             guard let lane = lanes.running(ticket)?.lane else { continue }
             actions.append(.store(ticket: ticket, lane: lane, request))
         }
+        noticeSilentStore()
         tickStore()
         if Timers.isDue(&timers.heartbeat, every: settings.heartbeatInterval, now: now) { sendHeartbeats() }
         if Timers.isDue(&timers.alarms, every: 250, now: now) {
@@ -58,6 +59,12 @@ extension BrokerCore {
         if Timers.isDue(&timers.outlines, every: settings.sweepInterval, now: now) { lookElsewhere() }
         observeIdleness()
         if isDraining { finishDrain() }
+    }
+
+    /// A database that hangs refuses nothing by itself: where a beat has waited for long, whoever asks is told that it is away.
+    private mutating func noticeSilentStore() {
+        guard !isStoreAway, lanes.isBusy(.beat), let begun = timers.beat, now - begun >= settings.beatsOverdue else { return }
+        storeIsAway("it has not answered a beat for \(settings.beatsOverdue / 1_000) s")
     }
 
     /// A claim whose answer was lost may have leased what this broker does not know of, also some time later: then it looks more often.

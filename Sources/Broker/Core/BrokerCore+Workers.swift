@@ -19,6 +19,7 @@ extension BrokerCore {
         case .failed(let held, let error, let final): failed(held, error, final: final, from: address)
         case .release(let held, let reason, _, let resume): released(held, reason, resume, from: address)
         case .cancelled(let held): cancelled(held, from: address)
+        case .artifact(let number, let operation): artifact(operation, from: .worker(address, number: number))
         }
     }
 

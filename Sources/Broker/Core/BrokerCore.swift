@@ -14,7 +14,7 @@ package import TaskProtocol
 ///
 /// The sub-machines: ``ClientTable`` (who asks how much), ``StoreLanes`` (group commit and repetition), ``SessionTable`` and ``LifeCount`` (who lives),
 /// ``LeaseTable`` (who runs what), ``QueueTable`` (where work waits), ``WatcherTable`` (who waits for what), ``IdleMark`` (who must be notified),
-/// ``PeerTable`` (the other brokers).
+/// ``PeerTable`` (the other brokers), ``ArtifactDesk`` (whose artifacts come and go).
 package struct BrokerCore: Sendable {
     package let id: BrokerID
     let settings: BrokerSettings
@@ -41,6 +41,7 @@ package struct BrokerCore: Sendable {
     var peers = PeerTable()
     var idle = IdleMark()
     var idleCredit = IdleCredit()
+    var artifacts: ArtifactDesk
     var timers = Timers()
     package internal(set) var counters = BrokerCounters()
 
@@ -71,6 +72,7 @@ package struct BrokerCore: Sendable {
         self.version = version
         self.settings = settings
         self.random = random
+        artifacts = ArtifactDesk(settings: settings)
     }
 
     /// Takes one event.
@@ -92,6 +94,7 @@ package struct BrokerCore: Sendable {
         case .peerSubscription(let prefix, let isAdded): peerSubscriptions.set(prefix, isAdded: isAdded)
         case .peerMessage(let link, let message): peerMessage(message, over: link)
         case .storeReply(let ticket, let reply): storeReply(ticket, reply)
+        case .artifactAnswer(let ticket, let answer): artifactAnswer(ticket, answer)
         case .notified: notified()
         case .tick: tick()
         case .drain: beginDrain()

@@ -20,6 +20,8 @@ package enum BrokerEvent: Sendable {
     case peerMessage(over: BrokerID, PeerMessage)
     /// The store's answer to ``BrokerAction/store(ticket:_:)``.
     case storeReply(ticket: Int, StoreReply)
+    /// The artifact store's answer to ``BrokerAction/artifact(ticket:_:)``.
+    case artifactAnswer(ticket: Int, ArtifactAnswer)
     /// Something was published or unblocked in SQL.
     case notified
     /// Time has passed: at ``BrokerCore/nextTick`` at the latest.
@@ -48,6 +50,8 @@ package enum BrokerAction: Sendable {
     case store(ticket: Int, lane: StoreLane, StoreRequest)
     /// Make the connection that notifications come over anew: one may have been lost with it.
     case listenAnew
+    /// Ask the artifact store; its answer comes back as ``BrokerEvent/artifactAnswer(ticket:_:)``.
+    case artifact(ticket: Int, ArtifactOperation)
     /// Something for the log.
     case note(BrokerNote)
     /// A drain is complete: the process may end.
@@ -109,6 +113,8 @@ package struct BrokerCounters: Sendable, Equatable {
     package var queueWait = HistogramFamily(.requests, labels: ["queue"])
     /// Seconds from start to end of an attempt, by kind and outcome.
     package var taskDuration = HistogramFamily(.requests, labels: ["kind", "outcome"])
+    package var artifactBytesIn = 0
+    package var artifactBytesOut = 0
 
     package init() {}
 }

@@ -59,6 +59,14 @@ package struct BrokerSettings: Sendable {
     package var watchers = 100_000
     /// Bytes of submits gathered and not yet stored.
     package var submitBytes = 256 << 20
+    /// Requests for artifacts in the store's threads at once: their own credit.
+    package var artifactsUnderWay = 8
+    /// Requests for artifacts that one peer may have waiting.
+    package var artifactsPerPeer = 8
+    /// Bytes of artifacts that wait for the store's threads.
+    package var artifactBytes = 64 << 20
+    /// Peers that may have such requests waiting.
+    package var artifactPeers = 10_000
     /// A larger request is `too_large` (`--max-request`).
     package var maximumRequestBytes = 16 << 20
     /// A larger reply is `too_large`.

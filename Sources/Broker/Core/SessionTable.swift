@@ -164,6 +164,9 @@ struct SessionTable: Sendable {
         all[id]?.settledSince = 0
     }
 
+    /// A worker gives back because it leaves: it gets nothing more, whatever its last heartbeat said.
+    mutating func drains(_ id: SessionID) { all[id]?.isDraining = true }
+
     mutating func setDiffers(_ id: SessionID, since: Int64?) { all[id]?.differsSince = since }
 
     @discardableResult

@@ -1,3 +1,4 @@
+package import ArtifactStore
 package import Logging
 package import Messaging
 internal import Glibc
@@ -16,15 +17,21 @@ package final class BrokerService: Sendable {
     package let id: BrokerID
     private let options: BrokerOptions
     private let store: any StoreGateway
+    private let artifacts: ArtifactDirectory?
     private let logger: Logger
     private let inbox: ReactorInbox
     private let thread: Mutex<ServiceThread?>
 
-    /// - Parameter id: a new one each start.
-    package init(options: BrokerOptions, store: any StoreGateway, logger: Logger, id: BrokerID = UUIDValue.random()) throws(MessagingError) {
+    /// - Parameters:
+    ///   - artifacts: what `put` and `fetch` reach; nil refuses both.
+    ///   - id: a new one each start.
+    package init(
+        options: BrokerOptions, store: any StoreGateway, artifacts: ArtifactDirectory? = nil, logger: Logger, id: BrokerID = UUIDValue.random()
+    ) throws(MessagingError) {
         self.id = id
         self.options = options
         self.store = store
+        self.artifacts = artifacts
         var logger = logger
         logger[metadataKey: "broker"] = "\(id)"
         self.logger = logger
@@ -38,8 +45,8 @@ package final class BrokerService: Sendable {
     package func start() throws(MessagingError) -> BrokerEndpoints {
         try options.check()
         let context = try ZMQContext()
-        let (options, store, logger, inbox, id) = (options, store, logger, inbox, id)
-        let started = try ServiceThread(name: "broker") { Self.run(context, options, store, logger, inbox, id) }
+        let (options, store, artifacts, logger, inbox, id) = (options, store, artifacts, logger, inbox, id)
+        let started = try ServiceThread(name: "broker") { Self.run(context, options, store, artifacts, logger, inbox, id) }
         thread.withLock { $0 = started }
         return try inbox.waitUntilBound()
     }
@@ -68,7 +75,8 @@ package final class BrokerService: Sendable {
     package var snapshot: BrokerSnapshot { inbox.snapshot }
 
     private static func run(
-        _ context: ZMQContext, _ options: BrokerOptions, _ store: any StoreGateway, _ logger: Logger, _ inbox: ReactorInbox, _ id: BrokerID
+        _ context: ZMQContext, _ options: BrokerOptions, _ store: any StoreGateway, _ directory: ArtifactDirectory?, _ logger: Logger,
+        _ inbox: ReactorInbox, _ id: BrokerID
     ) {
         defer { inbox.enter(.ended) }
         do throws(MessagingError) {
@@ -76,7 +84,9 @@ package final class BrokerService: Sendable {
             let authenticator = try authenticator(context, options, logger)
             defer { authenticator?.stop() }
             let core = BrokerCore(id: id, version: options.version, settings: options.settings)
-            var reactor = try Reactor(context, options, core, store, inbox, logger)
+            let artifacts = try directory.map { folder throws(MessagingError) in try ArtifactThreads(folder, logger: logger) }
+            defer { artifacts?.close() }
+            var reactor = try Reactor(context, options, core, store, artifacts, inbox, logger)
             guard case .bound(let endpoints) = inbox.phase else { return }
             store.open(notified: { inbox.notify() })
             defer { store.close() }

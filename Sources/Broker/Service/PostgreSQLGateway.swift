@@ -1,4 +1,5 @@
 package import ArtifactStore
+internal import Encodings
 internal import Synchronization
 package import TaskProtocol
 internal import TaskStore
@@ -14,23 +15,27 @@ package final class PostgreSQLGateway: StoreGateway {
     private let url: String
     private let count: Int
     private let artifacts: ArtifactDirectory?
+    private let presence: ArtifactPresence?
     private let connections = Mutex<Connections?>(nil)
 
     /// - Parameters:
     ///   - url: libpq's connection string or address; empty leaves all to its `PG…` variables.
     ///   - connections: of the pool; two more are made.
-    ///   - artifacts: where the files of a model or dataset must stand before its name is filed; nil files any.
+    ///   - artifacts: where the files of whatever is named or pinned must stand; nil asks nobody.
     package init(url: String, connections: Int = 6, artifacts: ArtifactDirectory? = nil) {
         self.url = url
         self.artifacts = artifacts
+        presence = artifacts.map { ArtifactPresence($0) }
         count = connections
     }
 
     package func open(notified: @escaping @Sendable () -> Void) {
         let (url, count) = (url, count)
+        let lookup = artifactLookup
         connections.withLock {
             $0 = Connections(
-                pool: StorePool(url: url, connections: count), beats: StorePool(url: url, connections: 1),
+                pool: StorePool(url: url, connections: count, artifacts: lookup),
+                beats: StorePool(url: url, connections: 1, patience: StorePatience.ofBeats),
                 listener: NotificationListener(url: url, wake: notified))
         }
     }
@@ -40,19 +45,28 @@ package final class PostgreSQLGateway: StoreGateway {
         (lane == .beat ? open.beats : open.pool).perform(request, check: artifactCheck(request), reply: reply)
     }
 
-    /// What refuses a name whose files are not in the store: a task that named it could never run.
+    private var artifactLookup: ArtifactLookup? {
+        guard let presence else { return nil }
+        return { sha256 in presence.standing(of: sha256) }
+    }
+
+    /// What refuses to name in the database what is not in the store, and renews the age of what is: in a step of its own, before the transaction.
     private func artifactCheck(_ request: StoreRequest) -> (@Sendable () -> StoreReply?)? {
-        let (manifest, field): (String, String)
+        guard let artifacts else { return nil }
         switch request {
-        case .registerModel(let model): (manifest, field) = (model.manifest, "model.sha256")
-        case .registerDataset(let dataset): (manifest, field) = (dataset.manifest, "dataset.sha256")
+        case .registerModel(let model): return { Self.refusal(of: [model.manifest], in: artifacts, field: "model.sha256") }
+        case .registerDataset(let dataset): return { Self.refusal(of: [dataset.manifest], in: artifacts, field: "dataset.sha256") }
+        case .checkpoint(let commits): return { Self.refusal(of: commits.flatMap(\.manifests), in: artifacts, field: nil) }
         default: return nil
         }
-        guard let artifacts else { return nil }
-        return {
-            if artifacts.hasAll(ofManifest: manifest) { return nil }
-            return .refused(ContractError(.notFound, "the artifact store does not hold this manifest with all its files", field: field))
+    }
+
+    private static func refusal(of manifests: [String], in artifacts: ArtifactDirectory, field: String?) -> StoreReply? {
+        if manifests.allSatisfy({ artifacts.renewAll(ofManifest: $0) }) { return nil }
+        guard artifacts.isReachable else {
+            return .refused(ContractError(.unavailable, "the artifact store cannot be looked into: nothing was accepted, try again"))
         }
+        return .refused(ContractError(.notFound, "the artifact store does not hold this manifest with all its files", field: field))
     }
 
     package func listenAnew() { connections.withLock { $0 }?.listener.reconnect() }
@@ -65,5 +79,13 @@ package final class PostgreSQLGateway: StoreGateway {
         open?.listener.close()
         open?.pool.close()
         open?.beats.close()
+    }
+}
+
+extension CheckpointCommit {
+    /// The manifests that its rows will name.
+    fileprivate var manifests: [String] {
+        let resumed = resume.flatMap { try? JSONValue.parse($0) }?["manifest"]?.stringValue
+        return [record?.manifest, resumed].compactMap { $0 }
     }
 }

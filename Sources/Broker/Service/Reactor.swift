@@ -16,6 +16,7 @@ struct Reactor: ~Copyable {
 
     private let inbox: ReactorInbox
     private let store: any StoreGateway
+    private let artifacts: ArtifactThreads?
     private let logger: Logger
     private var core: BrokerCore
     private var revoked: RevokedKeys
@@ -29,12 +30,15 @@ struct Reactor: ~Copyable {
     private var drainingSince: Int64?
     private let started = ContinuousClock.now
 
-    /// Messages read from one socket before the others have their turn.
+    /// Messages, and bytes, read from one socket before the others have their turn.
     private static let messagesPerTurn = 256
+    private static let bytesPerTurn = 16 << 20
 
     /// Binds all sockets, on the calling thread.
     init(
-        _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ inbox: ReactorInbox, _ logger: Logger
+        _ context: ZMQContext, _ options: BrokerOptions, _ core: BrokerCore, _ store: any StoreGateway, _ artifacts: ArtifactThreads?,
+        _ inbox: ReactorInbox,
+        _ logger: Logger
     ) throws(MessagingError) {
         let tasks = try Socket(context, .router, options.socketOptions(.tasks))
         let events = try Socket(context, .extendedPublisher, options.socketOptions(.events))
@@ -54,6 +58,7 @@ struct Reactor: ~Copyable {
         self.core = core
         revoked = RevokedKeys(options.security?.access)
         self.store = store
+        self.artifacts = artifacts
         self.inbox = inbox
         self.logger = logger
         inbox.bound(endpoints)
@@ -110,6 +115,7 @@ struct Reactor: ~Copyable {
             database.record(answer.seconds, [answer.kind])
             handle(.storeReply(ticket: answer.ticket, answer.reply))
         }
+        for (ticket, answer) in items.artifacts { handle(.artifactAnswer(ticket: ticket, answer)) }
         if items.isNotified { handle(.notified) }
         if items.isDraining {
             drainingSince = drainingSince ?? now()
@@ -118,8 +124,10 @@ struct Reactor: ~Copyable {
     }
 
     private mutating func readClients() throws(MessagingError) {
-        for _ in 0..<Self.messagesPerTurn {
+        var bytes = 0
+        for _ in 0..<Self.messagesPerTurn where bytes < Self.bytesPerTurn {
             guard let message = try tasks.receive(maximumFrames: 12, maximumBytes: 64 << 20, namesUser: true) else { return }
+            bytes += message.frames.last?.count ?? 0
             if revoked.contains(message.user, in: BrokerDoor.tasks.rawValue) { continue }
             handle(.clientMessage(message.frames, key: message.user, isTruncated: message.isTruncated))
         }
@@ -127,7 +135,8 @@ struct Reactor: ~Copyable {
 
     /// Messages of workers come in one frame or, where they are long, in several.
     private mutating func readWorkers() throws(MessagingError) {
-        for _ in 0..<Self.messagesPerTurn {
+        var taken = 0
+        for _ in 0..<Self.messagesPerTurn where taken < Self.bytesPerTurn {
             let mayBeRevoked = revoked.isAny(in: BrokerDoor.workers.rawValue)
             guard let message = try workers.receive(maximumFrames: 32, maximumBytes: 256 << 20, namesUser: mayBeRevoked) else { return }
             if mayBeRevoked, revoked.contains(message.user, in: BrokerDoor.workers.rawValue) { continue }
@@ -136,6 +145,7 @@ struct Reactor: ~Copyable {
                 continue
             }
             let bytes = message.frames.count == 2 ? message.frames[1] : Array(message.frames.dropFirst().joined())
+            taken += bytes.count
             do throws(WorkerProtocolError) {
                 handle(.workerMessage(from: address, try WorkerMessage.decode(bytes)))
             } catch {
@@ -199,6 +209,7 @@ struct Reactor: ~Copyable {
         case .connectPeer, .disconnectPeer, .subscribePeers: link(action)
         case .store(let ticket, let lane, let request): ask(ticket, lane, request)
         case .listenAnew: store.listenAnew()
+        case .artifact(let ticket, let operation): ask(ticket, operation)
         case .note(let note): logger.log(note)
         case .drained: isDrained = true
         }
@@ -227,6 +238,14 @@ struct Reactor: ~Copyable {
         store.perform(request, lane: lane) { reply in
             inbox.add(ReactorInbox.Answer(ticket: ticket, reply: reply, kind: kind, seconds: (ContinuousClock.now - asked) / .seconds(1)))
         }
+    }
+
+    private mutating func ask(_ ticket: Int, _ operation: ArtifactOperation) {
+        guard let artifacts else {
+            return handle(.artifactAnswer(ticket: ticket, .refused(ContractError(.unavailable, "this broker has no artifact store"))))
+        }
+        let inbox = inbox
+        artifacts.perform(operation) { inbox.add(ticket: ticket, $0) }
     }
 
     /// - Returns: the clients that are given up for want of room.

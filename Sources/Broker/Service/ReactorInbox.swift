@@ -14,6 +14,7 @@ final class ReactorInbox: Sendable {
 
     struct Items: Sendable {
         var answers: [Answer] = []
+        var artifacts: [(ticket: Int, answer: ArtifactAnswer)] = []
         var isNotified = false
         var isDraining = false
     }
@@ -40,6 +41,11 @@ final class ReactorInbox: Sendable {
 
     func add(_ answer: Answer) {
         items.withLock { $0.answers.append(answer) }
+        wakeup.signal()
+    }
+
+    func add(ticket: Int, _ answer: ArtifactAnswer) {
+        items.withLock { $0.artifacts.append((ticket, answer)) }
         wakeup.signal()
     }
 

@@ -65,13 +65,14 @@ struct BrokerCommand: AsyncParsableCommand {
             let connection = try DatabasePreparation.connect(url, withinSeconds: 3, setup: .broker)
             do throws(MigrationError) { try migrator.requireCurrent(connection) } catch { throw DatabasePreparation.failure(error) }
         })
-        let gateway: PostgreSQLGateway
+        let store: ArtifactDirectory
         do throws(ArtifactError) {
-            gateway = PostgreSQLGateway(url: url, artifacts: try ArtifactDirectory(path: artifacts))
+            store = try ArtifactDirectory(path: artifacts)
         } catch {
             throw CommandFailure.usage("--artifacts: \(error)")
         }
-        let service = try BrokerService(options: options, store: gateway, logger: logger)
+        let service = try BrokerService(
+            options: options, store: PostgreSQLGateway(url: url, artifacts: store), artifacts: store, logger: logger)
         let role = ServiceHost.Role(
             start: {
                 do {

@@ -55,55 +55,63 @@ struct DatasetAddCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let store = try service.artifactStore(artifacts)
+        let route = try service.artifactRoute(artifacts)
         let command = self
-        let filing = try await onThread(throwing: { try command.filing(in: store) })
-        let row = try await service.withClient { try await $0.register(filing) }
+        let prepared = try await onThread(throwing: { try command.prepare() })
+        defer { prepared.removeTemporary() }
+        let (filing, row) = try await service.withClient { client in
+            let filing = command.filing(prepared, try await route.put(prepared.files, client))
+            return (filing, try await client.register(filing))
+        }
         let tokens = filing.tokens.map { ", \($0) tokens" } ?? ""
         print(json ? row : "\(name): \(filing.bytes) bytes\(tokens), sha256:\(filing.manifest.prefix(12))…")
     }
 
-    private func filing(in store: String) throws -> DatasetFiling {
+    /// What is to be stored.
+    private struct Prepared: Sendable {
+        var files: [ArtifactFile]
+        var tokens: Int?
+        var tokenizerSHA256: String?
+        /// A file of our own, removed once it is stored.
+        var temporary: String?
+
+        func removeTemporary() { if let temporary { try? FileManager.default.removeItem(atPath: temporary) } }
+    }
+
+    private func prepare() throws -> Prepared {
         for file in files {
             guard FileManager.default.isReadableFile(atPath: file) else { throw CommandFailure.usage("cannot read \(file)") }
         }
         guard let tokenizer else {
-            var filing = try put(files.enumerated().map { (Self.place($0.offset, $0.element), $0.element) }, in: store)
-            filing.lineByLine = lineByLine
-            return filing
+            return Prepared(files: files.enumerated().map { ArtifactFile(path: Self.place($0.offset, $0.element), source: $0.element) })
         }
         let loaded: Tokenizer
         do { loaded = try Tokenizer.load(path: tokenizer) } catch { throw CommandFailure(error) }
         let cache = FileManager.default.temporaryDirectory.path() + "/scriptorium-\(UUID().uuidString).tokens"
-        defer { try? FileManager.default.removeItem(atPath: cache) }
-        let tokens: Int
         var bar: ProgressBar?
         do {
-            tokens = try TokenDataset.encode(
+            let tokens = try TokenDataset.encode(
                 files: files, tokenizer: loaded, lineByLine: lineByLine, header: header ?? true, toCache: cache, compress: !noCompress
             ) { done, total in
                 if bar == nil { bar = ProgressBar(total: total, label: "encoding") }
                 bar?.update(done)
             }
+            bar?.finish()
+            return Prepared(
+                files: [ArtifactFile(path: "dataset.tokens", source: cache)], tokens: tokens, tokenizerSHA256: loaded.digest, temporary: cache)
         } catch {
             bar?.finish()
+            try? FileManager.default.removeItem(atPath: cache)
             throw CommandFailure(error)
         }
-        bar?.finish()
-        var filing = try put([("dataset.tokens", cache)], in: store)
-        filing.lineByLine = lineByLine
-        filing.tokens = Int64(tokens)
-        filing.tokenizerSHA256 = loaded.digest
-        return filing
     }
 
-    private func put(_ files: [(path: String, source: String)], in store: String) throws -> DatasetFiling {
-        do {
-            let manifest = try ArtifactDirectory(path: store).put(files: files)
-            return DatasetFiling(name: name, manifest: manifest.sha256, bytes: manifest.files.reduce(0) { $0 + $1.size })
-        } catch {
-            throw CommandFailure.failed("\(error)")
-        }
+    private func filing(_ prepared: Prepared, _ stored: StoredArtifact) -> DatasetFiling {
+        var filing = DatasetFiling(name: name, manifest: stored.sha256, bytes: stored.bytes)
+        filing.lineByLine = lineByLine
+        filing.tokens = prepared.tokens.map { Int64($0) }
+        filing.tokenizerSHA256 = prepared.tokenizerSHA256
+        return filing
     }
 
     /// A file's place in the artifact: numbered, so that the order stays and equal names do not clash.

@@ -81,7 +81,8 @@ struct GenerateCommand: ParsableCommand {
         given.set("model", "local")
         if prompts.isEmpty { given.set("prompt", prompt) } else { given.set("prompts", prompts) }
         do throws(ContractError) {
-            guard case .generate(var parameters) = try TaskParameters.decodeStored(kind: "generate", params: JSONValue.object(given).serialised) else {
+            guard case .generate(var parameters) = try TaskParameters.decodeStored(kind: "generate", params: JSONValue.object(given).serialised)
+            else {
                 throw ContractError(.internalError, "the options make no generate task")
             }
             parameters.n = generation.n ?? 1

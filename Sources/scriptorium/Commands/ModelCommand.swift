@@ -18,7 +18,10 @@ struct ModelCommand: AsyncParsableCommand {
 struct ModelImportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Store a Hugging Face directory as a model that tasks can name.",
-        discussion: "Every file is checked before anything is stored. A name that exists then means the new model.")
+        discussion: """
+            Every file is checked before anything is stored. A name that exists then means the new model. From a machine without the artifact store \
+            the files go through the broker; what was broken off goes on where it was.
+            """)
 
     @Argument(
         help: ArgumentHelp("A folder with config.json, model.safetensors and tokenizer.json (or vocab.json and merges.txt).", valueName: "folder"))
@@ -36,40 +39,54 @@ struct ModelImportCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        let store = try service.artifactStore(artifacts)
+        let route = try service.artifactRoute(artifacts)
         let path = source
-        let filing = try await onThread(throwing: { try Self.store(path, in: store) })
+        let checked = try await onThread(throwing: { try Self.check(path) })
         let row = try await service.withClient { client in
-            var named = filing
-            named.name = name
-            return try await client.register(named)
+            let stored = try await route.put(checked.files, client)
+            return try await client.register(checked.filing(name: name, stored))
         }
         print(json ? row.json : "\(row.name): \(row.architecture), \(row.parameters) parameters, checkpoint \(row.sha256.prefix(12))…")
     }
 
-    /// Checks the directory and puts its files into the artifact store.
-    private static func store(_ path: String, in store: String) throws -> ModelFiling {
+    /// A model directory in which everything is as it should be.
+    private struct Checked: Sendable {
+        let files: [ArtifactFile]
+        let checkpointSHA256: String
+        let tokenizerSHA256: String
+        let architecture: String
+        let parameters: Int64
+        let contextLength: Int
+        let lineByLine: Bool
+        let configJSON: String
+
+        func filing(name: String, _ stored: StoredArtifact) -> ModelFiling {
+            var filing = ModelFiling(
+                name: name, manifest: stored.sha256, checkpointSHA256: checkpointSHA256, architecture: architecture, parameters: parameters,
+                contextLength: contextLength, bytes: stored.bytes)
+            filing.tokenizerSHA256 = tokenizerSHA256
+            filing.lineByLine = lineByLine
+            filing.configJSON = configJSON
+            return filing
+        }
+    }
+
+    private static func check(_ path: String) throws -> Checked {
         let model = try ModelFileCommands.inspect(path)
-        guard model.tokenizer != nil else {
+        guard let tokenizer = model.tokenizer else {
             throw CommandFailure.usage("\(path) has no tokenizer.json (or vocab.json and merges.txt): tasks need one")
         }
-        let manifest: Manifest
-        do {
-            // Links are followed: a hub's cache folder is full of them.
-            let names = try FileManager.default.contentsOfDirectory(atPath: path).filter(isModelFile).sorted()
-            let files = names.map { (path: $0, source: URL(filePath: path + "/" + $0).resolvingSymlinksInPath().path()) }
-            manifest = try ArtifactDirectory(path: store).put(files: files)
-        } catch {
-            throw CommandFailure.failed("\(error)")
+        let names: [String]
+        do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch { throw CommandFailure.usage("\(error)") }
+        // Links are followed: a hub's cache folder is full of them.
+        let files = names.filter(isModelFile).sorted().map {
+            ArtifactFile(path: $0, source: URL(filePath: path + "/" + $0).resolvingSymlinksInPath().path())
         }
-        var filing = ModelFiling(
-            name: "", manifest: manifest.sha256, checkpointSHA256: model.sha256, architecture: model.description.architecture,
+        return Checked(
+            files: files, checkpointSHA256: model.sha256, tokenizerSHA256: tokenizer.digest, architecture: model.description.architecture,
             parameters: Int64(model.description.parameterCount), contextLength: model.description.contextLength,
-            bytes: manifest.files.reduce(0) { $0 + $1.size })
-        filing.tokenizerSHA256 = model.tokenizer?.digest
-        filing.lineByLine = model.directory.config["line_by_line"]?.boolValue ?? false
-        filing.configJSON = String(decoding: JSONValue.object(model.directory.config).serialised, as: UTF8.self)
-        return filing
+            lineByLine: model.directory.config["line_by_line"]?.boolValue ?? false,
+            configJSON: String(decoding: JSONValue.object(model.directory.config).serialised, as: UTF8.self))
     }
 
     /// The files of a Hugging Face directory that a model is made of, at its top.
@@ -105,13 +122,21 @@ struct ModelExportCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        let store = try service.artifactStore(artifacts)
-        let wanted = name
-        guard let row = try await service.withClient({ try await $0.models() }).first(where: { $0.name == wanted }) else {
-            throw CommandFailure.usage("there is no model \(name); `scriptorium model list` shows those that are")
+        let route = try service.artifactRoute(artifacts)
+        try Self.requireEmpty(target)
+        let parts = target + ".parts"
+        defer { try? FileManager.default.removeItem(atPath: parts) }
+        let row = try await service.withClient { client in
+            guard let row = try await client.models().first(where: { $0.name == name }) else {
+                throw CommandFailure.usage("there is no model \(name); `scriptorium model list` shows those that are")
+            }
+            try await route.fetch(manifest: String(row.uri.dropFirst("sha256:".count)), into: parts, client)
+            return row
         }
         let (folder, adapterAlone) = (target, adapter)
-        try await onThread(throwing: { try Self.export(row, from: store, to: folder, adapterAlone: adapterAlone) })
+        try await onThread(throwing: {
+            if adapterAlone { try ModelFileCommands.exportAdapter(parts, to: folder) } else { try ModelFileCommands.export(parts, to: folder) }
+        })
         if json {
             let object: JSONObject = ["name": .string(row.name), "path": .string(target), "sha256": .string(row.sha256)]
             print(String(decoding: JSONValue.object(object).serialised, as: UTF8.self))
@@ -120,23 +145,9 @@ struct ModelExportCommand: AsyncParsableCommand {
         }
     }
 
-    private static func export(_ row: RegisteredModel, from store: String, to target: String, adapterAlone: Bool) throws {
-        let files = FileManager.default
-        if let entries = try? files.contentsOfDirectory(atPath: target), !entries.isEmpty {
-            throw CommandFailure.usage("\(target) is not empty: name another folder")
-        }
-        let laidOut = target + ".parts"
-        defer { try? files.removeItem(atPath: laidOut) }
-        do {
-            try ArtifactDirectory(path: store).materialise(String(row.uri.dropFirst("sha256:".count)), into: laidOut)
-        } catch {
-            throw CommandFailure.failed("\(error)")
-        }
-        if adapterAlone {
-            try ModelFileCommands.exportAdapter(laidOut, to: target)
-        } else {
-            try ModelFileCommands.export(laidOut, to: target)
-        }
+    private static func requireEmpty(_ target: String) throws {
+        guard let entries = try? FileManager.default.contentsOfDirectory(atPath: target), !entries.isEmpty else { return }
+        throw CommandFailure.usage("\(target) is not empty: name another folder")
     }
 }
 

@@ -11,7 +11,7 @@ import Worker
 struct WorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "worker", abstract: "Run one worker: it holds the engines and runs what brokers hand it.",
-        discussion: "It needs a broker's address and the artifact store, and no database.")
+        discussion: "It needs a broker's address, and no database. Models and datasets come through the broker, unless it mounts the artifact store.")
 
     @Option(help: ArgumentHelp("A broker's workers endpoint; repeatable. Also SCRIPTORIUM_WORKERS_ENDPOINT.", valueName: "endpoint"))
     var broker: [String] = []
@@ -22,8 +22,8 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: "Sequences that run at once.")
     var slots = 16
 
-    @Option(help: ArgumentHelp("The artifact store, as mounted here.", valueName: "folder"))
-    var artifacts = "./.scriptorium/artifacts"
+    @Option(help: ArgumentHelp("The artifact store, where it is mounted here; without it artifacts go through the broker.", valueName: "folder"))
+    var artifacts: String?
 
     @Option(help: ArgumentHelp("Where artifacts are laid out as files.", valueName: "folder"))
     var cacheDir = "./.scriptorium/cache"

@@ -1,0 +1,102 @@
+import DatabaseTestSupport
+import Glibc
+import Synchronization
+import TaskProtocol
+import TaskStore
+import TestSupport
+import Testing
+
+/// Servers that hang, and connections that died while nobody looked.
+@Suite(.serialized, .timeLimit(.minutes(2))) struct PatienceTests {
+    private func now() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+
+    /// The answer of a pool, waited for on this thread.
+    private func ask(_ pool: StorePool, _ request: StoreRequest) -> StoreReply {
+        let answer = Mutex<StoreReply?>(nil)
+        pool.perform(request) { reply in answer.withLock { $0 = reply } }
+        let end = now() + 60
+        while now() < end {
+            if let reply = answer.withLock({ $0 }) { return reply }
+            usleep(2_000)
+        }
+        return .failed(.unavailable("the test waited in vain"))
+    }
+
+    @Test("a statement that takes longer than a connection's patience is given up, and the connection with it")
+    func patience() throws {
+        let connection = try StoreConnection(TemporaryCluster.shared.database(), patience: StorePatience(seconds: 0.2))
+        let error = #expect(throws: StoreError.self) { try connection.execute("SELECT pg_sleep(20)") }
+        guard case .connectionLost(let why)? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(why.contains("not answered"))
+        #expect(!connection.isAlive)
+    }
+
+    @Test("a wait without bound is cut short from another thread")
+    func interruption() throws {
+        let interruption = Interruption()
+        let connection = try StoreConnection(TemporaryCluster.shared.database(), patience: StorePatience(seconds: nil, interruption: interruption))
+        interruption.raise()
+        #expect(throws: StoreError.self) { try connection.execute("SELECT pg_sleep(20)") }
+    }
+
+    @Test("several statements in one text are answered by the last, or by the first that fails")
+    func several() throws {
+        let connection = try StoreConnection(TemporaryCluster.shared.database())
+        try connection.execute("SELECT 1; SELECT 2; SET lock_timeout = 0")
+        let error = #expect(throws: StoreError.self) { try connection.execute("SELECT 1; SELECT 1 / 0; SELECT 3") }
+        guard case .refused("22012", _, _)? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        try connection.execute("SELECT 1")
+    }
+
+    @Test("a parameter of many megabytes goes out and comes back whole")
+    func large() throws {
+        let connection = try StoreConnection(TemporaryCluster.shared.database(), patience: StorePatience(seconds: 60))
+        let text = String(repeating: "x", count: 20 << 20)
+        let rows = try connection.run(Statement("large", "SELECT $1::text || 'y'"), [.text(text)])
+        #expect(rows.string(0, 0)?.utf8.count == text.utf8.count + 1)
+    }
+
+    @Test("a connection that died unseen costs no request: it is asked again over a new one")
+    func stale() throws {
+        let url = try TemporaryCluster.shared.database()
+        let pool = StorePool(url: url, connections: 1)
+        defer { pool.close() }
+        guard case .models = ask(pool, .models) else {
+            Issue.record("no answer")
+            return
+        }
+        let killer = try StoreConnection(url, setup: .migration)
+        try killer.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        guard case .models = ask(pool, .models) else {
+            Issue.record("the dead connection was answered as an absent database")
+            return
+        }
+    }
+
+    @Test("a pool closes within seconds though its server hangs")
+    func closing() throws {
+        let url = try TemporaryCluster.shared.database()
+        let holder = try StoreConnection(url, setup: .migration)
+        try holder.execute("BEGIN; LOCK TABLE scriptorium.models IN ACCESS EXCLUSIVE MODE")
+        let pool = StorePool(url: url, connections: 1)
+        let answered = Atomic(false)
+        pool.perform(.models) { _ in answered.store(true, ordering: .releasing) }
+        let began = now()
+        pool.close()
+        #expect(now() - began < 10)
+        let wasAnswered = answered.load(ordering: .acquiring)
+        #expect(wasAnswered)
+        try holder.execute("ROLLBACK")
+    }
+}
