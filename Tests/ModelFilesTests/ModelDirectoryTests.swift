@@ -70,6 +70,7 @@ struct ModelDirectoryTests {
                 let all =
                     plain + [
                         SafetensorsWriter.Tensor(name: "h.0.attn.bias", shape: [1, 1, 4, 4], data: mask),
+                        SafetensorsWriter.Tensor(name: "h.0.attn.masked_bias", shape: [], data: UnsafeBufferPointer(rebasing: mask[..<1])),
                         SafetensorsWriter.Tensor(name: "lm_head.weight", shape: shape, data: wte),
                     ]
                 let folder = temporary.path + "/prefixless"

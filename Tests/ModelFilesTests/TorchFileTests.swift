@@ -61,17 +61,6 @@ struct TorchFileTests {
         #expect(throws: ModelFileError.self) { try index(#"{"a":"shard-3.bin"}"#) }
     }
 
-    @Test("damaged files are errors or other tensors, never a crash, a hang or a claim on memory", arguments: ["views.bin", "legacy.bin"])
-    func damage(name: String) throws {
-        let path = temporary.path + "/pytorch_model.bin"
-        try Damage.many(bytes(name), rounds: 4000, seed: 11) {
-            try SafetensorsBytes.save($0, path)
-        } read: {
-            let tensors = try ModelDirectory.open(temporary.path).tensors
-            for name in tensors.names { _ = try? tensors.float32(name) }
-        }
-    }
-
     /// A legacy file whose state dict is this pickle (without protocol and stop), with one storage `0` of `count` floats.
     private func legacy(_ stateDict: [UInt8], count: UInt64 = 4) -> [UInt8] {
         let magic: [UInt8] = [0x80, 2, 0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E]
@@ -108,6 +97,34 @@ struct TorchFileTests {
         }
         #expect(throws: ModelFileError.self) { try open(legacy(tensor(offset: 0, shape: [2], strides: [1], count: .max), count: 1 << 31 - 1)) }
         #expect(throws: ModelFileError.self) { try open(legacy(tensor(offset: 0, shape: [2], strides: [1]), count: 1 << 63)) }
+    }
+
+    @Test("a pickle that copies or joins what it remembers, again and again, is refused")
+    func amplification() throws {
+        // A list of 100,000 pairs, remembered, made a dictionary of a thousand times.
+        let pair: [UInt8] = text("a") + text("b") + [0x86]
+        let list: [UInt8] =
+            [UInt8(ascii: "]"), UInt8(ascii: "q"), 0, UInt8(ascii: "(")] + [[UInt8]](repeating: pair, count: 100_000).flatMap { $0 } + [
+                UInt8(ascii: "e")
+            ]
+        let copy = global("collections", "OrderedDict") + [UInt8(ascii: "h"), 0, 0x85, UInt8(ascii: "R")]
+        #expect(throws: ModelFileError.self) { try open(legacy(list + [[UInt8]](repeating: copy, count: 1000).flatMap { $0 })) }
+        // A name of a megabyte, joined with itself a thousand times.
+        let length = withUnsafeBytes(of: UInt32(1 << 20).littleEndian) { [UInt8]($0) }
+        let name = [UInt8(ascii: "X")] + length + [UInt8](repeating: 0x61, count: 1 << 20) + [UInt8(ascii: "q"), 0]
+        let joined = [UInt8(ascii: "h"), 0, UInt8(ascii: "h"), 0, 0x93]
+        let error = #expect(throws: ModelFileError.self) { try open(legacy(name + [[UInt8]](repeating: joined, count: 1000).flatMap { $0 })) }
+        #expect(error?.message.contains("a name has no end") == true)
+    }
+
+    @Test("a file that was saved under a name beyond ASCII is read")
+    func foreignName() throws {
+        // The archive's folder is the file's name; here a letter of it is two characters, three bytes in all.
+        let (folder, name) = (Array("shard-1".utf8), Array("mo\u{308}del".utf8))
+        var renamed = try bytes("shard-1.bin")
+        try #require(name.count == folder.count && renamed.firstRange(of: folder) != nil)
+        while let range = renamed.firstRange(of: folder) { renamed.replaceSubrange(range, with: name) }
+        #expect(try open(renamed).float32("a") == [1, 1])
     }
 
     @Test("a pickle nested a million deep costs its length and no stack")

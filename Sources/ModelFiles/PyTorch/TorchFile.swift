@@ -17,8 +17,10 @@ enum TorchFile {
             throw ModelFileError(.unsupported, path: file.path, "holds big-endian numbers, which are not read")
         }
         var storages: [String: Range<Int>] = [:]
-        for entry in archive.entries where entry.name.hasPrefix(prefix + "data/") {
-            storages[String(entry.name.dropFirst(prefix.utf8.count + "data/".count))] = entry.range
+        let folder = (prefix + "data/").utf8
+        // By bytes: what Swift takes for one character may be several here and in the pickle.
+        for entry in archive.entries where entry.name.utf8.starts(with: folder) {
+            storages[String(decoding: entry.name.utf8.dropFirst(folder.count), as: UTF8.self)] = entry.range
         }
         var unpickler = Unpickler(
             ByteReader(UnsafeRawBufferPointer(rebasing: file.bytes[..<pickle.range.upperBound]), from: pickle.range.lowerBound, path: file.path))

@@ -6,6 +6,8 @@
 struct Unpickler {
     /// More than any state dict needs (a hundred bytes a tensor), so that a forged file cannot fill the memory.
     private static let maximumBytes = 1 << 24
+    /// Longer than any name that means something.
+    private static let maximumName = 1024
 
     private var reader: ByteReader
     private let start: Int
@@ -13,6 +15,8 @@ struct Unpickler {
     private var marks: [Int] = []
     private var memo: [Int: PickleValue] = [:]
     private(set) var arena: [PickleContainer] = []
+    /// Entries that were copied from one container to another: never more than the pickle has bytes, which can ask for it again and again.
+    private var copied = 0
 
     /// - Parameter reader: stands at the first opcode.
     init(_ reader: ByteReader) {
@@ -82,6 +86,8 @@ struct Unpickler {
         case UInt8(ascii: "c"): stack.append(.global(try line() + "." + line()))
         case 0x93:
             guard case .text(let name) = try pop(), case .text(let module) = try pop() else { throw malformed("a name is no text") }
+            // The texts may have been remembered: joining them without a bound would multiply what the file holds.
+            guard name.utf8.count + module.utf8.count <= Self.maximumName else { throw malformed("a name has no end") }
             stack.append(.global(module + "." + name))
         default: return false
         }
@@ -142,7 +148,10 @@ struct Unpickler {
         case "collections.OrderedDict":
             guard let first = arguments.first else { return make(.dictionary([])) }
             var pairs: [(key: PickleValue, value: PickleValue)] = []
-            for pair in try items(first) {
+            let entries = try items(first)
+            copied += entries.count
+            guard copied <= reader.position - start else { throw malformed("it copies its entries again and again") }
+            for pair in entries {
                 let both = try items(pair)
                 guard both.count == 2 else { throw malformed("a dictionary's entry is no pair") }
                 pairs.append((both[0], both[1]))
@@ -280,7 +289,7 @@ struct Unpickler {
         var length = 0
         while try reader.byte() != UInt8(ascii: "\n") {
             length += 1
-            guard length <= 1024 else { throw malformed("a name has no end") }
+            guard length <= Self.maximumName else { throw malformed("a name has no end") }
         }
         var name = ByteReader(reader.bytes, from: start, path: reader.path)
         return try name.text(length)

@@ -79,6 +79,7 @@ struct TensorFlowBundle {
             for part in try dimension.fields() {
                 if part.number == 1, case .number(let value) = part.value { size = Int(clamping: value) }
             }
+            guard size >= 0, sizes.count < 16 else { throw message.malformed("has a variable of a shape that cannot be") }
             sizes.append(size)
         }
         return sizes
