@@ -52,6 +52,7 @@ let package = Package(
         .systemLibrary(name: "CMsgPack", pkgConfig: "msgpack"),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson"),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto"),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl"),
 
         // The engine.
         .target(name: "CKernels"),
@@ -83,6 +84,7 @@ let package = Package(
             ]),
         library("Client", ["Messaging", "TaskProtocol", "ArtifactStore", "Encodings"]),
         library("Supervision", ["DurableFiles"]),
+        library("Downloads", ["CCurl", "CCrypto", "DurableFiles", "Encodings"]),
         library(
             "Operations",
             [
@@ -97,8 +99,8 @@ let package = Package(
             name: "scriptorium",
             dependencies: [
                 "Kernels", "DurableFiles", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training",
-                "Messaging", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations",
-                "Diagnosis", lifecycle,
+                "Messaging", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Downloads",
+                "Operations", "Diagnosis", lifecycle,
                 logging, metrics,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -138,6 +140,7 @@ let package = Package(
             ]),
         tests("Client", ["Client", "TaskProtocol", "ArtifactStore", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),
+        tests("Downloads", ["Downloads"]),
         tests(
             "Diagnosis", ["Diagnosis", "Kernels", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", "DatabaseTestSupport"]),
         tests("Operations", ["Operations", "Measures", logging, coreMetrics, lifecycle]),
