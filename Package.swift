@@ -132,11 +132,11 @@ let package = Package(
         tests(
             "Broker",
             ["Broker", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
+        tests("Simulation", ["Broker", "Worker", "TaskProtocol", "Encodings", "QueueSimulation"]),
         tests(
             "Worker",
             [
                 "Worker", "Broker", "TaskProtocol", "ArtifactStore", "DurableFiles", "Messaging", logging, "Encodings", "ModelFiles", "Tokenizers",
-                "QueueSimulation",
             ]),
         tests("Client", ["Client", "TaskProtocol", "ArtifactStore", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),

@@ -131,12 +131,12 @@ final class TestWorker: Sendable {
         poller.add(socket)
         let start = ContinuousClock.now
         func now() -> Int64 { Int64((ContinuousClock.now - start) / .milliseconds(1)) }
-        var worker = ScriptedWorker(session: UUIDValue.random(), slots: slots, now: 0, seed: 1, alwaysSucceeds: true)
-        for message in worker.join(now: 0) { _ = try socket.send([message.encoded]) }
+        var worker = ScriptedWorker(session: UUIDValue.random(), slots: slots)
+        _ = try socket.send([worker.registration.encoded])
         while !flag.isStopped.load(ordering: .acquiring) {
             try poller.wait(milliseconds: Int(max(0, min(50, worker.nextTick(now: now()) - now()))))
             while let message = try socket.receive(maximumBytes: 256 << 20) {
-                for answer in worker.hear(try BrokerMessage.decode(Array(message.frames.joined())), now: now()) {
+                for answer in worker.hear(try BrokerMessage.decode(Array(message.frames.joined()))) {
                     _ = try socket.send([answer.encoded])
                 }
             }

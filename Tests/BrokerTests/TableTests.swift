@@ -35,7 +35,7 @@ import Testing
 
     @Test("retries wait twice as long each time, at most a minute, by less than a fifth less, and the same when asked again")
     func backoff() {
-        var random = SplitMix(seed: 3)
+        var random = SeededGenerator(seed: 3)
         for _ in 0..<200 {
             let task = UUIDValue.random(using: &random)
             for failures in 1...12 {

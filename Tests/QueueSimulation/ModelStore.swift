@@ -15,8 +15,31 @@ package struct ModelStore: Sendable {
     package private(set) var staleWrites = 0
     private var keys: [String: TaskID] = [:]
     private var now: Int64 = 0
+    private var unended = 0
+    private var faults: [String] = []
+    private let mutation: Mutation?
 
-    package init() {}
+    /// - Parameter mutation: a guard to leave out, so that a test can see it missed.
+    package init(mutation: Mutation? = nil) { self.mutation = mutation }
+
+    /// Whether every task has ended.
+    package var allEnded: Bool { unended == 0 }
+
+    /// What was written that must never be, since this was last asked.
+    package mutating func takeFaults() -> [String] {
+        if faults.isEmpty { return [] }
+        defer { faults = [] }
+        return faults
+    }
+
+    private mutating func write(_ task: ModelTask, isRetry: Bool = false) {
+        let old = tasks.updateValue(task, forKey: task.id)
+        unended += (task.state.isTerminal ? 0 : 1) - (old.map { $0.state.isTerminal ? 0 : 1 } ?? 0)
+        guard let old else { return }
+        if let before = old.lease, let after = task.lease, before != after { faults.append("task \(task.id) was leased while it was leased") }
+        if old.state.isTerminal, old.state != task.state, !isRetry { faults.append("task \(task.id) was \(old.state) and became \(task.state)") }
+        if task.recorded > 1 { faults.append("task \(task.id) was completed \(task.recorded) times") }
+    }
 
     /// Does one request.
     /// - Parameter now: the database's time.
@@ -87,11 +110,13 @@ package struct ModelStore: Sendable {
     private mutating func insert(_ item: SubmitItem, client: String) -> SubmittedTask {
         let submission = item.submission
         if let key = submission.key.map({ "\(submission.queue)/\($0)" }) {
-            if let first = keys[key], first != item.id { return submitted(first, duplicate: true, offer: nil) }
+            if let first = keys[key], first != item.id, mutation != .keyOfManyTasks { return submitted(first, duplicate: true, offer: nil) }
             keys[key] = item.id
         }
         // An id that stands already was inserted by the same request before.
-        if tasks[item.id] != nil { return submitted(item.id, duplicate: false, offer: item.grant) }
+        if let task = tasks[item.id], !(mutation == .endedTaskInsertedAgain && task.state.isTerminal) {
+            return submitted(item.id, duplicate: false, offer: item.grant)
+        }
         let runAt = submission.runAt ?? now
         var task = ModelTask(
             id: item.id, kind: submission.kind, queue: submission.queue, priority: submission.priority, maxAttempts: submission.maxAttempts,
@@ -102,8 +127,10 @@ package struct ModelStore: Sendable {
         task.parameters = submission.parameters
         (task.seed, task.seedAssigned) = (item.seed, item.seedAssigned)
         if submission.after.isEmpty { task.resolved = resolve(submission.parameters, item.seed, item.seedAssigned) }
-        if let offer = item.grant, sessions[offer.session] != nil, task.isInLine(at: now) { Self.lease(&task, offer.lease, offer.session) }
-        tasks[item.id] = task
+        if let offer = item.grant, sessions[offer.session] != nil || mutation == .leaseWithoutSession, task.isInLine(at: now) {
+            Self.lease(&task, offer.lease, offer.session)
+        }
+        write(task)
         return submitted(item.id, duplicate: false, offer: item.grant)
     }
 
@@ -132,7 +159,7 @@ package struct ModelStore: Sendable {
             id: id, kind: .generate, queue: "default", priority: fits ? priority : 0, maxAttempts: 3, params: params, createdAt: now, runAt: now,
             rank: now - Int64(fits ? priority : 0) * 60_000)
         task.publishedPriority = fits ? nil : priority
-        tasks[id] = task
+        write(task)
     }
 
     // MARK: Leases
@@ -154,7 +181,10 @@ package struct ModelStore: Sendable {
 
     private mutating func claim(_ request: ClaimRequest) -> ClaimReply {
         let from = request.fromRank ?? Int64.min
-        let line = tasks.values.filter { $0.queue == request.queue && $0.isInLine(at: now) && $0.rank >= from }.sorted {
+        let line = tasks.values.filter { task in
+            let isFree = task.isInLine(at: now) || (mutation == .claimOfRunningTask && task.state == .running)
+            return task.queue == request.queue && isFree && task.rank >= from
+        }.sorted {
             ($0.rank, $0.id) < ($1.rank, $1.id)
         }
         let window = Array(line.prefix(request.limit))
@@ -163,7 +193,7 @@ package struct ModelStore: Sendable {
         let farther = isExhausted || !request.looksFarther ? [] : line.dropFirst(request.limit).prefix(10_000).filter { !known.contains($0.client) }
         let all = window + farther.prefix(request.leases.count)
         let dealt = FairShare.order(all.map(\.client), after: request.lastClient).map { all[$0] }
-        let offers = request.offers.filter { sessions[$0.session] != nil }
+        let offers = request.offers.filter { sessions[$0.session] != nil || mutation == .leaseWithoutSession }
         let places = Placement.assign(
             candidates: dealt.map { PlacementCandidate(task: $0.id, kind: $0.kind, model: nil, isolated: $0.losses >= 2) }, offers: offers)
         var grants: [Grant] = []
@@ -171,7 +201,7 @@ package struct ModelStore: Sendable {
         for (candidate, place) in zip(dealt, places) {
             guard let place, grants.count < request.leases.count, var task = tasks[candidate.id] else { continue }
             Self.lease(&task, request.leases[grants.count], offers[place].session)
-            tasks[task.id] = task
+            write(task)
             grants.append(grant(task, waited: max(0, now - task.runAt)))
             lastClient = task.client
         }
@@ -215,13 +245,14 @@ package struct ModelStore: Sendable {
     }
 
     private mutating func sweep(_ dead: [DeadSession]) -> SweepReply {
-        end(dead.filter { sessions[$0.session]?.counter == $0.counter }.map(\.session), lost: true)
+        end(dead.filter { mutation == .sweepOfBeatingSession || sessions[$0.session]?.counter == $0.counter }.map(\.session), lost: true)
     }
 
     private mutating func end(_ ids: [SessionID], lost: Bool) -> SweepReply {
         var reply = SweepReply(ended: [], settled: [])
         for id in ids where sessions.removeValue(forKey: id) != nil {
             reply.ended.append(id)
+            if mutation == .sessionEndedWithoutItsLeases { continue }
             for task in tasks.values.filter({ $0.session == id && $0.lease != nil }).sorted(by: { $0.id < $1.id }) {
                 let reference = LeaseReference(task: task.id, lease: task.lease ?? task.id, session: id, attempt: task.attempt)
                 reply.settled.append(SettledLease(reference: reference, settlement: lose(task, lost: lost)))
@@ -243,10 +274,12 @@ package struct ModelStore: Sendable {
 
     // MARK: Ends
 
-    private func holder(_ id: TaskID, _ lease: LeaseID) -> ModelTask? {
-        guard let task = tasks[id], task.lease == lease else { return nil }
+    private func holder(_ id: TaskID, _ lease: LeaseID, _ by: Mutation?) -> ModelTask? {
+        guard let task = tasks[id], task.lease == lease || isUnguarded(task, by) else { return nil }
         return task
     }
+
+    private func isUnguarded(_ task: ModelTask, _ write: Mutation?) -> Bool { write != nil && mutation == write && !task.endings.isEmpty }
 
     private mutating func finish(_ old: ModelTask, _ state: TaskState, _ ending: String, _ error: ContractError?) -> Settlement {
         var task = old
@@ -255,7 +288,7 @@ package struct ModelStore: Sendable {
         task.state = state
         task.error = error
         (task.lease, task.session) = (nil, nil)
-        tasks[task.id] = task
+        write(task)
         return .recorded(state, error)
     }
 
@@ -266,7 +299,7 @@ package struct ModelStore: Sendable {
         (task.lease, task.session) = (nil, nil)
         task.runAt = now + delay
         task.rank = task.runAt - Int64(task.priority) * 60_000
-        tasks[task.id] = task
+        write(task)
         return .requeued(ReadyTask(task: task.id, queue: task.queue, rank: task.rank), runAtMilliseconds: task.runAt)
     }
 
@@ -286,14 +319,16 @@ package struct ModelStore: Sendable {
     }
 
     private mutating func complete(_ completion: Completion) -> SettlementReply {
-        guard var task = holder(completion.task, completion.lease) else { return late(completion.task, completion.lease, success: true) }
+        guard var task = holder(completion.task, completion.lease, .completionUnderOldLease) else {
+            return late(completion.task, completion.lease, success: true)
+        }
         task.recorded += 1
         task.generations += completion.generations
         return withDependents(finish(task, .succeeded, "succeeded", nil), of: task.id)
     }
 
     private mutating func fail(_ failure: Failure) -> SettlementReply {
-        guard var task = holder(failure.task, failure.lease) else { return late(failure.task, failure.lease, success: false) }
+        guard var task = holder(failure.task, failure.lease, .failureUnderOldLease) else { return late(failure.task, failure.lease, success: false) }
         if task.cancelRequested { return withDependents(finish(task, .cancelled, failure.cause.rawValue, nil), of: task.id) }
         task.failures += 1
         if failure.final || task.failures >= task.maxAttempts {
@@ -303,22 +338,22 @@ package struct ModelStore: Sendable {
     }
 
     private mutating func release(_ release: Release) -> SettlementReply {
-        guard var task = holder(release.task, release.lease) else { return late(release.task, release.lease, success: false) }
+        guard var task = holder(release.task, release.lease, .releaseUnderOldLease) else { return late(release.task, release.lease, success: false) }
         if let resume = release.resume { task.resume = resume }
         if task.cancelRequested { return withDependents(finish(task, .cancelled, "released", nil), of: task.id) }
         return SettlementReply(settlement: requeue(task, "released", delay: release.delayMilliseconds))
     }
 
     private mutating func confirmCancel(_ reference: LeaseReference) -> SettlementReply {
-        guard let task = holder(reference.task, reference.lease) else { return late(reference.task, reference.lease, success: false) }
+        guard let task = holder(reference.task, reference.lease, nil) else { return late(reference.task, reference.lease, success: false) }
         guard task.cancelRequested else { return SettlementReply(settlement: requeue(task, "released", delay: 0)) }
         return withDependents(finish(task, .cancelled, "cancelled", nil), of: task.id)
     }
 
     private mutating func checkpoint(_ commit: CheckpointCommit) -> SettlementReply {
-        guard var task = holder(commit.task, commit.lease) else { return SettlementReply(settlement: .stale) }
+        guard var task = holder(commit.task, commit.lease, .checkpointUnderOldLease) else { return SettlementReply(settlement: .stale) }
         if let resume = commit.resume { task.resume = resume }
-        tasks[task.id] = task
+        write(task)
         return SettlementReply(settlement: .recorded(.running, nil))
     }
 
@@ -353,7 +388,7 @@ package struct ModelStore: Sendable {
                     changed = true
                 } else if task.state == .running {
                     task.cancelRequested = true
-                    tasks[id] = task
+                    write(task)
                 }
                 let lease = tasks[id]?.lease
                 let running = lease.map { LeaseReference(task: id, lease: $0, session: task.session, attempt: task.attempt) }
@@ -370,7 +405,7 @@ package struct ModelStore: Sendable {
             guard var task = tasks[id], task.state.isTerminal else { continue }
             (task.state, task.failures, task.finalLease, task.error, task.cancelRequested) = (.queued, 0, nil, nil, false)
             (task.runAt, task.rank) = (now, now)
-            tasks[id] = task
+            write(task, isRetry: true)
         }
         return .retried(ids.compactMap { tasks[$0].map(outline) })
     }
@@ -411,7 +446,7 @@ package struct ModelStore: Sendable {
             case .accept(let id, let parameters, _, let seed, let assigned):
                 guard var task = tasks[id], task.state == .queued else { continue }
                 if task.resolved == nil { task.resolved = resolve(parameters, seed, assigned) }
-                tasks[id] = task
+                write(task)
                 reply.ready.append(ReadyTask(task: id, queue: task.queue, rank: task.rank))
             case .reject(let id, let error):
                 guard let task = tasks[id], task.state == .queued, task.resolved == nil else { continue }

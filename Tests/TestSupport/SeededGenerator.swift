@@ -15,3 +15,11 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable {
         return z ^ (z >> 31)
     }
 }
+
+extension SeededGenerator {
+    /// True so often in a thousand.
+    package mutating func chance(_ permille: Int) -> Bool { Int(next() % 1_000) < permille }
+
+    /// A number from 0 up to, not including, a bound.
+    package mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(max(1, bound))) }
+}

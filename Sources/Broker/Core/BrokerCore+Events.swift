@@ -65,6 +65,7 @@ extension BrokerCore {
         case (.opening, .wait), (.submitting, .wait):
             if event.isTerminal { watchers[number]?.endedEarly = true }
         case (.waiting, .watch):
+            guard event.isTerminal || event.attempt != watcher.attempt || event.sequence > watcher.lastSequence else { return }
             follow(event, number)
             sendEvent(event, watcher.request)
             if event.isTerminal { endWatch(number) }
@@ -75,8 +76,11 @@ extension BrokerCore {
     }
 
     private mutating func follow(_ event: TaskEvent, _ number: Int) {
-        let seen = watchers[number]?.attempt ?? 0
-        watchers[number]?.attempt = max(seen, event.attempt)
+        guard let watcher = watchers[number] else { return }
+        if event.attempt >= watcher.attempt {
+            watchers[number]?.attempt = event.attempt
+            watchers[number]?.lastSequence = event.attempt > watcher.attempt ? event.sequence : max(watcher.lastSequence, event.sequence)
+        }
         switch event.body {
         case .started, .token, .sample, .progress, .checkpoint: watchers[number]?.state = .running
         case .retrying, .queued: watchers[number]?.state = .queued

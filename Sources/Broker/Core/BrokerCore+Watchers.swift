@@ -195,9 +195,9 @@ extension BrokerCore {
 
     private mutating func follow(_ outline: TaskOutline, _ number: Int) {
         guard let watcher = watchers[number], watcher.phase == .waiting, let body = news(outline, watcher) else { return }
-        watchers[number]?.state = outline.state
-        watchers[number]?.attempt = outline.attempt
-        let sequence = Int64(nextSequence(outline.id, outline.attempt))
+        // An attempt begins with its start, numbered 0: told here, it is not told again by the broker that leads it.
+        let isStart = if case .started = body { true } else { false }
+        let sequence = isStart ? 0 : Int64(nextSequence(outline.id, outline.attempt))
         deliver(TaskEvent(task: outline.id, attempt: outline.attempt, sequence: sequence, at: wallClock(), body: body), to: number)
     }
 

@@ -31,6 +31,8 @@ struct Watcher: Sendable {
     /// The last state and attempt that it was told, for tasks that run under another broker.
     var state: TaskState = .queued
     var attempt = 0
+    /// The number of the last event of ``attempt`` that a watch was told.
+    var lastSequence: Int64 = -1
     /// A watch: events that came before the first status was sent.
     var early: [TaskEvent] = []
     /// The task ended while the first status was being read.

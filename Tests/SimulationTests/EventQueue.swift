@@ -1,5 +1,5 @@
 /// Events by time; equal times in the order they were added, so that a seed replays.
-package struct EventQueue<Event> {
+struct EventQueue<Event> {
     /// What the heap moves about: the events themselves stay where they are.
     private struct Entry {
         var time: Int64
@@ -14,12 +14,16 @@ package struct EventQueue<Event> {
     private var free: [Int] = []
     private var lastOrder: UInt64 = 0
 
-    package init() {}
-
-    package mutating func add(_ event: Event, at time: Int64) {
+    mutating func add(_ event: Event, at time: Int64) {
         lastOrder += 1
-        let place = free.popLast() ?? places.count
-        if place == places.count { places.append(event) } else { places[place] = event }
+        let place: Int
+        if let old = free.popLast() {
+            place = old
+            places[place] = event
+        } else {
+            place = places.count
+            places.append(event)
+        }
         heap.append(Entry(time: time, order: lastOrder, place: place))
         var child = heap.count - 1
         while child > 0, heap[child].precedes(heap[(child - 1) / 2]) {
@@ -28,14 +32,14 @@ package struct EventQueue<Event> {
         }
     }
 
-    package mutating func next() -> (time: Int64, event: Event)? {
-        guard let first = heap.first, let event = places[first.place] else { return nil }
+    mutating func next() -> (time: Int64, event: Event)? {
+        guard let first = heap.first else { return nil }
         let last = heap.removeLast()
         if !heap.isEmpty {
             heap[0] = last
             sink()
         }
-        places[first.place] = nil
+        guard let event = places[first.place].take() else { return nil }
         free.append(first.place)
         return (first.time, event)
     }

@@ -1,0 +1,94 @@
+import Encodings
+import TaskProtocol
+import TestSupport
+
+/// A client that asks again with the same key until it is answered, waits until it hears of the end, and now and then cancels.
+struct SimulatedClient {
+    private struct Wish {
+        var submit: [UInt8]
+        var texts: Int?
+        var id: TaskID?
+        var hasEnded = false
+        var askedAt: Int64 = -10_000
+    }
+
+    private var wishes: [Wish] = []
+    private(set) var turns = 0
+    private static let patience: Int64 = 4_000
+
+    /// Tasks whose acceptance was heard of.
+    var accepted: [TaskID] { wishes.compactMap(\.id) }
+    /// Whether the end of every task was heard of.
+    var isSettled: Bool { wishes.allSatisfy(\.hasEnded) }
+    /// Tasks that it wants done.
+    var count: Int { wishes.count }
+
+    init(tasks: Int, fate: inout Fate) {
+        for number in 0..<tasks {
+            let isFinetune = fate.happens(200)
+            let texts = 1 + Int(fate.number(4))
+            let params: JSONObject =
+                isFinetune
+                ? [
+                    "config": "gpt2-cpu", "dataset": .object(["text": "a b c"]), "output": .string("out\(number)"),
+                    "tokenizer": .object(["train": .object([:])]),
+                ] : ["model": "demo", "n": .integer(Int64(texts)), "prompt": "a"]
+            var task: JSONObject = [
+                "kind": .string(isFinetune ? "finetune" : "generate"), "key": .string("key \(number)"),
+                "max_attempts": .integer(fate.happens(200) ? 1 + fate.number(5) : 50), "params": .object(params),
+            ]
+            if fate.happens(150) { task["priority"] = .integer(fate.number(200) - 100) }
+            let submit = JSONValue.object(["id": .integer(Int64(number)), "op": "submit", "task": .object(task)]).serialised
+            wishes.append(Wish(submit: submit, texts: isFinetune ? nil : texts))
+        }
+    }
+
+    /// How many texts a task was asked for; nil for another kind, and for a task of somebody else.
+    func texts(of id: TaskID) -> Int? { wishes.first { $0.id == id }?.texts }
+
+    /// What it says now.
+    mutating func turn(now: Int64, fate: inout Fate) -> [[UInt8]] {
+        turns += 1
+        var payloads: [[UInt8]] = []
+        for index in wishes.indices where !wishes[index].hasEnded && now - wishes[index].askedAt > Self.patience + 500 {
+            if fate.happens(300) { continue }
+            wishes[index].askedAt = now
+            payloads.append(wishes[index].id.map { wait($0, index) } ?? wishes[index].submit)
+        }
+        if fate.happens(40), let id = accepted.randomElement(using: &fate.random) { payloads.append(cancel([id])) }
+        return payloads
+    }
+
+    private func wait(_ id: TaskID, _ index: Int) -> [UInt8] {
+        JSONValue.object([
+            "id": .integer(Int64(index)), "op": "wait", "task": .string("\(id)"), "timeout_ms": .integer(Self.patience),
+        ]).serialised
+    }
+
+    private func cancel(_ ids: [TaskID]) -> [UInt8] {
+        JSONValue.object(["id": "cancel", "ids": .array(ids.map { .string("\($0)") }), "op": "cancel"]).serialised
+    }
+
+    /// Cancels everything whose acceptance was heard of.
+    func cancelAll() -> [[UInt8]] { accepted.isEmpty ? [] : [cancel(accepted)] }
+
+    /// Hears a reply.
+    /// - Returns: the id of a task that it says is accepted.
+    mutating func take(_ payload: [UInt8]) -> TaskID? {
+        guard let root = try? Document.parse(json: payload).root, root["ok"]?.boolValue == true,
+            let index = root["re"]?.integerValue.map({ Int($0) }), wishes.indices.contains(index)
+        else { return nil }
+        if let status = root["task"].flatMap({ TaskStatus($0) }) {
+            if status.state.isTerminal { wishes[index].hasEnded = true } else { wishes[index].askedAt = -10_000 }
+            return nil
+        }
+        var ids: [TaskID] = []
+        root["tasks"]?.forEachElement { node in
+            if let id = node["id"]?.stringValue.flatMap(TaskID.init(_:)) { ids.append(id) }
+        }
+        guard let id = ids.first else { return nil }
+        wishes[index].id = id
+        wishes[index].askedAt = -10_000
+        return id
+    }
+}

@@ -1,0 +1,100 @@
+import Broker
+import TaskProtocol
+
+extension SimulatedWorld {
+    func startBroker(_ index: Int) {
+        let broker = brokers[index]
+        guard broker.core == nil else { return }
+        broker.epoch += 1
+        broker.clockOffset = fate.number(1_000_000)
+        broker.nextTick = .max
+        let id = BrokerID(hi: fate.random.next(), lo: fate.random.next())
+        broker.core = BrokerCore(id: id, random: IdentitySource(seed: fate.random.next()))
+        let endpoints = ["peers": "\(index)", "workers": "\(index)"]
+        tellBroker(index, .start(BrokerRegistration(id: id, host: "b\(index)", pid: index, version: "1", endpoints: endpoints, publicKey: nil)))
+    }
+
+    func endBroker(_ index: Int) {
+        let broker = brokers[index]
+        guard broker.core != nil else { return }
+        crashes += 1
+        broker.core = nil
+        broker.epoch += 1
+        broker.standsUntil = 0
+        for peer in broker.links.keys.sorted() { closeLink(index, peer) }
+        queue.add(.startBroker(index), at: now + 100 + fate.number(4_000))
+    }
+
+    func tellBroker(_ index: Int, _ event: BrokerEvent) {
+        let broker = brokers[index]
+        guard broker.core != nil else { return }
+        var actions = brokerActions
+        brokerActions = []
+        broker.core?.handle(event, now: now + broker.clockOffset, into: &actions)
+        // An action may be what kills its broker: the rest is lost with it.
+        let epoch = broker.epoch
+        for action in actions where broker.epoch == epoch { perform(action, of: index) }
+        actions.removeAll(keepingCapacity: true)
+        brokerActions = actions
+        guard let next = broker.core?.nextTick, next - broker.clockOffset < broker.nextTick else { return }
+        broker.nextTick = max(next - broker.clockOffset, now + 1)
+        queue.add(.brokerTick(index, epoch: broker.epoch), at: broker.nextTick)
+    }
+
+    private func perform(_ action: BrokerAction, of index: Int) {
+        switch action {
+        case .reply(_, let payload, _): send(.message) { .clientReply(payload) }
+        case .tell(let address, let message): tell(address, message)
+        case .store(let ticket, _, let request): ask(index, ticket, request)
+        case .publishToPeers(let topic, let payload): publishToPeers(topic, payload, of: index)
+        case .connectPeer(let address, let topics): openLink(index, address.broker, topics)
+        case .disconnectPeer(let peer): closeLink(index, peer)
+        case .subscribePeers(let prefix, let isAdded):
+            for peer in brokers[index].links.keys.sorted() { subscribe(index, peer, prefix, isAdded) }
+        case .publish, .listenAnew, .note, .drained, .artifact: break
+        }
+    }
+
+    private func tell(_ address: [UInt8], _ message: BrokerMessage) {
+        guard let worker = workers.firstIndex(where: { $0.link?.address == address }), let link = workers[worker].link else { return }
+        var point: Point? = .message
+        if case .heartbeat = message { point = nil }
+        let epoch = workers[worker].epoch
+        send(point) { .toWorker(worker, epoch: epoch, link.id, message) }
+    }
+
+    // MARK: Links between brokers
+
+    private func openLink(_ index: Int, _ peer: BrokerID, _ topics: [[UInt8]]) {
+        brokers[index].links[peer] = []
+        for topic in topics { subscribe(index, peer, topic, true) }
+    }
+
+    private func closeLink(_ index: Int, _ peer: BrokerID) {
+        for topic in brokers[index].links[peer] ?? [] { subscribe(index, peer, topic, false) }
+        brokers[index].links[peer] = nil
+    }
+
+    /// As XPUB does: the first subscription of a prefix, by whomever, and the last end of one are told.
+    private func subscribe(_ index: Int, _ peer: BrokerID, _ prefix: [UInt8], _ isAdded: Bool) {
+        func holders() -> Int { brokers.reduce(0) { $0 + ($1.links[peer]?.count { $0 == prefix } ?? 0) } }
+        let before = holders()
+        if isAdded {
+            brokers[index].links[peer]?.append(prefix)
+        } else if let place = brokers[index].links[peer]?.firstIndex(of: prefix) {
+            brokers[index].links[peer]?.remove(at: place)
+        }
+        guard (before == 0) != (holders() == 0), let target = brokers.firstIndex(where: { $0.core?.id == peer }) else { return }
+        queue.add(.peerInterest(target, epoch: brokers[target].epoch, prefix: prefix, isAdded: isAdded), at: now + 1)
+    }
+
+    private func publishToPeers(_ topic: [UInt8], _ payload: [UInt8], of index: Int) {
+        guard let id = brokers[index].core?.id else { return }
+        for (target, place) in brokers.enumerated() where place.links[id]?.contains(where: topic.starts(with:)) == true {
+            guard let message = try? PeerMessage.decode(topic: topic, payload: payload) else {
+                return faults.append("a broker told its peers what they cannot read")
+            }
+            send(.message) { .fromPeer(target, epoch: place.epoch, id, message) }
+        }
+    }
+}

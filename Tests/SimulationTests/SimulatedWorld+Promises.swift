@@ -1,0 +1,63 @@
+import QueueSimulation
+import TaskProtocol
+import Worker
+
+/// What must hold, whatever goes wrong.
+extension SimulatedWorld {
+    /// Does a request and looks at what it did: nothing is recorded under a lease that is not current, no session ends that has beaten meanwhile,
+    /// nothing is completed twice, and what has ended stays so.
+    func perform(_ request: StoreRequest) -> StoreReply {
+        let before = store
+        let reply = store.perform(request, now: Self.databaseEpoch + now)
+        switch (request, reply) {
+        case (.complete(let completions), .completed(let replies)):
+            for (completion, reply) in zip(completions, replies) { recorded(completion.task, completion.lease, reply, before) }
+        case (.checkpoint(let commits), .settled(let replies)):
+            for (commit, reply) in zip(commits, replies) { recorded(commit.task, commit.lease, reply, before) }
+        case (.sweep(let dead), .swept(let swept)):
+            for session in dead where swept.ended.contains(session.session) && before.sessions[session.session]?.counter != session.counter {
+                faults.append("a session was swept that had beaten since it was looked at")
+            }
+        default: break
+        }
+        faults += store.takeFaults()
+        return reply
+    }
+
+    private func recorded(_ task: TaskID, _ lease: LeaseID, _ reply: SettlementReply, _ before: ModelStore) {
+        guard case .recorded = reply.settlement, before.tasks[task]?.lease != lease else { return }
+        faults.append("task \(task) was written under a lease that was not current")
+    }
+
+    var isOver: Bool {
+        client.isSettled && store.allEnded && workers.allSatisfy { $0.core?.leases.isEmpty ?? true }
+    }
+
+    func finalFaults() -> [String] {
+        var faults: [String] = []
+        if !client.isSettled { faults.append("a client was never answered, or never heard of its task's end") }
+        for id in client.accepted + published where store.tasks[id] == nil { faults.append("the accepted task \(id) is lost") }
+        for task in store.tasks.values {
+            if !task.state.isTerminal { faults.append("task \(task.id) is \(task.state) at the end, attempt \(task.attempt)") }
+            if task.recorded > 1 || (task.recorded == 1) != (task.state == .succeeded) {
+                faults.append("task \(task.id) is \(task.state) and was completed \(task.recorded) times")
+            }
+            if task.failures > task.maxAttempts { faults.append("task \(task.id) failed \(task.failures) of \(task.maxAttempts) times") }
+            if task.state == .succeeded, task.kind == .generate, let texts = client.texts(of: task.id), task.generations.count != texts {
+                faults.append("task \(task.id) has \(task.generations.count) texts, not \(texts)")
+            }
+        }
+        if store.tasks.count > client.count + published.count { faults.append("\(store.tasks.count) tasks of \(client.count) keys") }
+        for (index, worker) in workers.enumerated() where !(worker.core?.leases.isEmpty ?? true) {
+            faults.append("worker \(index) still holds \(worker.core?.leases.count ?? 0) leases")
+        }
+        return faults
+    }
+
+    /// One number for the whole history: equal seeds and plans give equal ones.
+    var fingerprint: UInt64 {
+        store.tasks.values.sorted { $0.id < $1.id }.reduce(UInt64(bitPattern: now)) { digest, task in
+            (digest ^ task.id.hi ^ task.id.lo &+ UInt64(task.attempt)) &* 0x9E37_79B9_7F4A_7C15
+        }
+    }
+}

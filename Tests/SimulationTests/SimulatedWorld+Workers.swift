@@ -1,0 +1,101 @@
+import TaskProtocol
+import Worker
+
+extension SimulatedWorld {
+    func startWorker(_ index: Int) {
+        let worker = workers[index]
+        guard worker.core == nil else { return }
+        worker.epoch += 1
+        worker.clockOffset = fate.number(1_000_000)
+        let registration = WorkerRegistration(
+            session: SessionID(hi: fate.random.next(), lo: fate.random.next()), host: "w\(index)", pid: index, version: "1",
+            numerics: ["float32/1"], instructionSet: "plain", threads: 1, slots: 1 + Int(fate.number(4)), parameters: TaskParameters.knownNames)
+        worker.core = WorkerCore(
+            WorkerCore.Settings(registration: registration, brokers: brokers.indices.map { "\($0)" }, drainMilliseconds: 2_000))
+        queue.add(.workerTick(index, epoch: worker.epoch), at: now)
+    }
+
+    func endWorker(_ index: Int) {
+        guard workers[index].core != nil else { return }
+        crashes += 1
+        loseWorker(index)
+        queue.add(.startWorker(index), at: now + 100 + fate.number(3_000))
+    }
+
+    private func loseWorker(_ index: Int) {
+        let worker = workers[index]
+        worker.core = nil
+        worker.epoch += 1
+        worker.standsUntil = 0
+        worker.engine = SimulatedEngine()
+        worker.link = nil
+    }
+
+    func tellWorker(_ index: Int, _ input: WorkerInput) {
+        let worker = workers[index]
+        guard worker.core != nil else { return }
+        var actions = workerActions
+        workerActions = []
+        worker.core?.handle(input, now: now + worker.clockOffset, into: &actions)
+        let epoch = worker.epoch
+        for action in actions where worker.epoch == epoch { perform(action, of: index) }
+        actions.removeAll(keepingCapacity: true)
+        workerActions = actions
+    }
+
+    private func perform(_ action: WorkerAction, of index: Int) {
+        let worker = workers[index]
+        switch action {
+        case .connect(let link, let endpoint):
+            addresses += 1
+            worker.link = (link, Int(endpoint) ?? 0, withUnsafeBytes(of: addresses) { Array($0) })
+        case .learnKeys: break
+        case .disconnect: worker.link = nil
+        case .send(let id, let message):
+            guard let link = worker.link, link.id == id else { return faults.append("a message over a closed link") }
+            var point: Point? = .message
+            if case .heartbeat = message { point = nil }
+            let epoch = brokers[link.broker].epoch
+            send(point) { .toBroker(link.broker, epoch: epoch, address: link.address, message) }
+        case .start(let grant):
+            let plan = worker.engine.start(grant)
+            queue.add(.engine(index, epoch: worker.epoch, grant.lease, plan: plan), at: now + 1 + fate.number(300))
+        case .stop(let lease, _):
+            guard let plan = worker.engine.replan(lease) else { return }
+            queue.add(.engineStopped(index, epoch: worker.epoch, lease, plan: plan), at: now + fate.number(200))
+        case .exit:
+            loseWorker(index)
+            queue.add(.startWorker(index), at: now + 100 + fate.number(2_000))
+        }
+    }
+
+    // MARK: Engine
+
+    func stopEngine(_ index: Int, _ lease: LeaseID, _ plan: Int) {
+        guard workers[index].engine.task(lease, plan: plan) != nil else { return }
+        workers[index].engine.forget(lease)
+        tellWorker(index, .engine(.stopped(lease, resume: nil)))
+    }
+
+    func runEngine(_ index: Int, _ lease: LeaseID, _ plan: Int) {
+        let worker = workers[index]
+        guard let task = worker.engine.task(lease, plan: plan) else { return }
+        if task.steps == 0 { tellWorker(index, .engine(.started(lease))) }
+        worker.engine.step(lease)
+        if task.steps < 1 + Int(fate.number(6)) {
+            if task.isFinetune {
+                tellWorker(index, .engine(.checkpoint(lease, step: task.steps, record: nil, resume: Array("{}".utf8))))
+            } else {
+                tellWorker(index, .engine(.events(lease, [.token(sample: 0, draw: 0, index: task.steps, tokenID: 1, text: "a")])))
+            }
+            queue.add(.engine(index, epoch: worker.epoch, lease, plan: plan), at: now + 20 + fate.number(700))
+            return
+        }
+        worker.engine.forget(lease)
+        if fate.happens(60) {
+            tellWorker(index, .engine(.failed(lease, error: ContractError(.internalError, "bad luck"), final: fate.happens(300))))
+        } else {
+            tellWorker(index, .engine(.finished(lease, generations: SimulatedEngine.texts(of: task), result: nil)))
+        }
+    }
+}

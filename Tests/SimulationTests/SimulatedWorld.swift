@@ -1,0 +1,189 @@
+import Broker
+import Encodings
+import QueueSimulation
+import TaskProtocol
+import TestSupport
+import Worker
+
+/// Brokers, workers, a store and a client, with a network, a database and machines that fail: one history, from one seed or one plan.
+///
+/// The cores are the product's own; only time, the network, the engine and PostgreSQL are models. Equal seeds and plans give equal histories.
+final class SimulatedWorld {
+    enum Event {
+        case brokerTick(Int, epoch: Int)
+        case workerTick(Int, epoch: Int)
+        case toBroker(Int, epoch: Int, address: [UInt8], WorkerMessage)
+        case toWorker(Int, epoch: Int, LinkID, BrokerMessage)
+        case store(Int, epoch: Int, ticket: Int, StoreRequest)
+        case storeReply(Int, epoch: Int, ticket: Int, StoreReply)
+        case peerInterest(Int, epoch: Int, prefix: [UInt8], isAdded: Bool)
+        case fromPeer(Int, epoch: Int, BrokerID, PeerMessage)
+        case engine(Int, epoch: Int, LeaseID, plan: Int)
+        case engineStopped(Int, epoch: Int, LeaseID, plan: Int)
+        case request(Int, epoch: Int, [UInt8])
+        case clientReply([UInt8])
+        case clientTurn
+        case publish
+        case notify(Int, epoch: Int)
+        case trouble(Trouble)
+        case startBroker(Int)
+        case startWorker(Int)
+    }
+
+    /// What befalls machines.
+    enum Trouble {
+        case brokerDies(Int)
+        case workerDies(Int)
+        case workerDrains(Int)
+        case brokerStands(Int, until: Int64)
+        case workerStands(Int, until: Int64)
+        case databaseAway(until: Int64)
+        case brokerCutOff(Int, until: Int64)
+    }
+
+    final class SimulatedBroker {
+        var core: BrokerCore?
+        /// Counts starts; what was meant for an earlier process is lost.
+        var epoch = 0
+        var nextTick = Int64.max
+        /// Its monotonic clock is not ours.
+        var clockOffset: Int64 = 0
+        var standsUntil: Int64 = 0
+        var cutOffUntil: Int64 = 0
+        /// What it is subscribed to at which brokers.
+        var links: [BrokerID: [[UInt8]]] = [:]
+    }
+
+    final class SimulatedWorker {
+        var core: WorkerCore?
+        var epoch = 0
+        var clockOffset: Int64 = 0
+        var standsUntil: Int64 = 0
+        var engine = SimulatedEngine()
+        var link: (id: LinkID, broker: Int, address: [UInt8])?
+    }
+
+    var fate: Fate
+    var queue = EventQueue<Event>()
+    var now: Int64 = 10_000
+    var store: ModelStore
+    let brokers: [SimulatedBroker]
+    let workers: [SimulatedWorker]
+    var client: SimulatedClient
+    var published: [TaskID] = []
+    var databaseAwayUntil: Int64 = 0
+    var addresses: UInt64 = 0
+    /// Broken promises found on the way.
+    var faults: [String] = []
+    /// Processes that died.
+    var crashes = 0
+    /// The brokers' and workers' actions of one event, kept for its room.
+    var brokerActions: [BrokerAction] = []
+    var workerActions: [WorkerAction] = []
+    static let databaseEpoch: Int64 = 1_700_000_000_000
+
+    /// A large installation in weather drawn from a seed.
+    convenience init(seed: UInt64, mutation: ModelStore.Mutation? = nil) {
+        self.init(fate: Fate(seed: seed, start: 10_000), mutation: mutation)
+    }
+
+    /// A small installation in which what is planned goes wrong.
+    convenience init(plan: [PlannedMishap], brokers: Int = 2, workers: Int = 2, tasks: Int = 2, mutation: ModelStore.Mutation? = nil) {
+        self.init(fate: Fate(plan: plan, brokers: brokers, workers: workers, tasks: tasks), mutation: mutation)
+    }
+
+    private init(fate: Fate, mutation: ModelStore.Mutation?) {
+        self.fate = fate
+        store = ModelStore(mutation: mutation)
+        brokers = (0..<fate.weather.brokers).map { _ in SimulatedBroker() }
+        workers = (0..<fate.weather.workers).map { _ in SimulatedWorker() }
+        client = SimulatedClient(tasks: fate.weather.tasks, fate: &self.fate)
+        for index in brokers.indices { queue.add(.startBroker(index), at: now + self.fate.number(200)) }
+        for index in workers.indices { queue.add(.startWorker(index), at: now + self.fate.number(500)) }
+        queue.add(.clientTurn, at: now + 600)
+        planTrouble()
+    }
+
+    private func planTrouble() {
+        let span = fate.troubleUntil - now
+        for _ in 0..<fate.weather.troubles { queue.add(.trouble(drawTrouble()), at: now + 500 + fate.number(span)) }
+        for _ in 0..<fate.weather.published { queue.add(.publish, at: now + fate.number(span)) }
+    }
+
+    private func drawTrouble() -> Trouble {
+        let (broker, worker) = (Int(fate.number(Int64(brokers.count))), Int(fate.number(Int64(workers.count))))
+        let until = now + 500 + fate.number(fate.troubleUntil - now)
+        switch fate.number(9) {
+        case 0, 1: return .workerDies(worker)
+        case 2, 3: return .brokerDies(broker)
+        case 4: return .workerDrains(worker)
+        case 5: return .brokerStands(broker, until: until)
+        case 6: return .workerStands(worker, until: until + 5_000)
+        case 7: return .brokerCutOff(broker, until: until)
+        default: return .databaseAway(until: until)
+        }
+    }
+
+    // MARK: Running
+
+    /// Runs until every task has ended, the client has heard of it and every worker is told so, or the time is up.
+    /// - Parameter limit: milliseconds of the history after which it has to be over.
+    /// - Returns: what was promised and not kept.
+    func run(limit: Int64 = 400_000) -> [String] {
+        let end = now + limit
+        while let (time, event) = queue.next(), time < end {
+            now = time
+            handle(event)
+            if now > fate.troubleUntil, isOver { break }
+        }
+        return faults + finalFaults()
+    }
+
+    private func handle(_ event: Event) {
+        switch event {
+        case .brokerTick(let index, let epoch):
+            guard isAwake(brokers[index].epoch == epoch, brokers[index].standsUntil, event) else { return }
+            if brokers[index].nextTick > now { return }
+            brokers[index].nextTick = .max
+            tellBroker(index, .tick)
+        case .toBroker(let index, let epoch, let address, let message): hear(index, epoch, event, .workerMessage(from: address, message))
+        case .storeReply(let index, let epoch, let ticket, let reply): hear(index, epoch, event, .storeReply(ticket: ticket, reply))
+        case .peerInterest(let index, let epoch, let prefix, let isAdded):
+            hear(index, epoch, event, .peerSubscription(prefix: prefix, isAdded: isAdded))
+        case .fromPeer(let index, let epoch, let peer, let message):
+            if brokers[index].links[peer] != nil { hear(index, epoch, event, .peerMessage(over: peer, message)) }
+        case .request(let index, let epoch, let payload): hear(index, epoch, event, .clientMessage([Array("client".utf8), payload]))
+        case .notify(let index, let epoch): hear(index, epoch, event, .notified)
+        case .workerTick(let index, let epoch):
+            guard isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) else { return }
+            tellWorker(index, .tick)
+            queue.add(.workerTick(index, epoch: epoch), at: now + 200)
+        case .toWorker(let index, let epoch, let link, let message):
+            guard isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) else { return }
+            tellWorker(index, .message(message, link: link))
+        case .engine(let index, let epoch, let lease, let plan):
+            if isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) { runEngine(index, lease, plan) }
+        case .engineStopped(let index, let epoch, let lease, let plan):
+            if isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) { stopEngine(index, lease, plan) }
+        case .store(let index, let epoch, let ticket, let request): perform(index, epoch, ticket, request)
+        case .clientReply(let payload): clientHears(payload)
+        case .clientTurn: clientTurn()
+        case .publish: publish()
+        case .trouble(let trouble): befall(trouble)
+        case .startBroker(let index): startBroker(index)
+        case .startWorker(let index): startWorker(index)
+        }
+    }
+
+    private func hear(_ index: Int, _ epoch: Int, _ event: Event, _ input: BrokerEvent) {
+        if isAwake(brokers[index].epoch == epoch, brokers[index].standsUntil, event) { tellBroker(index, input) }
+    }
+
+    /// Whether a process hears what comes to it: one that stands still hears it when it goes on, one that died never does.
+    private func isAwake(_ isSame: Bool, _ standsUntil: Int64, _ event: Event) -> Bool {
+        guard isSame else { return false }
+        guard standsUntil > now else { return true }
+        queue.add(event, at: standsUntil)
+        return false
+    }
+}
