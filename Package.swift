@@ -74,7 +74,13 @@ let package = Package(
         library("TaskProtocol", ["Encodings"]),
         library("TaskStore", ["CPostgreSQL", "Encodings", "TaskProtocol"]),
         library("ArtifactStore", ["DurableFiles", "Encodings", "TaskProtocol"]),
-        library("Broker", ["Measures", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
+        library("Downloads", ["CCurl", "CCrypto", "DurableFiles", "Encodings"]),
+        library(
+            "Broker",
+            [
+                "Downloads", "DurableFiles", "Measures", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging,
+                metrics,
+            ]),
         library(
             "Worker",
             [
@@ -84,7 +90,6 @@ let package = Package(
             ]),
         library("Client", ["Messaging", "TaskProtocol", "ArtifactStore", "Encodings"]),
         library("Supervision", ["DurableFiles"]),
-        library("Downloads", ["CCurl", "CCrypto", "DurableFiles", "Encodings"]),
         library(
             "Operations",
             [
@@ -131,7 +136,10 @@ let package = Package(
             swiftSettings: strict),
         tests(
             "Broker",
-            ["Broker", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
+            [
+                "Broker", "Downloads", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Messaging", "Encodings", "QueueSimulation",
+                "DatabaseTestSupport",
+            ]),
         tests("Simulation", ["Broker", "Worker", "TaskProtocol", "Encodings", "QueueSimulation"]),
         tests(
             "Worker",

@@ -12,13 +12,16 @@ package struct Downloader: Sendable {
     private let token: String?
     private let attempts: Int
     private let pauseMilliseconds: Int
+    private let followsRedirects: Bool
     private static let maximumRedirects = 5
 
     /// - Parameters:
     ///   - token: goes to the host that is asked first and to no other.
     ///   - attempts: how often in a row a transfer may bring nothing.
     ///   - pauseMilliseconds: before the second attempt, then twice as long each time.
-    package init(token: String?, attempts: Int = 5, pauseMilliseconds: Int = 500) {
+    ///   - followsRedirects: else a redirect is an answer like any other that is not what was asked for.
+    package init(token: String?, attempts: Int = 5, pauseMilliseconds: Int = 500, followsRedirects: Bool = true) {
+        self.followsRedirects = followsRedirects
         (self.token, self.attempts, self.pauseMilliseconds) = (token, attempts, pauseMilliseconds)
     }
 
@@ -44,16 +47,19 @@ package struct Downloader: Sendable {
     ///
     /// Until then it grows beside as `PATH.<tag>.part`, tag being the server's name for these very bytes: a transfer that was broken
     /// off goes on there, and one of another version starts anew.
-    /// - Parameter progress: is told how many bytes are there, of how many (0: nobody knows).
+    /// - Parameters:
+    ///   - limit: the most bytes to take.
+    ///   - progress: is told how many bytes are there, of how many (0: nobody knows).
     package func fetch(
-        _ address: WebAddress, to path: String, progress: @escaping (_ done: Int, _ total: Int) -> Void = { _, _ in }
+        _ address: WebAddress, to path: String, limit: Int = .max, progress: @escaping (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) throws(DownloadError) -> RemoteFile {
         let remote = try describe(address)
+        guard (remote.size ?? 0) <= limit else { throw .tooLarge(address.text, limit: limit) }
         let part = PartialDownload(path: path, tag: remote.tag)
         try part.open(remote)
         defer { part.close() }
         try part.restartUnlessRight(remote)
-        try retrying(address) { () throws(DownloadError) in try transfer(address, remote, part, progress) }
+        try retrying(address) { () throws(DownloadError) in try transfer(address, remote, part, limit, progress) }
         try part.check(remote, address)
         try part.finish()
         return remote
@@ -71,7 +77,8 @@ package struct Downloader: Sendable {
                     return remote.digest.isEmpty || remote.size == nil
                 })
             if case .failed(let reason) = outcome { return .again(reason, progressed: false) }
-            if exchange.isRedirect { return .done(remote) }
+            // A server may know no HEAD: then the bytes themselves must tell.
+            if exchange.isRedirect && !remote.digest.isEmpty || exchange.status == 405 || exchange.status == 501 { return .done(remote) }
             return try judge(exchange, address).map { .again($0, progressed: false) } ?? .done(remote)
         }
     }
@@ -98,7 +105,7 @@ package struct Downloader: Sendable {
     }
 
     private func transfer(
-        _ address: WebAddress, _ remote: RemoteFile, _ part: PartialDownload, _ progress: @escaping (Int, Int) -> Void
+        _ address: WebAddress, _ remote: RemoteFile, _ part: PartialDownload, _ limit: Int, _ progress: @escaping (Int, Int) -> Void
     ) throws(DownloadError) -> Step<Void> {
         if let size = remote.size, part.count > size { try part.restart() }
         let start = part.count
@@ -110,11 +117,12 @@ package struct Downloader: Sendable {
                 isFirst = false
                 guard part.begin(at: exchange.firstByte) else { return false }
             }
-            guard part.append(bytes, limit: remote.size) else { return false }
+            guard part.append(bytes, limit: remote.size ?? limit) else { return false }
             progress(part.count, remote.size ?? 0)
             return true
         }
         if let failure = part.failure { throw failure }
+        if case .stopped = outcome, remote.size == nil, part.isFull { throw .tooLarge(address.text, limit: limit) }
         switch outcome {
         case .stopped: throw .malformed(address.text, reason: "the server sent other bytes than were asked for, or more than it announced")
         case .failed(let reason): return .again(reason, progressed: part.count > start)
@@ -139,7 +147,8 @@ package struct Downloader: Sendable {
         var request = request
         for _ in 0...Self.maximumRedirects {
             let (exchange, outcome) = HTTPExchange.run(request, body)
-            guard goesOn(exchange), case .answered = outcome, exchange.isRedirect, let location = exchange.headers["location"] else {
+            guard goesOn(exchange), followsRedirects, case .answered = outcome, exchange.isRedirect, let location = exchange.headers["location"]
+            else {
                 return (exchange, outcome)
             }
             let next = try request.address.following(location)

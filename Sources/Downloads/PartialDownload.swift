@@ -10,6 +10,8 @@ final class PartialDownload {
     private var descriptor: Int32 = -1
     /// The bytes that are there.
     private(set) var count = 0
+    /// Whether more came than may.
+    private(set) var isFull = false
     /// Why the disk took no more.
     private(set) var failure: DownloadError?
 
@@ -51,7 +53,10 @@ final class PartialDownload {
 
     /// - Parameter limit: the size that was announced.
     func append(_ bytes: UnsafeRawBufferPointer, limit: Int?) -> Bool {
-        if let limit, count + bytes.count > limit { return false }
+        if let limit, bytes.count > limit - count {
+            isFull = true
+            return false
+        }
         var done = 0
         while done < bytes.count {
             let written = write(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)

@@ -9,6 +9,8 @@ package struct WebAddress: Sendable, Equatable {
     private let scheme: String
     private let host: String
     private let port: String
+    private let path: String
+    private let query: String?
 
     /// - Throws: `.badAddress` saying what is not allowed.
     package init(_ text: String) throws(DownloadError) {
@@ -32,7 +34,7 @@ package struct WebAddress: Sendable, Equatable {
         if let base { curl_url_set(parts, CURLUPART_URL, base.text, 0) }
         guard curl_url_set(parts, CURLUPART_URL, text, 0) == CURLUE_OK, let scheme = Self.part(parts, CURLUPART_SCHEME),
             let host = Self.part(parts, CURLUPART_HOST), let port = Self.part(parts, CURLUPART_PORT, UInt32(CURLU_DEFAULT_PORT)),
-            let whole = Self.part(parts, CURLUPART_URL)
+            let whole = Self.part(parts, CURLUPART_URL), let path = Self.part(parts, CURLUPART_PATH)
         else { throw .badAddress(shown, reason: "is no web address") }
         guard Self.part(parts, CURLUPART_USER) == nil, Self.part(parts, CURLUPART_PASSWORD) == nil else {
             throw .badAddress(host, reason: "names a user or a password in the address")
@@ -40,7 +42,8 @@ package struct WebAddress: Sendable, Equatable {
         guard scheme == "https" || scheme == "http" && Self.isLoopback(host) else {
             throw .badAddress(shown, reason: "is not https (plain http is for loopback only)")
         }
-        (self.text, self.scheme, self.host, self.port) = (whole, scheme, host.lowercased(), port)
+        (self.text, self.scheme, self.host, self.port, self.path) = (whole, scheme, host.lowercased(), port, path)
+        query = Self.part(parts, CURLUPART_QUERY)
     }
 
     private static func part(_ parts: OpaquePointer, _ kind: CURLUPart, _ flags: UInt32 = 0) -> String? {
@@ -59,6 +62,30 @@ package struct WebAddress: Sendable, Equatable {
 
     /// Whether credentials for one may go to the other.
     package func hasSameOrigin(as other: WebAddress) -> Bool { scheme == other.scheme && host == other.host && port == other.port }
+
+    /// Whether this lies at or below another address: the same origin, and a path that begins with the other's, as it stands there.
+    ///
+    /// libcurl has taken `..` out of the path; one that climbs in another spelling lies below nothing.
+    package func begins(with prefix: WebAddress) -> Bool {
+        guard hasSameOrigin(as: prefix), pathAndQuery.utf8.starts(with: prefix.pathAndQuery.utf8) else { return false }
+        let spelled = path.lowercased()
+        return !spelled.contains("%2e") && !spelled.contains("%2f") && !spelled.contains("%5c") && !spelled.contains("\\")
+    }
+
+    private var pathAndQuery: String { query.map { path + "?" + $0 } ?? path }
+
+    /// The path's last part where that is a plain file name, else `data`.
+    package var fileName: String {
+        let name = path.split(separator: "/").last.map(String.init) ?? ""
+        let isPlain =
+            (1...100).contains(name.utf8.count) && !name.hasPrefix(".")
+            && name.utf8.allSatisfy { byte in
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+                    || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+                    || [UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-")].contains(byte)
+            }
+        return isPlain ? name : "data"
+    }
 
     /// Whether it is plain `http`, which only loopback may be.
     var isLoopback: Bool { Self.isLoopback(host) }

@@ -34,6 +34,29 @@ struct WebAddressTests {
         #expect(throws: DownloadError.self) { try hub.following("file:///etc/passwd") }
     }
 
+    @Test("an address lies below another of the same origin whose text it begins with, and climbs in no spelling")
+    func prefixes() throws {
+        let allowed = try WebAddress("https://data.example/sets/")
+        for text in ["https://data.example/sets/a.txt", "HTTPS://DATA.example:443/sets/a/b?c=d", "https://data.example/x/../sets/a"] {
+            #expect(try WebAddress(text).begins(with: allowed), "\(text)")
+        }
+        for text in [
+            "https://data.example/set", "https://data.example/", "https://data.example.evil.org/sets/a", "https://data.example:8443/sets/a",
+            "https://evil.org/https://data.example/sets/a", "https://data.example/sets/../a", "https://data.example/sets/%2e%2e/a",
+            "https://data.example/sets/%2E./a", "https://data.example/sets/..%2fa", "https://data.example/sets/..%5Ca",
+        ] { #expect(try !WebAddress(text).begins(with: allowed), "\(text)") }
+        // An origin alone ends with a slash, so that no longer host begins with it.
+        #expect(try !WebAddress("https://data.example.evil.org/").begins(with: WebAddress("https://data.example")))
+    }
+
+    @Test("a file's name is the path's last part where that is a plain one")
+    func fileNames() throws {
+        for (text, name) in [
+            ("https://x.org/a/b.csv?c=d", "b.csv"), ("https://x.org/", "data"), ("https://x.org/.hidden", "data"), ("https://x.org/a%20b", "data"),
+            ("https://x.org/" + String(repeating: "n", count: 101), "data"), ("https://x.org/a/b/", "b"),
+        ] { #expect(try WebAddress(text).fileName == name) }
+    }
+
     @Test("a path is put behind an address with one slash between")
     func appending() throws {
         #expect(try WebAddress("https://hub.example").appending("a/b").text == "https://hub.example/a/b")

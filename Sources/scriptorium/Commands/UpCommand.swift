@@ -31,6 +31,9 @@ struct UpCommand: AsyncParsableCommand {
     @OptionGroup(title: "Keys")
     var curve: CurveServerOptions
 
+    @OptionGroup(title: "Datasets by address")
+    var web: WebOptions
+
     @Option(help: ArgumentHelp("Threads of each worker's engine; default: the processors, shared out.", valueName: "count"))
     var threads: Int?
 
@@ -91,7 +94,7 @@ struct UpCommand: AsyncParsableCommand {
         return ServiceStack.Options(
             executable: program, databaseURL: databaseUrl, workers: workers, endpoints: endpoints.sockets + [("http", endpoints.http)],
             brokerArguments: drain + (endpoints.insecure ? ["--insecure"] : []) + (migrations.map { ["--migrations", $0] } ?? [])
-                + (keys?.brokerArguments ?? []),
+                + web.arguments + (keys?.brokerArguments ?? []),
             workerArguments: drain + ["--threads", String(perWorker), "--slots", String(slots)] + (keys?.workerArguments ?? []), environment: kept,
             stopSeconds: drainTimeout + 10)
     }
