@@ -89,6 +89,8 @@ COMMENT ON COLUMN scriptorium.task.resolved IS 'What was pinned, where it was kn
 COMMENT ON COLUMN scriptorium.task.tags IS 'The publisher''s strings by name';
 COMMENT ON COLUMN scriptorium.task.after IS 'Tasks that must have succeeded first';
 CREATE INDEX task_tags ON scriptorium.task USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
+-- Retention asks which waiting tasks name a task of a month.
+CREATE INDEX task_with_after ON scriptorium.task (id) WHERE after IS NOT NULL;
 
 CREATE TABLE scriptorium.task_given (
     task uuid PRIMARY KEY,

@@ -244,3 +244,162 @@ $$;
 COMMENT ON FUNCTION scriptorium.make_partitions(timestamptz, integer) IS
     'Makes the monthly partitions that are missing, from the month of a moment on; returns how many';
 DO $$ BEGIN PERFORM scriptorium.make_partitions(now() - interval '1 day', 4); END $$;
+
+-- Retention. Only an owner drops a partition, so brokers do it through drop_month(). A month goes whole, and only where nothing holds it: month_holder()
+-- says what does. DROP needs the parents for itself, and whoever comes later waits behind it: it asks for 200 ms at a time (which is also less than a
+-- deadlock takes to be found, so that no other transaction falls for it), and gives up where somebody reads for longer. Brokers come again.
+
+CREATE TABLE scriptorium.retention (
+    history text PRIMARY KEY CHECK (history IN ('tasks', 'generations')),
+    keep interval NOT NULL CHECK (keep > interval '0'),
+    looked_at timestamptz NOT NULL
+);
+COMMENT ON TABLE scriptorium.retention IS 'What brokers are told to keep, as the last that looked was told';
+COMMENT ON COLUMN scriptorium.retention.history IS 'tasks or generations';
+COMMENT ON COLUMN scriptorium.retention.keep IS 'Months that ended before so long ago go';
+COMMENT ON COLUMN scriptorium.retention.looked_at IS 'When a broker last looked for such months and was kept from nothing';
+
+CREATE FUNCTION scriptorium.history_tables(history text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE history
+        WHEN 'tasks' THEN ARRAY['task', 'resolutions', 'outcome', 'tries', 'training_steps']
+        WHEN 'generations' THEN ARRAY['generations']
+    END;
+COMMENT ON FUNCTION scriptorium.history_tables(text) IS 'The partitioned tables whose months go together';
+
+CREATE FUNCTION scriptorium.month_holder(history text, month date, OUT task uuid, OUT state text, OUT child uuid)
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, scriptorium, pg_temp
+    SET plan_cache_mode = force_custom_plan
+    SET enable_seqscan = on SET enable_hashjoin = on SET enable_mergejoin = on SET enable_bitmapscan = on
+AS $$
+#variable_conflict use_column
+DECLARE
+    first uuid := scriptorium.uuid_floor(month::timestamp AT TIME ZONE 'UTC');
+    stop uuid := scriptorium.uuid_floor((month + interval '1 month') AT TIME ZONE 'UTC');
+    -- A clock that was set back gives texts ids before their task's.
+    last_task uuid := scriptorium.uuid_floor((month + interval '1 month 1 day') AT TIME ZONE 'UTC');
+BEGIN
+    IF history = 'tasks' THEN
+        SELECT h.task, CASE WHEN h.lease IS NULL THEN 'queued' ELSE 'running' END INTO month_holder.task, month_holder.state
+        FROM scriptorium.hot h WHERE h.task >= first AND h.task < stop ORDER BY h.task LIMIT 1;
+        IF FOUND THEN RETURN; END IF;
+        SELECT u.id, t.id INTO month_holder.task, month_holder.child
+        FROM scriptorium.task t JOIN scriptorium.hot h ON h.task = t.id CROSS JOIN unnest(t.after) u (id)
+        WHERE t.after IS NOT NULL AND u.id >= first AND u.id < stop LIMIT 1;
+    ELSE
+        SELECT h.task, CASE WHEN h.lease IS NULL THEN 'queued' ELSE 'running' END INTO month_holder.task, month_holder.state
+        FROM scriptorium.hot h
+        WHERE h.task < last_task AND EXISTS (SELECT FROM scriptorium.generations g WHERE g.task_id = h.task AND g.id >= first AND g.id < stop) LIMIT 1;
+        IF FOUND THEN RETURN; END IF;
+        SELECT u.id, t.id INTO month_holder.task, month_holder.child
+        FROM scriptorium.task t JOIN scriptorium.hot h ON h.task = t.id CROSS JOIN unnest(t.after) u (id)
+        WHERE t.after IS NOT NULL AND u.id < last_task
+            AND EXISTS (SELECT FROM scriptorium.generations g WHERE g.task_id = u.id AND g.id >= first AND g.id < stop) LIMIT 1;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION scriptorium.month_holder(text, date) IS
+    'A task that keeps a month from being dropped: one of it that waits or runs, or one that a waiting or running child names in its after';
+
+CREATE FUNCTION scriptorium.expired_months(history text, keep interval)
+    RETURNS TABLE (month date, task uuid, state text, child uuid)
+    LANGUAGE sql VOLATILE
+    SET search_path = pg_catalog, scriptorium, pg_temp
+AS $$
+    SELECT m.month, h.task, h.state, h.child
+    FROM (
+        SELECT DISTINCT to_date(right(c.relname, 7), 'YYYY_MM') AS month
+        FROM unnest(scriptorium.history_tables($1)) p
+        JOIN pg_inherits i ON i.inhparent = to_regclass('scriptorium.' || p) JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE c.relname ~ '_[0-9]{4}_[0-9]{2}$'
+    ) m
+    CROSS JOIN LATERAL scriptorium.month_holder($1, m.month) h
+    WHERE (m.month + interval '1 month') AT TIME ZONE 'UTC' <= now() - $2
+    ORDER BY m.month
+$$;
+COMMENT ON FUNCTION scriptorium.expired_months(text, interval) IS
+    'The months that ended longer ago than they are kept; with the task, its state or the child that names it, where one holds the month back';
+
+CREATE FUNCTION scriptorium.drop_month(history text, month date, keep interval) RETURNS text
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, scriptorium, pg_temp
+    SET lock_timeout = '200ms'
+AS $$
+DECLARE
+    suffix text := to_char(month, '"_"YYYY"_"MM');
+    parents text[] := scriptorium.history_tables(history);
+    partitions text[] := ARRAY(SELECT p || suffix FROM unnest(parents) p WHERE to_regclass('scriptorium.' || p || suffix) IS NOT NULL);
+    name text;
+    is_locked boolean := false;
+BEGIN
+    IF parents IS NULL OR keep <= interval '0' OR month <> date_trunc('month', month)
+        OR (month + interval '1 month') AT TIME ZONE 'UTC' > now() - keep
+    THEN
+        RAISE EXCEPTION 'this month is not over for long enough' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR attempt IN 1 .. 5 LOOP
+        BEGIN
+            FOREACH name IN ARRAY parents || partitions LOOP
+                EXECUTE format('LOCK TABLE ONLY scriptorium.%I IN ACCESS EXCLUSIVE MODE', name);
+            END LOOP;
+            is_locked := true;
+        EXCEPTION WHEN lock_not_available THEN
+            -- What was locked is free again: those behind it go first.
+            PERFORM pg_sleep(0.05);
+        END;
+        EXIT WHEN is_locked;
+    END LOOP;
+    IF NOT is_locked THEN
+        RETURN 'busy';
+    END IF;
+    -- Whoever had read the month before is done now, and nobody reads it since: what this finds stays true.
+    IF (SELECT h.task FROM scriptorium.month_holder(history, month) h) IS NOT NULL THEN
+        RETURN 'held';
+    END IF;
+    FOREACH name IN ARRAY partitions LOOP
+        EXECUTE format('DROP TABLE scriptorium.%I', name);
+    END LOOP;
+    RETURN 'dropped';
+END
+$$;
+COMMENT ON FUNCTION scriptorium.drop_month(text, date, interval) IS
+    'Drops a month of tasks (with resolutions, attempts and training steps) or generations that is over for longer than it is kept: '
+    'dropped, held (see month_holder) or busy (somebody reads it)';
+
+CREATE FUNCTION scriptorium.forget_dropped(most integer) RETURNS integer
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, scriptorium, pg_temp
+    SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    name text;
+    first uuid;
+    stop timestamptz;
+    past uuid;
+    gone integer;
+    total integer := 0;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['task_keys', 'task_given', 'task_progress', 'task_resume'] LOOP
+        past := scriptorium.uuid_floor(to_timestamp(0));
+        LOOP
+            EXECUTE format('SELECT task FROM scriptorium.%I WHERE task >= $1 AND task < $2 ORDER BY task LIMIT 1', name)
+                INTO first USING past, scriptorium.uuid_floor(now());
+            EXIT WHEN first IS NULL OR total >= most;
+            stop := (date_trunc('month', scriptorium.uuid_time(first) AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC';
+            past := scriptorium.uuid_floor(stop);
+            -- Asked of the partition, not of its rows: months that stand are passed in one step.
+            CONTINUE WHEN to_regclass('scriptorium.task' || to_char(stop AT TIME ZONE 'UTC' - interval '1 month', '"_"YYYY"_"MM')) IS NOT NULL;
+            EXECUTE format(
+                'DELETE FROM scriptorium.%1$I WHERE task = ANY (ARRAY('
+                'SELECT task FROM scriptorium.%1$I WHERE task >= $1 AND task < $2 ORDER BY task LIMIT $3 FOR UPDATE SKIP LOCKED))', name)
+                USING first, past, most - total;
+            GET DIAGNOSTICS gone = ROW_COUNT;
+            total := total + gone;
+        END LOOP;
+    END LOOP;
+    RETURN total;
+END
+$$;
+COMMENT ON FUNCTION scriptorium.forget_dropped(integer) IS
+    'Deletes keys and side rows of tasks whose month is dropped, up to a number; a key that is left frees itself when it is used';

@@ -321,7 +321,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     scriptorium.task, scriptorium.task_given, scriptorium.resolutions, scriptorium.brokers, scriptorium.sessions, scriptorium.hot, scriptorium.outcome,
     scriptorium.tries, scriptorium.task_keys, scriptorium.task_after, scriptorium.task_progress, scriptorium.task_resume, scriptorium.queues,
     scriptorium.schedules, scriptorium.schedule_ticks, scriptorium.checkpoints, scriptorium.models, scriptorium.datasets,
-    scriptorium.training_steps, scriptorium.generations
+    scriptorium.training_steps, scriptorium.generations, scriptorium.retention
     TO scriptorium_broker;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA scriptorium TO scriptorium_broker;
 GRANT EXECUTE ON FUNCTION scriptorium.uuid_time(uuid), scriptorium.uuid_floor(timestamptz) TO scriptorium_reader;
@@ -332,5 +332,15 @@ BEGIN
     IF to_regclass('scriptorium.migrations') IS NOT NULL THEN
         GRANT SELECT ON scriptorium.migrations TO scriptorium_broker;
     END IF;
+END
+$$;
+
+-- A role's settings hold for those who log in as it, not for its members: their own logins need the same (see the documentation). Whoever migrates may
+-- lack the right to set it.
+DO $$
+BEGIN
+    EXECUTE format('ALTER ROLE scriptorium_reader IN DATABASE %I SET statement_timeout = %L', current_database(), '5min');
+EXCEPTION WHEN insufficient_privilege THEN
+    NULL;
 END
 $$;

@@ -68,6 +68,9 @@ package enum StoreRequest: Sendable, Equatable {
     /// The database's clock may have been set back: retries that would wait for longer than any does are due now. Answered by ``StoreReply/done``.
     /// - Parameter longest: the longest pause that a retry is given.
     case endBackoffs(longestMilliseconds: Int64)
+    /// Makes the months of history that lie ahead, and drops those that are over for longer than they are kept, unless another broker does or has just
+    /// done so. Answered by ``StoreReply/retained(_:)``.
+    case retain(RetentionPolicy)
     /// Depth and age of every queue, for metrics. Answered by ``StoreReply/figures(_:)``.
     case figures
     /// What the database promises about commits. Answered by ``StoreReply/durability(_:)``.
@@ -97,6 +100,7 @@ package enum StoreReply: Sendable, Equatable {
     case unchecked([UncheckedTask])
     case adopted(AdoptReply)
     case due(DueReply)
+    case retained(RetentionReply)
     case figures([QueueFigures])
     case durability(Durability)
     /// The request as a whole cannot be: nothing was changed.

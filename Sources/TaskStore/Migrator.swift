@@ -162,6 +162,13 @@ package struct Migrator: Sendable {
         COMMENT ON COLUMN scriptorium.migrations.applied_at IS 'When it was applied'
         """
 
+    /// PostgreSQL lets everybody execute a new function; no file needs to remember that. Default privileges would do so for all that the owner ever makes
+    /// in this database, also elsewhere.
+    private static let closing = """
+        REVOKE ALL ON SCHEMA scriptorium FROM PUBLIC; REVOKE ALL ON ALL FUNCTIONS IN SCHEMA scriptorium FROM PUBLIC;
+        REVOKE ALL ON ALL TABLES IN SCHEMA scriptorium FROM PUBLIC
+        """
+
     /// Applies what waits, each file in its own transaction.
     ///
     /// Only one process does so at a time: the others wait for the lock by asking for it again and again, since a waiting transaction would
@@ -196,6 +203,7 @@ package struct Migrator: Sendable {
             do throws(StoreError) {
                 return try connection.transaction { () throws(StoreError) in
                     try connection.execute(file.sql, name: file.name)
+                    try connection.execute(Self.closing, name: "closing")
                     _ = try connection.run(Self.record, [.int32(file.version), .text(file.name), .text(file.checksum)])
                 }
             } catch {

@@ -37,7 +37,12 @@ package final class StoreConnection {
         PQsetNoticeProcessor(connection, { _, _ in }, nil)
         PQsetnonblocking(connection, 1)
         try execute(setup.sql)
+        if setup.needsDurability, try texts(Self.durability).first == "off" { throw .notDurable }
     }
+
+    /// Kept for as long as the connection lasts, whatever the server is told later.
+    private static let durability = Statement(
+        "connection_durability", "SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), false)")
 
     deinit {
         // libpq says goodbye, which would wait for a server that takes nothing.
@@ -224,15 +229,18 @@ package final class StoreConnection {
 /// The settings that a new connection begins with.
 package struct SessionSetup: Sendable {
     let sql: String
+    /// Whether a server whose commits are no promise is refused: a crash of it would lose accepted tasks.
+    var needsDurability = false
 
     /// For the product's statements: their plans are chosen once and always go through the indexes made for them. A plan made while the
-    /// queue was empty would scan it whole, and would be kept when it has grown.
+    /// queue was empty would scan it whole, and would be kept when it has grown. A broker that stands still in the midst of a transaction holds
+    /// rows that the others need: its transaction ends before its sessions can lapse, and where it goes on it asks again.
     package static let broker = SessionSetup(
         sql: """
             SET search_path = scriptorium, pg_catalog, pg_temp; SET TimeZone = 'UTC'; SET client_min_messages = error; SET jit = off;
             SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-            SET enable_bitmapscan = off; SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'; SET lock_timeout = '5s'
-            """)
+            SET enable_bitmapscan = off; SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '4s'; SET lock_timeout = '5s'
+            """, needsDurability: true)
 
     /// For migrations.
     package static let migration = SessionSetup(

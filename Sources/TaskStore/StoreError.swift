@@ -13,6 +13,8 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case partitionMissing(statement: String)
     /// The server refused values or the statement itself; the same again fails again.
     case refused(sqlstate: String, statement: String, object: String?)
+    /// The server answers commits that a crash can undo.
+    case notDurable
     /// A row does not look as the migrations promise.
     case unexpectedRow(statement: String, column: Int)
 
@@ -24,6 +26,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .partitionMissing(let statement): "statement \(statement) found no partition for its ids"
         case .refused(let sqlstate, let statement, let object):
             "the database refused statement \(statement) (SQLSTATE \(sqlstate)\(object.map { ", \($0)" } ?? ""))"
+        case .notDurable: "synchronous_commit is off for this database: a crash would lose accepted tasks; set it to on"
         case .unexpectedRow(let statement, let column): "statement \(statement) returned an unexpected value in column \(column)"
         }
     }

@@ -82,7 +82,11 @@ struct StoreLane {
         let old = connection
         var reply = ask(work.request)
         // A connection that served before may have died long ago (a restart of the server): that is found out only now, and says nothing of the server.
-        if let old, connection == nil, !old.isUnresponsive, work.request.isRepeatable { reply = ask(work.request) }
+        if let old, connection == nil, !old.isUnresponsive, work.request.isRepeatable {
+            reply = ask(work.request)
+            // What holds the lock may be the first sending itself, whose commit nobody knows of yet: `busy` would say that nothing was accepted.
+            if reply.isBusy { reply = .failed(.unavailable("a connection was lost, and what it was asked last is not settled yet")) }
+        }
         work.reply(reply)
     }
 

@@ -22,6 +22,7 @@ package struct StoreSession {
         } catch {
             switch error {
             case .connectionLost(let why): return .failed(.unavailable(why))
+            case .notDurable: return .failed(.unavailable(error.description))
             case .lockTimeout: return busyReply(request)
             case .refused: return singly(request) ?? .failed(.internalError(error.description))
             case .collision, .partitionMissing, .unexpectedRow: return .failed(.internalError(error.description))
@@ -84,6 +85,7 @@ package struct StoreSession {
         case .dueSweep(let blocked): .due(try dueSweep(after: blocked))
         case .endBackoffs(let longest): try done { () throws(StoreError) in try endBackoffs(longestMilliseconds: longest) }
         case .administer(let administration): try administer(administration)
+        case .retain(let policy): .retained(try retain(policy))
         case .figures: .figures(try figures())
         case .durability: .durability(try durability())
         }

@@ -19,11 +19,16 @@ struct CoreBench {
     var published: [[UInt8]] = []
     /// What was asked of the artifact store.
     var artifacts: [(ticket: Int, operation: ArtifactOperation)] = []
+    var notes: [BrokerNote] = []
+    /// Each look at the months of history, and what the next ones are answered; the model of the store has no months.
+    var looks: [(at: Int64, policy: RetentionPolicy)] = []
+    var lookReplies: [StoreReply] = []
     let session = UUIDValue(hi: 5, lo: 5)
     private var lastID: Int64 = 0
     static let epoch: Int64 = 1_700_000_000_000
 
-    init(settings: BrokerSettings = BrokerSettings()) {
+    init(settings: BrokerSettings = BrokerSettings(), lookReplies: [StoreReply] = []) {
+        self.lookReplies = lookReplies
         core = BrokerCore(id: UUIDValue(hi: 2, lo: 2), settings: settings, random: IdentitySource(seed: 1))
         feed(.start(BrokerRegistration(id: core.id, host: "h", pid: 1, version: "1", endpoints: ["peers": "p", "workers": "w"], publicKey: nil)))
         feed(.tick)
@@ -50,12 +55,17 @@ struct CoreBench {
                     if isAdded { links[broker]?.append(prefix) } else { links[broker]?.removeAll { $0 == prefix } }
                 }
             case .publish(let topic, _): published.append(topic)
-            case .listenAnew, .note, .drained: break
+            case .note(let note): notes.append(note)
+            case .listenAnew, .drained: break
             }
         }
     }
 
     mutating func answer(_ ticket: Int, _ request: StoreRequest) {
+        if case .retain(let policy) = request {
+            looks.append((now, policy))
+            if !lookReplies.isEmpty { return feed(.storeReply(ticket: ticket, lookReplies.removeFirst())) }
+        }
         feed(.storeReply(ticket: ticket, store.perform(request, now: Self.epoch + now)))
     }
 

@@ -22,7 +22,7 @@ import Testing
     @Test("tasks published over ZeroMQ and in SQL are run, also when their worker dies", .timeLimit(.minutes(2)))
     func wholePath() throws {
         let url = try TemporaryCluster.shared.database()
-        let (broker, endpoints) = try makeBroker(PostgreSQLGateway(url: url))
+        let (broker, endpoints) = try makeBroker(PostgreSQLGateway(url: TemporaryCluster.url(url, as: .broker)))
         defer {
             broker.stop()
             broker.waitUntilEnded()

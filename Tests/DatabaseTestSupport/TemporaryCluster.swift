@@ -87,7 +87,18 @@ package final class TemporaryCluster: Sendable {
         "host=127.0.0.1 port=\(port) dbname=\(database) user=\(user)"
     }
 
-    /// Makes a database and returns its connection string.
+    /// Who logs in: each a member of the role of that name and of nothing else, the stranger of none; no one owns anything.
+    package enum Login: String, CaseIterable, Sendable {
+        case reader, publisher, broker, stranger
+
+        /// Makes it.
+        var sql: String { "CREATE ROLE tests_\(rawValue) LOGIN" + (self == .stranger ? "" : " IN ROLE scriptorium_\(rawValue)") }
+    }
+
+    /// A database as somebody else than its owner sees it. Of a connection string's words the last one counts.
+    package static func url(_ url: String, as login: Login) -> String { url + " user=tests_\(login.rawValue)" }
+
+    /// Makes a database and returns its owner's connection string.
     package func database(migrated: Bool = true) throws -> String {
         let name = "t\(counter.add(1, ordering: .relaxed).newValue)"
         let admin = try StoreConnection(url("postgres"), setup: .migration)
@@ -99,6 +110,7 @@ package final class TemporaryCluster: Sendable {
             if made == nil {
                 try admin.execute("CREATE DATABASE migrated")
                 try Migrator(folder: Fixtures.root + "/migrations").run(StoreConnection(url("migrated"), setup: .migration))
+                for login in Login.allCases { try admin.execute(login.sql) }
                 made = "migrated"
             }
             try admin.execute("CREATE DATABASE \(name) TEMPLATE migrated")

@@ -73,6 +73,13 @@ import Testing
         #expect(old.map(\.verdict) == [.ok, .warn] && old[1].found.contains("4000 s"))
     }
 
+    @Test("a month that is held back warns, and names the task")
+    func retention() {
+        #expect(RetentionCheck(held: []).findings().map(\.verdict) == [.ok])
+        let held = RetentionCheck(held: [("tasks of 2026-01", "its task 7 is queued")]).findings()
+        #expect(held.map(\.verdict) == [.warn] && held[0].found == "the tasks of 2026-01 should be gone: its task 7 is queued")
+    }
+
     @Test("another schema than the program's fails, and says which way to go")
     func schema() {
         func finding(_ error: MigrationError) -> Finding { SchemaCheck(state: .wrong(error)).findings()[0] }
@@ -99,6 +106,7 @@ import Testing
         #expect(finding("schema", findings)?.verdict == .ok)
         #expect(finding("connection", findings)?.verdict == .ok)
         #expect(finding("encryption", findings)?.verdict == .ok)
+        #expect(finding("retention", findings)?.verdict == .ok)
         // The tests' cluster runs with fsync off, as a superuser: both are to be seen.
         #expect(finding("durability", findings)?.verdict == .fail && finding("rights", findings)?.verdict == .warn)
         let connection = try StoreConnection(url(database), setup: .migration)
@@ -106,6 +114,7 @@ import Testing
         try connection.execute("DO $$ BEGIN CREATE ROLE doctor_stranger LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
         let broker = DatabaseCheck(url: url(database, user: "doctor_broker"), migrator: try migrator()).findings()
         #expect(finding("rights", broker)?.verdict == .ok && finding("schema", broker)?.verdict == .ok)
+        #expect(finding("retention", broker)?.verdict == .ok, "a broker's user may look")
         let stranger = DatabaseCheck(url: url(database, user: "doctor_stranger"), migrator: nil).findings()
         #expect(finding("rights", stranger)?.verdict == .fail)
         try connection.execute("GRANT USAGE ON SCHEMA scriptorium TO PUBLIC")

@@ -140,6 +140,8 @@ class WrongInput(unittest.TestCase):
             ["generate", "--model", MODEL, "--n", "x"], ["score", "--model", MODEL, "--ids", "99999999"], ["tokenize", "--tokenizer", "/no"],
             ["worker", "--broker", "tcp://*:5572"], ["broker", "--http", "nonsense"], ["up", "--no-such-flag"],
             ["worker", "--broker", "nonsense"], ["up", "--tasks-endpoint", "x"], ["broker", "--workers-endpoint", "tcp://127.0.0.1:x"],
+            *([command, flag, period] for command in ("broker", "up") for flag in ("--retain-tasks", "--retain-generations")
+              for period in ("30", "0d", "-1d", "1.5d", "d", "1y", "9999999999999999999h", "200000d")),
         ):  # fmt: skip
             said = run(*arguments, status=2)
             self.assertTrue(said.strip(), arguments)

@@ -220,6 +220,16 @@ class Database:
         finally:
             connection.close()
 
+    def sql_alone(self, statement):
+        """A statement that PostgreSQL runs only outside of transactions."""
+        connection = psycopg2.connect(self.url(), connect_timeout=5)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+        finally:
+            connection.close()
+
     def asks(self, query, *values):
         """As ``sql``, but nothing while the server is away."""
         try:

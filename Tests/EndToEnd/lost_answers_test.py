@@ -88,12 +88,12 @@ class LostAnswers(FleetTestCase):
         # It goes over its time twice.
         slow = self.submit("failed", self.generate(n=1000, max_length=64), timeout_s=0.2, max_attempts=2)
         training = self.submit("succeeded", self.finetune(f"tuned-{number % 3}"))
-        missing = self.submit("failed", self.finetune("none", dataset={"uri": "sha256:" + "0" * 64}))
+        short = self.submit("failed", self.finetune("none", dataset={"text": "short"}))
         self.assertTrue(self.client.ask("cancel", ids=[far])["ok"])
         sha256, size = self.dataset
         self.assertTrue(self.client.ask("register", dataset={"name": f"again-{number % 3}", "sha256": sha256, "bytes": size})["ok"])
         self.assertTrue(self.client.ask("models")["models"])
-        for id in (*keyed, again, parent, child, late, far, orphan, good, bad, slow, training, missing):
+        for id in (*keyed, again, parent, child, late, far, orphan, good, bad, slow, training, short):
             self.wait(id)
         self.retry(far, orphan)
         # A worker leaves and comes back: what it ran goes back or on elsewhere.

@@ -83,6 +83,8 @@ package struct ModelStore: Sendable {
         case .dueSweep: return .due(dueSweep())
         // Its clock is never set.
         case .endBackoffs: return .done
+        // Its history has no months.
+        case .retain: return .retained(RetentionReply())
         case .figures: return .figures([])
         case .durability: return .durability(Durability(synchronousCommit: "on", synchronousStandbys: [], xminAge: 0, xminAgeSeconds: 0))
         }

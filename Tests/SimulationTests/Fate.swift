@@ -61,7 +61,7 @@ struct Fate {
         weather.troubles = random.below(6)
         weather.published = random.chance(300) ? 1 : 0
         self.weather = weather
-        troubleUntil = start + 3_000 + Int64(random.below(9_000))
+        troubleUntil = start + 2_000 + Int64(random.below(6_000))
     }
 
     var isPlanned: Bool { plan != nil }

@@ -20,7 +20,7 @@ struct SimulatedEngine {
     /// - Returns: the number of the plan, which later events of the task must name.
     mutating func start(_ grant: WorkerGrant) -> Int {
         plans += 1
-        let demand = try? TaskDemand(resolved: grant.resolved)
+        let demand = try? Demands.of(grant)
         var sequences = 0
         if case .sequences(let count)? = demand { sequences = count }
         tasks[grant.lease] = Running(grant: grant, plan: plans, sequences: sequences, isFinetune: demand == .everything)

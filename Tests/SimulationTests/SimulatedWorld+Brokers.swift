@@ -4,11 +4,12 @@ import TaskProtocol
 extension SimulatedWorld {
     func startBroker(_ index: Int) {
         let broker = brokers[index]
-        guard broker.core == nil else { return }
+        guard !broker.isUp else { return }
         broker.epoch += 1
         broker.clockOffset = fate.number(1_000_000)
         broker.nextTick = .max
         let id = BrokerID(hi: fate.random.next(), lo: fate.random.next())
+        broker.isUp = true
         broker.core = BrokerCore(id: id, random: IdentitySource(seed: fate.random.next()))
         let endpoints = ["peers": "\(index)", "workers": "\(index)"]
         tellBroker(index, .start(BrokerRegistration(id: id, host: "b\(index)", pid: index, version: "1", endpoints: endpoints, publicKey: nil)))
@@ -16,9 +17,9 @@ extension SimulatedWorld {
 
     func endBroker(_ index: Int) {
         let broker = brokers[index]
-        guard broker.core != nil else { return }
+        guard broker.isUp else { return }
         crashes += 1
-        broker.core = nil
+        broker.isUp = false
         broker.epoch += 1
         broker.standsUntil = 0
         for peer in broker.links.keys.sorted() { closeLink(index, peer) }
@@ -27,17 +28,19 @@ extension SimulatedWorld {
 
     func tellBroker(_ index: Int, _ event: BrokerEvent) {
         let broker = brokers[index]
-        guard broker.core != nil else { return }
+        guard broker.isUp else { return }
         var actions = brokerActions
         brokerActions = []
-        broker.core?.handle(event, now: now + broker.clockOffset, into: &actions)
+        broker.core.handle(event, now: now + broker.clockOffset, into: &actions)
         // An action may be what kills its broker: the rest is lost with it.
         let epoch = broker.epoch
         for action in actions where broker.epoch == epoch { perform(action, of: index) }
         actions.removeAll(keepingCapacity: true)
         brokerActions = actions
-        guard let next = broker.core?.nextTick, next - broker.clockOffset < broker.nextTick else { return }
-        broker.nextTick = max(next - broker.clockOffset, now + 1)
+        guard broker.isUp else { return }
+        let next = broker.core.nextTick - broker.clockOffset
+        guard next < broker.nextTick else { return }
+        broker.nextTick = max(next, now + 1)
         queue.add(.brokerTick(index, epoch: broker.epoch), at: broker.nextTick)
     }
 
@@ -84,12 +87,12 @@ extension SimulatedWorld {
         } else if let place = brokers[index].links[peer]?.firstIndex(of: prefix) {
             brokers[index].links[peer]?.remove(at: place)
         }
-        guard (before == 0) != (holders() == 0), let target = brokers.firstIndex(where: { $0.core?.id == peer }) else { return }
+        guard (before == 0) != (holders() == 0), let target = brokers.firstIndex(where: { $0.isUp && $0.core.id == peer }) else { return }
         queue.add(.peerInterest(target, epoch: brokers[target].epoch, prefix: prefix, isAdded: isAdded), at: now + 1)
     }
 
     private func publishToPeers(_ topic: [UInt8], _ payload: [UInt8], of index: Int) {
-        guard let id = brokers[index].core?.id else { return }
+        let id = brokers[index].core.id
         for (target, place) in brokers.enumerated() where place.links[id]?.contains(where: topic.starts(with:)) == true {
             guard let message = try? PeerMessage.decode(topic: topic, payload: payload) else {
                 return faults.append("a broker told its peers what they cannot read")

@@ -35,7 +35,7 @@ extension SimulatedWorld {
         switch trouble {
         case .brokerDies(let index): endBroker(index)
         case .workerDies(let index): endWorker(index)
-        case .workerDrains(let index): if workers[index].core != nil, workers[index].standsUntil <= now { tellWorker(index, .drain) }
+        case .workerDrains(let index): if workers[index].isUp, workers[index].standsUntil <= now { tellWorker(index, .drain) }
         case .brokerStands(let index, let until): brokers[index].standsUntil = max(brokers[index].standsUntil, until)
         case .workerStands(let index, let until): workers[index].standsUntil = max(workers[index].standsUntil, until)
         case .databaseAway(let until): databaseAwayUntil = max(databaseAwayUntil, until)

@@ -7,7 +7,8 @@ extension SimulatedWorld {
     /// Does a request and looks at what it did: nothing is recorded under a lease that is not current, no session ends that has beaten meanwhile,
     /// nothing is completed twice, and what has ended stays so.
     func perform(_ request: StoreRequest) -> StoreReply {
-        let before = store
+        // A copy that is kept makes the next write copy, too: only where it is looked at.
+        let before = isWatched(request) ? store : nil
         let reply = store.perform(request, now: Self.databaseEpoch + now)
         switch (request, reply) {
         case (.complete(let completions), .completed(let replies)):
@@ -15,7 +16,7 @@ extension SimulatedWorld {
         case (.checkpoint(let commits), .settled(let replies)):
             for (commit, reply) in zip(commits, replies) { recorded(commit.task, commit.lease, reply, before) }
         case (.sweep(let dead), .swept(let swept)):
-            for session in dead where swept.ended.contains(session.session) && before.sessions[session.session]?.counter != session.counter {
+            for session in dead where swept.ended.contains(session.session) && before?.sessions[session.session]?.counter != session.counter {
                 faults.append("a session was swept that had beaten since it was looked at")
             }
         default: break
@@ -24,13 +25,20 @@ extension SimulatedWorld {
         return reply
     }
 
-    private func recorded(_ task: TaskID, _ lease: LeaseID, _ reply: SettlementReply, _ before: ModelStore) {
-        guard case .recorded = reply.settlement, before.tasks[task]?.lease != lease else { return }
+    private func isWatched(_ request: StoreRequest) -> Bool {
+        switch request {
+        case .complete, .checkpoint, .sweep: true
+        default: false
+        }
+    }
+
+    private func recorded(_ task: TaskID, _ lease: LeaseID, _ reply: SettlementReply, _ before: ModelStore?) {
+        guard case .recorded = reply.settlement, before?.tasks[task]?.lease != lease else { return }
         faults.append("task \(task) was written under a lease that was not current")
     }
 
     var isOver: Bool {
-        client.isSettled && store.allEnded && workers.allSatisfy { $0.core?.leases.isEmpty ?? true }
+        client.isSettled && store.allEnded && workers.allSatisfy { !$0.isUp || $0.core.leases.isEmpty }
     }
 
     func finalFaults() -> [String] {
@@ -48,8 +56,8 @@ extension SimulatedWorld {
             }
         }
         if store.tasks.count > client.count + published.count { faults.append("\(store.tasks.count) tasks of \(client.count) keys") }
-        for (index, worker) in workers.enumerated() where !(worker.core?.leases.isEmpty ?? true) {
-            faults.append("worker \(index) still holds \(worker.core?.leases.count ?? 0) leases")
+        for (index, worker) in workers.enumerated() where worker.isUp && !worker.core.leases.isEmpty {
+            faults.append("worker \(index) still holds \(worker.core.leases.count) leases")
         }
         return faults
     }

@@ -4,19 +4,25 @@ import Worker
 extension SimulatedWorld {
     func startWorker(_ index: Int) {
         let worker = workers[index]
-        guard worker.core == nil else { return }
+        guard !worker.isUp else { return }
         worker.epoch += 1
         worker.clockOffset = fate.number(1_000_000)
-        let registration = WorkerRegistration(
-            session: SessionID(hi: fate.random.next(), lo: fate.random.next()), host: "w\(index)", pid: index, version: "1",
-            numerics: ["float32/1"], instructionSet: "plain", threads: 1, slots: 1 + Int(fate.number(4)), parameters: TaskParameters.knownNames)
+        let session = SessionID(hi: fate.random.next(), lo: fate.random.next())
+        let registration = Self.registration(index, session: session, slots: 1 + Int(fate.number(4)))
+        worker.isUp = true
         worker.core = WorkerCore(
-            WorkerCore.Settings(registration: registration, brokers: brokers.indices.map { "\($0)" }, drainMilliseconds: 2_000))
+            WorkerCore.Settings(registration: registration, brokers: brokers.indices.map { "\($0)" }, drainMilliseconds: 2_000, demand: Demands.of))
         queue.add(.workerTick(index, epoch: worker.epoch), at: now)
     }
 
+    static func registration(_ index: Int, session: SessionID, slots: Int) -> WorkerRegistration {
+        WorkerRegistration(
+            session: session, host: "w\(index)", pid: index, version: "1", numerics: ["float32/1"], instructionSet: "plain", threads: 1, slots: slots,
+            parameters: TaskParameters.knownNames)
+    }
+
     func endWorker(_ index: Int) {
-        guard workers[index].core != nil else { return }
+        guard workers[index].isUp else { return }
         crashes += 1
         loseWorker(index)
         queue.add(.startWorker(index), at: now + 100 + fate.number(3_000))
@@ -24,7 +30,7 @@ extension SimulatedWorld {
 
     private func loseWorker(_ index: Int) {
         let worker = workers[index]
-        worker.core = nil
+        worker.isUp = false
         worker.epoch += 1
         worker.standsUntil = 0
         worker.engine = SimulatedEngine()
@@ -33,10 +39,10 @@ extension SimulatedWorld {
 
     func tellWorker(_ index: Int, _ input: WorkerInput) {
         let worker = workers[index]
-        guard worker.core != nil else { return }
+        guard worker.isUp else { return }
         var actions = workerActions
         workerActions = []
-        worker.core?.handle(input, now: now + worker.clockOffset, into: &actions)
+        worker.core.handle(input, now: now + worker.clockOffset, into: &actions)
         let epoch = worker.epoch
         for action in actions where worker.epoch == epoch { perform(action, of: index) }
         actions.removeAll(keepingCapacity: true)

@@ -42,7 +42,9 @@ final class SimulatedWorld {
     }
 
     final class SimulatedBroker {
-        var core: BrokerCore?
+        /// Of no meaning while ``isUp`` is false; never optional, as asking whether there is one copies it.
+        var core = BrokerCore(id: BrokerID(hi: 0, lo: 0))
+        var isUp = false
         /// Counts starts; what was meant for an earlier process is lost.
         var epoch = 0
         var nextTick = Int64.max
@@ -55,7 +57,10 @@ final class SimulatedWorld {
     }
 
     final class SimulatedWorker {
-        var core: WorkerCore?
+        /// Of no meaning while ``isUp`` is false.
+        var core = WorkerCore(
+            WorkerCore.Settings(registration: SimulatedWorld.registration(0, session: SessionID(hi: 0, lo: 0), slots: 1), brokers: ["0"]))
+        var isUp = false
         var epoch = 0
         var clockOffset: Int64 = 0
         var standsUntil: Int64 = 0

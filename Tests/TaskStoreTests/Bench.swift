@@ -6,8 +6,12 @@ import Testing
 
 /// A database with a broker, a worker's session and a model in it, and short words for what tests do with them.
 final class Bench {
+    /// What the product is given: a login with a broker's rights and no more.
     let url: String
+    /// The schema's owner, for what tests do by hand.
+    let ownerURL: String
     let connection: StoreConnection
+    private let product: StoreConnection
     let broker = BrokerID.random()
     let session = SessionID.random()
     let checkpoint: CheckpointID
@@ -16,11 +20,14 @@ final class Bench {
 
     struct Surprise: Error, CustomStringConvertible { let description: String }
 
-    init() throws {
-        url = try TemporaryCluster.shared.database()
-        connection = try StoreConnection(url)
+    /// - Parameter ownerURL: a migrated database, as its owner sees it; a new one otherwise.
+    init(ownerURL given: String? = nil) throws {
+        ownerURL = try given ?? TemporaryCluster.shared.database()
+        url = TemporaryCluster.url(ownerURL, as: .broker)
+        connection = try StoreConnection(ownerURL)
+        product = try StoreConnection(url)
         checkpoint = UUIDValue.version7(milliseconds: 1_790_000_000_000)
-        let store = StoreSession(connection)
+        let store = StoreSession(product)
         _ = store.perform(
             .registerBroker(
                 BrokerRegistration(id: broker, host: "here", pid: 1, version: "0", endpoints: ["tasks": "tcp://127.0.0.1:1"], publicKey: nil)))
@@ -34,7 +41,7 @@ final class Bench {
             contextLength: 64, bytes: 4000, lineByLine: false, config: Array("{\"n_layer\":1}".utf8))
     }
 
-    func ask(_ request: StoreRequest, on other: StoreConnection? = nil) -> StoreReply { StoreSession(other ?? connection).perform(request) }
+    func ask(_ request: StoreRequest, on other: StoreConnection? = nil) -> StoreReply { StoreSession(other ?? product).perform(request) }
 
     func register(_ session: SessionID) throws {
         let reply = ask(

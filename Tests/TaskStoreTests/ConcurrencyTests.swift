@@ -122,7 +122,7 @@ import Testing
         guard case .models(let models) = reply else { return unexpected() }
         #expect(models.map(\.name) == ["demo"])
         // The server ends all sessions: the next request may be lost, a later one succeeds on a new connection.
-        try StoreConnection(bench.url).execute(
+        try StoreConnection(bench.ownerURL).execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
         var recovered = false
         for _ in 0..<200 where !recovered {

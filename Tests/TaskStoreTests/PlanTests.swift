@@ -54,7 +54,7 @@ import Testing
             SELECT id, created_at, now(), 0, 0, 0, 'succeeded' FROM task;
             ANALYZE
             """)
-        let reader = try StoreConnection(bench.url, setup: .migration)
+        let reader = try StoreConnection(bench.ownerURL, setup: .migration)
         try reader.execute("SET search_path = scriptorium")
         // The months ahead are empty: scanning them is no scan.
         let (tasks, outcomes) = try (

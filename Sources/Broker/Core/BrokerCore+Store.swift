@@ -37,6 +37,7 @@ extension BrokerCore {
         case .due: return (works, .dueSweep(after: blockedLookedAt))
         case .endBackoffs: return (works, .endBackoffs(longestMilliseconds: settings.retryLongest + Self.backoffLeeway))
         case .figures: return (works, .figures)
+        case .retain: return (works, .retain(settings.retention))
         case .durability: return (works, .durability)
         case .unchecked:
             uncheckedTasks = false
@@ -116,7 +117,7 @@ extension BrokerCore {
         for lane in [StoreLane.submit, .keyedSubmit, .cancel, .retry, .read, .results, .catalogue] {
             for work in lanes.takeWaiting(lane) { refuse(work, error) }
         }
-        for lane in [StoreLane.due, .figures, .unchecked, .outlines, .reconcile, .claim] { _ = lanes.takeWaiting(lane) }
+        for lane in [StoreLane.due, .figures, .retain, .unchecked, .outlines, .reconcile, .claim] { _ = lanes.takeWaiting(lane) }
     }
 
     /// The outcome of a request is unknown: it goes again, the very same; one that only reads is given up.
@@ -177,6 +178,7 @@ extension BrokerCore {
         case .confirmCancel(let reference, _): leases.unsettle(reference.lease, until: now + 5_000)
         case .checkpoint(let commit, _, let address): checkpointRefused(commit, from: address, error)
         case .unchecked: uncheckedTasks = false
+        case .retain: retentionFailed()
         default: break
         }
     }
@@ -215,6 +217,7 @@ extension BrokerCore {
         case .unchecked(let tasks): check(tasks)
         case .adopted(let reply): adopted(reply)
         case .due(let due): swept(due)
+        case .retained(let reply): retained(reply)
         case .figures(let figures): self.figures = figures
         case .durability(let durability): self.durability = durability
         case .refused, .failed: break

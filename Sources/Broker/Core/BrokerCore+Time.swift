@@ -13,6 +13,8 @@ struct Timers: Sendable {
     var outlines: Int64 = 0
     var alarms: Int64 = 0
     var ends: Int64 = 0
+    /// When the months of history are looked at next.
+    var nextRetention: Int64 = 0
     /// When the next task comes due, as far as is known.
     var nextDue: Int64?
 
@@ -81,6 +83,7 @@ extension BrokerCore {
         if !lanes.isBusy(.figures), Timers.isDue(&timers.durability, every: settings.durabilityInterval, now: now) {
             lanes.add(.durability, to: .figures)
         }
+        tendHistory()
         if !lanes.isBusy(.reconcile), Timers.isDue(&timers.reconcile, every: reconcileInterval, now: now) { reconcileAll() }
         if Timers.isDue(&timers.ends, every: 30_000, now: now) { leases.forgetEarlierEnds() }
     }

@@ -61,6 +61,10 @@ package struct BrokerCore: Sendable {
     var blockedLookedAt: TaskID?
     /// Schedules that this version cannot read, each noted once.
     var unreadableSchedules: Set<String> = []
+    /// Months of history that a task, a reader or the database itself keeps from being dropped, each noted once.
+    var heldMonths: Set<HistoryMonth> = []
+    var busyMonths: Set<HistoryMonth> = []
+    var refusedMonths: Set<HistoryMonth> = []
     var lastBeatCommitted: Int64?
     var durability: Durability?
     var figures: [QueueFigures] = []

@@ -85,6 +85,14 @@ package enum BrokerNote: Sendable, Equatable {
     case storeRefused(String)
     /// A schedule's cron expression is of a later version: others make its tasks.
     case scheduleUnreadable(String)
+    /// A month of history is gone, as its retention says.
+    case monthDropped(HistoryMonth)
+    /// A month should go, and a task holds it back.
+    case monthHeld(HeldMonth)
+    /// A month should go, and somebody reads it.
+    case monthBusy(HistoryMonth)
+    /// A month should go, and the database refuses it for good: an operator has to look.
+    case monthRefused(RefusedMonth)
     case unknownAnswer(String)
 }
 

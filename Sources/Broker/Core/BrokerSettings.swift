@@ -1,3 +1,5 @@
+package import TaskProtocol
+
 /// The times and bounds of a broker's logic, in milliseconds of its monotonic clock. The defaults are the product's; tests shorten none of them.
 package struct BrokerSettings: Sendable {
     /// Between the starts of two beats.
@@ -36,6 +38,12 @@ package struct BrokerSettings: Sendable {
     package var figuresInterval: Int64 = 2_000
     /// Between two readings of what the database promises.
     package var durabilityInterval: Int64 = 10_000
+    /// How long history is kept: `--retain-tasks`, `--retain-generations`.
+    package var retention = RetentionPolicy()
+    /// Between two looks at the months of history …
+    package var retentionInterval: Int64 = 300_000
+    /// … and after one that was kept from its end: somebody reads a month that is to go.
+    package var retentionRepeat: Int64 = 30_000
     /// Before the same request goes to a store that was away.
     package var storeRetry: Int64 = 250
     /// Without a sign of life a started task lapses: generate and verify.

@@ -8,7 +8,7 @@ package enum StoreLane: Int, Sendable, CaseIterable {
     case sessions, reconcile, sweep, submit, keyedSubmit, claim, complete, settle
     /// Steps, checkpoints and the ends of finetunes, in their order.
     case training
-    case progress, cancel, retry, read, results, outlines, catalogue, unchecked, adopt, due, figures
+    case progress, cancel, retry, read, results, outlines, catalogue, unchecked, adopt, due, figures, retain
 }
 
 /// Group commit: while one transaction of a lane is under way, its next batch gathers; an idle lane adds no waiting.
@@ -36,6 +36,8 @@ struct StoreLanes: Sendable {
     private var states: [LaneState] = StoreLane.allCases.map { _ in LaneState() }
     private var lanesByTicket: [Int: StoreLane] = [:]
     private var lastTicket = 0
+    /// When the next repetition is due.
+    private(set) var nextRepeat: Int64?
 
     /// Requests under way.
     var inFlight: Int { lanesByTicket.count }
@@ -133,6 +135,7 @@ struct StoreLanes: Sendable {
     mutating func postpone(_ ticket: Int, until time: Int64) {
         guard let lane = lanesByTicket[ticket] else { return }
         states[lane.rawValue].running?.repeatsAt = time
+        nextRepeat = min(nextRepeat ?? time, time)
         states[lane.rawValue].running?.wasRepeated = true
     }
 
@@ -146,9 +149,15 @@ struct StoreLanes: Sendable {
 
     /// Requests that go again now, under new tickets (an old answer that comes late means nothing).
     mutating func takeRepeats(now: Int64) -> [(ticket: Int, request: StoreRequest)] {
+        guard let due = nextRepeat, due <= now else { return [] }
+        nextRepeat = nil
         var repeats: [(Int, StoreRequest)] = []
         for lane in StoreLane.allCases {
-            guard var running = states[lane.rawValue].running, let time = running.repeatsAt, time <= now else { continue }
+            guard var running = states[lane.rawValue].running, let time = running.repeatsAt else { continue }
+            guard time <= now else {
+                nextRepeat = min(nextRepeat ?? time, time)
+                continue
+            }
             lanesByTicket[running.ticket] = nil
             lastTicket += 1
             running.ticket = lastTicket
@@ -160,6 +169,4 @@ struct StoreLanes: Sendable {
         return repeats
     }
 
-    /// When the next repetition is due.
-    var nextRepeat: Int64? { states.compactMap { $0.running?.repeatsAt }.min() }
 }

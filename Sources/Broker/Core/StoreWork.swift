@@ -40,6 +40,7 @@ enum StoreWork: Sendable {
     case due
     case endBackoffs
     case figures
+    case retain
     case durability
     case unchecked
     case sweep([DeadSession])
@@ -93,7 +94,8 @@ enum StoreWork: Sendable {
     /// candidates would be others by then: what it may have leased comes to light when the leases are compared.
     var isRepeatedWhenAway: Bool {
         switch self {
-        case .claim, .beat, .due, .endBackoffs, .figures, .durability, .unchecked, .leases, .read, .outlines, .mark, .catalogue(_, .models): false
+        case .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain, .unchecked, .leases, .read, .outlines, .mark, .catalogue(_, .models):
+            false
         case .catalogue(_, .administer(let administration)): !administration.isReading
         default: true
         }
@@ -102,7 +104,8 @@ enum StoreWork: Sendable {
     /// Whether it waits for a lock that was not free, rather than being refused as `busy`.
     var waitsForLocks: Bool {
         switch self {
-        case .submit, .cancel, .retry, .read, .catalogue, .claim, .beat, .due, .endBackoffs, .figures, .durability, .unchecked, .leases, .outlines:
+        case .submit, .cancel, .retry, .read, .catalogue, .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain, .unchecked, .leases,
+            .outlines:
             false
         default: true
         }

@@ -19,6 +19,10 @@ extension Logger {
         case .staleWrite(let task, let lease): info("stale write refused", metadata: ["task": "\(task)", "lease": "\(lease)"])
         case .storeRefused(let why): error("the database refused a request", metadata: ["error": "\(why)"])
         case .scheduleUnreadable(let name): warning("schedule cannot be read by this version", metadata: ["schedule": "\(name)"])
+        case .monthDropped(let month): notice("month dropped", metadata: ["month": "\(month)"])
+        case .monthHeld(let held): notice("month held back", metadata: ["month": "\(held.month)", "why": "\(held.reason)"])
+        case .monthBusy(let month): notice("month is in use, it is tried again", metadata: ["month": "\(month)"])
+        case .monthRefused(let refused): error("month cannot be dropped", metadata: ["month": "\(refused.month)", "error": "\(refused.reason)"])
         case .unknownAnswer(let what): warning("message ignored", metadata: ["what": "\(what)"])
         }
     }

@@ -26,6 +26,7 @@ extension StoreRequest {
         case .unchecked, .adopt: "adopt"
         case .dueSweep: "due"
         case .endBackoffs: "end_backoffs"
+        case .retain: "retain"
         case .figures, .durability: "figures"
         }
     }

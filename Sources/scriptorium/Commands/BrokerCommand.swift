@@ -42,6 +42,9 @@ struct BrokerCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The schema's SQL files, where they are not found by themselves.", valueName: "folder"))
     var migrations: String?
 
+    @OptionGroup(title: "Retention")
+    var retention: RetentionOptions
+
     @OptionGroup(title: "Logging")
     var logging: LogOptions
 
@@ -124,6 +127,7 @@ struct BrokerCommand: AsyncParsableCommand {
         options.host = Self.hostName()
         options.advertisedHost = advertise
         options.settings.maximumRequestBytes = maxRequest
+        options.settings.retention = retention.policy
         options.security = try curve.security()
         try endpoints.checkReach(hasKeys: options.security != nil)
         return options
