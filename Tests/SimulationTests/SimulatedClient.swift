@@ -10,8 +10,6 @@ struct SimulatedClient {
         var texts: Int?
         var id: TaskID?
         var hasEnded = false
-        /// It ended failed or cancelled, as far as was heard.
-        var canBeRetried = false
         var askedAt: Int64 = -10_000
     }
 
