@@ -10,6 +10,8 @@ struct SimulatedClient {
         var texts: Int?
         var id: TaskID?
         var hasEnded = false
+        /// It was heard to have failed or been cancelled.
+        var canBeRetried = false
         var askedAt: Int64 = -10_000
     }
 
@@ -65,7 +67,9 @@ struct SimulatedClient {
         }
         if fate.happens(40), let id = accepted.randomElement(using: &fate.random) { sayings.append(Saying(payload: cancel([id]))) }
         // Once all is calm everything ends for good.
-        if now < fate.troubleUntil, fate.happens(100), let id = accepted.randomElement(using: &fate.random) {
+        guard now < fate.troubleUntil else { return sayings }
+        for wish in wishes where wish.canBeRetried && fate.happens(400) {
+            guard let id = wish.id else { continue }
             sayings.append(Saying(payload: retry(id), retries: id))
             if fate.happens(300) { sayings.append(Saying(payload: cancel([id]))) }
         }
@@ -96,7 +100,12 @@ struct SimulatedClient {
             let index = root["re"]?.integerValue.map({ Int($0) }), wishes.indices.contains(index)
         else { return nil }
         if let status = root["task"].flatMap({ TaskStatus($0) }) {
-            if status.state.isTerminal { wishes[index].hasEnded = true } else { wishes[index].askedAt = -10_000 }
+            if status.state.isTerminal {
+                wishes[index].hasEnded = true
+                wishes[index].canBeRetried = status.state != .succeeded
+            } else {
+                wishes[index].askedAt = -10_000
+            }
             return nil
         }
         var ids: [TaskID] = []
