@@ -90,15 +90,17 @@ import Testing
         let pool = StorePool(url: bench.url, connections: 1)
         defer { pool.close() }
         guard case .models = ask(pool, .models) else { return unexpected() }
-        try bench.connection.execute("BEGIN; SELECT scriptorium.submit('generate', '{\"model\": \"demo\"}', key => 'held')")
-        try bench.connection.execute(
+        var submission = bench.generate()
+        submission.key = "held"
+        let request = StoreRequest.submit([SubmitGroup(items: [bench.item(submission)], client: "test")])
+        // It may stay in its transaction for as long as this takes.
+        let holder = try StoreConnection(bench.ownerURL, setup: .migration)
+        try holder.execute("BEGIN; SELECT scriptorium.submit('generate', '{\"model\": \"demo\"}', key => 'held')")
+        try holder.execute(
             """
             SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
             WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
             """)
-        var submission = bench.generate()
-        submission.key = "held"
-        let request = StoreRequest.submit([SubmitGroup(items: [bench.item(submission)], client: "test")])
         let first = ask(pool, request)
         guard case .failed(.unavailable) = first else {
             Issue.record("\(first)")
@@ -106,7 +108,7 @@ import Testing
         }
         // Nobody doubts what is asked over the new connection.
         #expect(ask(pool, request) == .submitted([.busy]))
-        try bench.connection.execute("ROLLBACK")
+        try holder.execute("ROLLBACK")
         guard case .submitted(let outcomes) = ask(pool, request), case .accepted? = outcomes.first else { return unexpected() }
     }
 
