@@ -73,6 +73,19 @@ import Testing
         #expect(next[0][0].discardAfter == 1)
     }
 
+    @Test("steps of a lease that a broker has yet to read are kept: whether they count is the store's to say")
+    func stepsOfAnUnreadLease() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        var held = try #require(bench.grants.first).held
+        held.lease = LeaseID.random()
+        bench.holds = true
+        bench.feed(.workerMessage(from: [7], .progress(held, WorkerProgress(phase: .training, done: 1, total: 100), steps: steps(1...3))))
+        let sent = bench.held.compactMap { if case .trainingSteps(let updates) = $0.request { updates } else { nil } }
+        #expect(sent.map { $0.map(\.lease) } == [[held.lease]])
+    }
+
     @Test("training steps do not pass a checkpoint of their own lease")
     func order() throws {
         var bench = CoreBench()

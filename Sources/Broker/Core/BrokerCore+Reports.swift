@@ -37,18 +37,20 @@ extension BrokerCore {
     }
 
     mutating func taskProgress(_ held: WorkerLease, _ progress: WorkerProgress, _ steps: [TrainingStepRecord], from address: [UInt8]) {
-        guard let lease = heardOf(held, from: address), !lease.isSettling else { return }
+        let lease = heardOf(held, from: address)
+        // Steps are kept also while the lease is still being read, as a checkpoint is: whether it counts is the store's to say.
+        if !steps.isEmpty {
+            let update = TrainingStepsUpdate(
+                task: held.task, lease: held.lease, discardAfter: steps.map(\.step).min().map { $0 - 1 }, steps: steps)
+            counters.droppedTrainingSteps += lanes.add(update, atMost: settings.waitingSteps)
+        }
+        guard let lease, !lease.isSettling else { return }
         runs(lease)
         let shown = TaskProgress(
             phase: progress.phase.rawValue, step: progress.done, numSteps: progress.total, loss: progress.loss, averageLoss: progress.averageLoss,
             tokensPerSecond: progress.tokensPerSecond)
         emit(.progress(shown), under: held.lease)
         dirtyProgress[held.lease] = ProgressUpdate(task: held.task, lease: held.lease, progress: shown.json)
-        if !steps.isEmpty {
-            let update = TrainingStepsUpdate(
-                task: held.task, lease: held.lease, discardAfter: steps.map(\.step).min().map { $0 - 1 }, steps: steps)
-            counters.droppedTrainingSteps += lanes.add(update, atMost: settings.waitingSteps)
-        }
     }
 
     // MARK: Checkpoints
