@@ -24,6 +24,9 @@ struct TaskEnd {
     /// How the attempt under the present lease ended; nil where the task ends without one.
     var ending: String?
     var error: ContractError?
+    /// Failed and lost attempts with this one, where it counts.
+    var failures: Int?
+    var losses: Int?
 }
 
 /// A return to the queue.
@@ -99,8 +102,9 @@ extension StoreSession {
         "end_tasks",
         """
         WITH l AS MATERIALIZED (
-            SELECT h.*, v.state, v.ending, v.error
-            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS v (task, state, ending, error)
+            SELECT h.*, v.state, v.ending, v.error, coalesce(v.new_failures, h.failures) AS all_failures, coalesce(v.new_losses, h.losses) AS all_losses
+            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[])
+                AS v (task, state, ending, error, new_failures, new_losses)
             CROSS JOIN LATERAL (SELECT * FROM hot WHERE hot.task = v.task FOR UPDATE) h
         ), d AS (
             DELETE FROM hot WHERE hot.task = ANY (ARRAY(SELECT l.task FROM l))
@@ -111,7 +115,7 @@ extension StoreSession {
             task, created_at, finished_at, started_at, attempt, failures, losses, state, ending, lease, worker, broker, error
         )
         SELECT
-            l.task, l.created_at, clock_timestamp(), l.started_at, l.attempt, l.failures, l.losses, l.state, l.ending,
+            l.task, l.created_at, clock_timestamp(), l.started_at, l.attempt, l.all_failures, l.all_losses, l.state, l.ending,
             CASE WHEN l.ending IS NOT NULL THEN l.lease END, l.session, l.broker, l.error::jsonb
         FROM l
         RETURNING task, attempt
@@ -127,7 +131,7 @@ extension StoreSession {
             Self.endTasks,
             [
                 .uuids(sorted.map(\.task)), .texts(sorted.map(\.state.rawValue)), .texts(sorted.map(\.ending)),
-                .textBytes(sorted.map { $0.error?.json }),
+                .textBytes(sorted.map { $0.error?.json }), .int32s(sorted.map(\.failures)), .int32s(sorted.map(\.losses)),
             ])
         var attempts: [TaskID: Int] = [:]
         for row in rows.indices { attempts[try rows.requireUUID(row, 0)] = Int(try rows.requireInt(row, 1)) }

@@ -157,17 +157,17 @@ extension StoreSession {
         var requeues: [Requeue] = []
         for task in tasks {
             let counted = lost && task.isolated
-            let failures = task.failures + (counted ? 1 : 0)
+            let (failures, losses) = (task.failures + (counted ? 1 : 0), task.losses + (lost ? 1 : 0))
             let ending = lost ? "lost" : "released"
             if task.cancelRequested {
-                ends.append(TaskEnd(task: task.task, state: .cancelled, ending: ending, error: nil))
+                ends.append(TaskEnd(task: task.task, state: .cancelled, ending: ending, error: nil, failures: failures, losses: losses))
             } else if counted && failures >= task.maxAttempts {
-                ends.append(TaskEnd(task: task.task, state: .failed, ending: ending, error: Self.lostError))
+                ends.append(
+                    TaskEnd(task: task.task, state: .failed, ending: ending, error: Self.lostError, failures: failures, losses: losses))
             } else {
                 requeues.append(
                     Requeue(
-                        task: task.task, outcome: ending, error: nil, failures: failures, losses: task.losses + (lost ? 1 : 0),
-                        delayMilliseconds: 0))
+                        task: task.task, outcome: ending, error: nil, failures: failures, losses: losses, delayMilliseconds: 0))
             }
         }
         let settlements = try settle(tasks, ends: ends, requeues: requeues)

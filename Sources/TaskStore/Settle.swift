@@ -53,7 +53,8 @@ extension StoreSession {
                 return .end(TaskEnd(task: task.task, state: .cancelled, ending: failure.cause.rawValue, error: nil))
             }
             if failure.final || count >= task.maxAttempts {
-                return .end(TaskEnd(task: task.task, state: .failed, ending: failure.cause.rawValue, error: failure.error))
+                return .end(
+                    TaskEnd(task: task.task, state: .failed, ending: failure.cause.rawValue, error: failure.error, failures: count))
             }
             return .requeue(
                 Requeue(
@@ -133,7 +134,7 @@ extension StoreSession {
     /// What stands recorded under leases that hold nothing any more.
     ///
     /// The same write sent again is answered as recorded; another is stale. Where a stale completion's attempt had been given up, the audit
-    /// says from now on that it was superseded: it did run to its end.
+    /// says from now on that it was superseded: it did run to its end. From then on all that comes under its lease is stale.
     /// - Parameter success: whether the write is a completion.
     func recordedEarlier(_ leases: [(task: TaskID, lease: LeaseID)], success: Bool) throws(StoreError) -> [LeaseID: Settlement] {
         guard !leases.isEmpty else { return [:] }
@@ -146,11 +147,11 @@ extension StoreSession {
             let tried = rows.string(row, 4)
             if let state = rows.string(row, 1).flatMap(TaskState.init(rawValue:)), let ending = rows.string(row, 2) {
                 let error = rows.bytes(row, 3).flatMap { ContractError(json: $0) }
-                if success ? state == .succeeded || Self.isStoreVerdict(error) : ending != "succeeded" && ending != "lost" {
+                if success ? state == .succeeded || Self.isStoreVerdict(error) : !Self.endingsOfOthers.contains(ending) {
                     found[lease] = .alreadyRecorded(state, error)
                     continue
                 }
-            } else if let tried, !success, tried != "lost", let queue = rows.string(row, 6), let rank = rows.int(row, 7), let at = rows.int(row, 8),
+            } else if let tried, !success, !Self.endingsOfOthers.contains(tried), let queue = rows.string(row, 6), let rank = rows.int(row, 7), let at = rows.int(row, 8),
                 try rows.bool(row, 9)
             {
                 found[lease] = .requeued(ReadyTask(task: task, queue: queue, rank: rank), runAtMilliseconds: at)
@@ -166,6 +167,9 @@ extension StoreSession {
         }
         return found
     }
+
+    /// Endings that no failure, release or cancellation under the lease itself brought about.
+    private static let endingsOfOthers: Set = ["succeeded", "lost", "superseded"]
 
     /// A completion that the store itself turned into a failure (a taken output name, data that cannot be stored).
     private static func isStoreVerdict(_ error: ContractError?) -> Bool { error?.code == .conflict || error?.code == .internalError }

@@ -108,6 +108,7 @@ package struct StoreSession {
         case .complete(let completions): return failGuilty(completions)
         case .fail(let failures) where failures.count > 1: return joined(failures.map { .fail([$0]) })
         case .release(let releases) where releases.count > 1: return joined(releases.map { .release([$0]) })
+        case .confirmCancel(let references) where references.count > 1: return joined(references.map { .confirmCancel([$0]) })
         case .checkpoint(let commits) where commits.count > 1: return joined(commits.map { .checkpoint([$0]) })
         case .progress(let updates) where updates.count > 1: return joined(updates.map { .progress([$0]) })
         case .trainingSteps(let updates) where updates.count > 1: return joined(updates.map { .trainingSteps([$0]) })

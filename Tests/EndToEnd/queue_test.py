@@ -1,5 +1,6 @@
 """The queue as its users know it: publishing in SQL, and what queues, schedules and retention promise."""
 
+import contextlib
 import json
 import statistics
 import threading
@@ -8,6 +9,7 @@ import unittest
 
 import psycopg2
 import support
+import zmq
 
 SMALL = {"model": "demo", "prompt": "the", "max_length": 8}
 
@@ -21,12 +23,38 @@ class PublishingInSQL(support.ServiceTestCase):
     def wait_until_idle(self):
         support.wait_until(lambda: self.service.sql("SELECT 1 FROM scriptorium.brokers WHERE idle"), 10, "the broker to be idle")
 
+    def started(self, subscriber, task):
+        """When the event `started` of a task came, by the monotonic clock; events of others are read over."""
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            with contextlib.suppress(zmq.Again):
+                _, payload = subscriber.recv_multipart()
+                event = json.loads(payload)
+                if (event["task"], event["event"]) == (task, "started"):
+                    return time.monotonic()
+        raise AssertionError("a committed task was not started within 5 s")
+
+    def subscriber(self, client):
+        """A subscription to all events, once they are seen to come."""
+        subscriber = zmq.Context.instance().socket(zmq.SUB)
+        self.addCleanup(subscriber.close, 0)
+        subscriber.setsockopt(zmq.RCVTIMEO, 200)
+        subscriber.connect(self.service.file["events"])
+        subscriber.subscribe(b"task.")
+
+        def is_heard():
+            client.result(client.submit("generate", SMALL))
+            return subscriber.poll(200)
+
+        support.wait_until(is_heard, 10, "the first event")
+        return subscriber
+
     def test_a_committed_task_starts_at_once_and_one_rolled_back_never(self):
         connection = self.connect()
         client = self.service.client()
-        client.generate(**SMALL)
-        delays = []
-        for _ in range(10):
+        subscriber = self.subscriber(client)
+        leased, started = [], []
+        for _ in range(20):
             self.wait_until_idle()
             with connection.cursor() as cursor:
                 cursor.execute("SELECT scriptorium.submit('generate', %s)", [json.dumps(SMALL)])
@@ -35,13 +63,16 @@ class PublishingInSQL(support.ServiceTestCase):
                 cursor.execute("SELECT scriptorium.submit('generate', %s)", [json.dumps(SMALL)])
                 task = cursor.fetchone()[0]
                 cursor.execute("SELECT clock_timestamp()")
-                committed = cursor.fetchone()[0]
+                before_commit = cursor.fetchone()[0]
                 connection.commit()
+            committed = time.monotonic()
+            started.append((self.started(subscriber, task) - committed) * 1000)
             self.assertEqual(client.result(task, 5)["state"], "succeeded")
-            (started,) = self.service.sql("SELECT started_at FROM scriptorium.tasks WHERE id = %s", task)[0]
-            delays.append((started - committed).total_seconds() * 1000)
+            (start,) = self.service.sql("SELECT started_at FROM scriptorium.tasks WHERE id = %s", task)[0]
+            leased.append((start - before_commit).total_seconds() * 1000)
             self.assertEqual(client.request("get", ids=[gone])["error"]["code"], "not_found")
-        print(f"from commit to start: median {statistics.median(delays):.1f} ms, longest {max(delays):.1f} ms", flush=True)
+        for what, delays in (("its lease", leased), ("the event started", started)):
+            print(f"from commit to {what}: median {statistics.median(delays):.1f} ms, longest {max(delays):.1f} ms", flush=True)
 
     def test_many_at_once_are_all_or_none_and_in_order(self):
         connection = self.connect()

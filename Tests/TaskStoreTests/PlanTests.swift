@@ -19,23 +19,65 @@ import Testing
     @Test("the claim goes through its index in its order, whether the queue is empty or long, and probes a task by its key") func claim() throws {
         let bench = try Bench()
         for rows in [0, 50_000] {
-            try bench.connection.execute(
-                """
-                INSERT INTO task (id, created_at, kind, queue, priority, max_attempts, seed_assigned, run_at, client, params, resolved)
-                SELECT uuid_v7(), now(), 'generate', 'default', 0, 3, false, now(), '', '{}', '{}' FROM generate_series(1, \(rows));
-                INSERT INTO hot (task, created_at, run_at, rank, queue, client) SELECT id, created_at, run_at, 0, queue, '' FROM task
-                """)
+            try wait(rows, bench)
             for analysed in [false, true] {
                 if analysed { try bench.connection.execute("ANALYZE hot; ANALYZE task") }
-                let plan = try claimPlan(bench.connection)
-                #expect(plan.contains("Index Scan using hot_ready on hot"), "\(rows) rows, analysed \(analysed):\n\(plan)")
-                #expect(plan.contains(/Index Scan using task_\d+_\d+_pkey on task_/), "\(rows) rows, analysed \(analysed):\n\(plan)")
-                #expect(!plan.contains("Seq Scan"), "\(rows) rows, analysed \(analysed):\n\(plan)")
-                let scan = plan.components(separatedBy: "CTE c")[1].components(separatedBy: "->  Index Scan using hot_ready")[0]
-                #expect(!scan.contains("Sort"), "\(plan)")
+                try checkClaim(bench, "\(rows) rows, analysed \(analysed)")
             }
         }
         #expect(try bench.claim(limit: 100).grants.count == 8)
+    }
+
+    /// How many finished tasks lie behind. `PLAN_FINISHED` chooses another number; a million takes a quarter of a minute to make.
+    private static let finished = ProcessInfo.processInfo.environment["PLAN_FINISHED"].flatMap(Int.init) ?? 100_000
+
+    @Test("finished tasks in any number do not lead the claim away from its index, before they are analysed or after") func claimWithHistory() throws {
+        let bench = try Bench()
+        try finish(Self.finished, bench)
+        try wait(50_000, bench)
+        for analysed in [false, true] {
+            if analysed { try bench.connection.execute("ANALYZE hot; ANALYZE task; ANALYZE outcome") }
+            try checkClaim(bench, "\(Self.finished) finished, analysed \(analysed)")
+        }
+        let count = try #require(Int(try bench.value("SELECT count(*) FROM outcome") ?? ""))
+        #expect(count == Self.finished)
+        #expect(try bench.claim(limit: 100).grants.count == 8)
+        try bench.connection.execute("DELETE FROM hot; ANALYZE hot")
+        try checkClaim(bench, "\(Self.finished) finished, none waits")
+    }
+
+    /// Puts tasks in line.
+    private func wait(_ rows: Int, _ bench: Bench) throws {
+        try bench.connection.execute(
+            """
+            WITH t AS (
+                INSERT INTO task (id, created_at, kind, queue, priority, max_attempts, seed_assigned, run_at, client, params, resolved)
+                SELECT uuid_v7(), now(), 'generate', 'default', 0, 3, false, now(), '', '{}', '{}' FROM generate_series(1, \(rows))
+                RETURNING id, created_at, run_at, queue
+            )
+            INSERT INTO hot (task, created_at, run_at, rank, queue, client) SELECT id, created_at, run_at, 0, queue, '' FROM t
+            """)
+    }
+
+    /// Makes tasks that have succeeded. Their ids are numbered: drawing each would take longer than the rest.
+    private func finish(_ rows: Int, _ bench: Bench) throws {
+        let id = "(left(uuid_floor(now())::text, 14) || '7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid"
+        try bench.connection.execute(
+            """
+            INSERT INTO task (id, created_at, kind, queue, priority, max_attempts, seed_assigned, run_at, client, params, resolved)
+            SELECT \(id), now(), 'generate', 'default', 0, 3, false, now(), '', '{}', '{}' FROM generate_series(1, \(rows)) n;
+            INSERT INTO outcome (task, created_at, finished_at, started_at, attempt, failures, losses, state, ending)
+            SELECT id, created_at, now(), now(), 1, 0, 0, 'succeeded', 'succeeded' FROM task
+            """)
+    }
+
+    private func checkClaim(_ bench: Bench, _ what: String) throws {
+        let plan = try claimPlan(bench.connection)
+        #expect(plan.contains("Index Scan using hot_ready on hot"), "\(what):\n\(plan)")
+        #expect(plan.contains(/Index Scan using task_\d+_\d+_pkey on task_/), "\(what):\n\(plan)")
+        #expect(!plan.contains("Seq Scan"), "\(what):\n\(plan)")
+        let scan = plan.components(separatedBy: "CTE c")[1].components(separatedBy: "->  Index Scan using hot_ready")[0]
+        #expect(!scan.contains("Sort"), "\(plan)")
     }
 
     @Test("ending a session looks for its leases through their index, however many tasks wait") func sessions() throws {

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Encodings
-import FoundationEssentials
 import Supervision
 
 /// `scriptorium bench queue`: what the queue does without an engine.
@@ -21,18 +20,20 @@ struct BenchQueueCommand: AsyncParsableCommand {
     @Option(help: "How many single tasks measure the latency.")
     var rounds = 300
 
-    @Option(help: ArgumentHelp("Use this database (it will hold the tasks) instead of a temporary one.", valueName: "url"))
-    var databaseUrl: String?
+    @Option(help: "Finished tasks to lay in the database first.")
+    var finished = 0
 
-    @Option(help: ArgumentHelp("The schema's SQL files, where they are not found by themselves.", valueName: "folder"))
-    var migrations: String?
+    @Flag(help: "Encrypt all sockets, and prove keys, with CURVE.")
+    var curve = false
+
+    @OptionGroup var database: BenchDatabaseOptions
 
     @Flag(help: "Print one JSON object.")
     var json = false
 
     func validate() throws {
-        guard tasks > 0, (1...10_000).contains(batch), (1...100_000).contains(slots), rounds > 0 else {
-            throw ValidationError("--tasks, --batch (up to 10000), --slots (up to 100000) and --rounds must be above 0")
+        guard tasks > 0, (1...10_000).contains(batch), (1...100_000).contains(slots), rounds > 0, finished >= 0 else {
+            throw ValidationError("--tasks, --batch (up to 10000), --slots (up to 100000) and --rounds must be above 0, --finished not below")
         }
     }
 
@@ -48,18 +49,7 @@ struct BenchQueueCommand: AsyncParsableCommand {
     }
 
     private func measure() throws -> QueueBenchmark.Result {
-        if let databaseUrl {
-            return try QueueBenchmark.run(databaseURL: databaseUrl, tasks: tasks, batch: batch, slots: slots, rounds: rounds)
-        }
-        let folder = FileManager.default.temporaryDirectory.path() + "/scriptorium-bench-\(UUID().uuidString)"
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        let cluster = try PostgreSQLCluster(DataDirectory(folder))
-        try cluster.initialise()
-        let port = try PostgreSQLCluster.freePort()
-        let server = try cluster.start(port: port)
-        defer { server.stop(signal: 2, withinSeconds: 30) }
-        let address = try cluster.address(port: port)
-        try DatabasePreparation.run(address, migrations: migrations)
-        return try QueueBenchmark.run(databaseURL: address.owner, tasks: tasks, batch: batch, slots: slots, rounds: rounds)
+        let benchmark = QueueBenchmark(tasks: tasks, batch: batch, slots: slots, rounds: rounds, curve: curve, finished: finished)
+        return try database.use { try benchmark.run($0) }
     }
 }

@@ -9,13 +9,15 @@ import TaskProtocol
 struct NoOpWorker {
     private let endpoint: String
     private let slots: Int
+    private let security: SocketSecurity
     private let session = UUIDValue.random()
     private var held: [LeaseID: WorkerLease] = [:]
     private var sequence: UInt64 = 0
 
-    init(endpoint: String, slots: Int) {
+    init(endpoint: String, slots: Int, security: SocketSecurity) {
         self.endpoint = endpoint
         self.slots = slots
+        self.security = security
     }
 
     /// Serves until `stop` is set. Blocks its thread.
@@ -23,6 +25,7 @@ struct NoOpWorker {
         var options = SocketOptions()
         options.sendHighWater = 100_000
         options.receiveHighWater = 100_000
+        options.security = security
         let socket = try Socket(context, .dealer, options)
         try socket.connect(endpoint)
         try send(.register(registration), socket)
@@ -78,7 +81,8 @@ struct NoOpWorker {
     }
 
     private static let digest = String(repeating: "0", count: 64)
-    private static let emptyText = GenerationRecord(
+    /// The result of every task of a benchmark.
+    static let emptyText = GenerationRecord(
         sample: 0, promptIndex: 0, draw: 0, prompt: "", text: "", promptTokenIDs: [0], tokenIDs: [0], finishReason: .eos, meanLogprob: 0,
         params: Array("{}".utf8), recordSHA256: digest, numerics: "float32/1", checkpointSHA256: digest, tokenizerSHA256: digest)
 }

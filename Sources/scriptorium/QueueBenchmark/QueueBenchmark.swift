@@ -11,6 +11,9 @@ struct QueueBenchmark {
     /// What one run found.
     struct Result {
         var tasks: Int
+        /// Tasks that lay in the database already, finished.
+        var finished: Int
+        var curve: Bool
         var seconds: Double
         /// Milliseconds from publishing to the news of success, on an otherwise idle system, ascending.
         var latencies: [Double]
@@ -24,22 +27,50 @@ struct QueueBenchmark {
             return [
                 "bench": "queue", "tasks": .integer(Int64(tasks)), "seconds": rounded(seconds), "tasks_per_second": rounded(tasksPerSecond),
                 "latency_p50_ms": rounded(percentile(0.5)), "latency_p99_ms": rounded(percentile(0.99)), "brokers": 1, "workers": 1,
+                "curve": .bool(curve), "finished": .integer(Int64(finished)),
             ]
         }
     }
 
+    /// How many are published and recorded.
+    var tasks: Int
+    /// Tasks a request.
+    var batch: Int
+    /// Of the worker.
+    var slots: Int
+    /// Single tasks that measure the latency.
+    var rounds: Int
+    /// Whether all sockets are encrypted, and keys proved.
+    var curve = false
+    /// Finished tasks to lay in the database first.
+    var finished = 0
+
+    /// The keys of all three parties; nil: none has any.
+    private struct Keys {
+        let broker: CurveKeyPair
+        let client: CurveKeyPair
+        let worker: CurveKeyPair
+
+        init() throws { (broker, client, worker) = (try .generate(), try .generate(), try .generate()) }
+
+        func security() throws -> BrokerSecurity {
+            try BrokerSecurity(keys: broker, clients: [client.publicKey], workers: [worker.publicKey])
+        }
+
+        func shown(_ pair: CurveKeyPair) -> SocketSecurity { .client(pair, server: broker.publicKey) }
+    }
+
     /// Runs against a database whose schema is up to date.
-    /// - Parameters:
-    ///   - tasks: how many are published and recorded.
-    ///   - batch: tasks a request.
-    ///   - slots: of the worker.
-    static func run(databaseURL: String, tasks: Int, batch: Int, slots: Int, rounds: Int) throws -> Result {
-        try registerModel(databaseURL)
+    func run(_ database: BenchmarkDatabase) throws -> Result {
+        try Self.registerModel(database.url)
+        try database.addFinished(finished)
+        let keys = curve ? try Keys() : nil
         var options = BrokerOptions()
+        options.security = try keys?.security()
         (options.tasksEndpoint, options.eventsEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
         (options.workersEndpoint, options.peersEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
         let logger = Self.quietLogger()
-        let broker = try BrokerService(options: options, store: PostgreSQLGateway(url: databaseURL), logger: logger)
+        let broker = try BrokerService(options: options, store: PostgreSQLGateway(url: database.url), logger: logger)
         let endpoints = try broker.start()
         defer {
             broker.drain()
@@ -47,27 +78,28 @@ struct QueueBenchmark {
         }
         let stop = Condition<Int32>()
         let context = try ZMQContext()
+        let (slots, shownByWorker) = (slots, keys.map { $0.shown($0.worker) } ?? .none)
         let worker = try ServiceThread(name: "no-op") {
-            var worker = NoOpWorker(endpoint: endpoints.workers, slots: slots)
+            var worker = NoOpWorker(endpoint: endpoints.workers, slots: slots, security: shownByWorker)
             do { try worker.run(context: context, until: stop) } catch { logger.error("the worker failed", metadata: ["error": "\(error)"]) }
         }
         defer {
             stop.set(0)
             worker.join()
         }
-        try wait("the worker to join") { broker.snapshot.workers == 1 }
-        var load = try QueueLoad(context: context, endpoint: endpoints.tasks)
+        try Self.wait("the worker to join") { broker.snapshot.workers == 1 }
+        var load = try QueueLoad(context: context, endpoint: endpoints.tasks, security: keys.map { $0.shown($0.client) } ?? .none)
         for _ in 0..<20 { _ = try load.roundTrip() }
 
         let before = broker.snapshot.counters.recorded
         let begin = monotonicSeconds()
         try load.publish(tasks, batch: batch, window: 8)
-        try wait("the tasks to end") { broker.snapshot.counters.recorded - before >= tasks }
+        try Self.wait("the tasks to end") { broker.snapshot.counters.recorded - before >= tasks }
         let seconds = monotonicSeconds() - begin
 
         var latencies: [Double] = []
         for _ in 0..<rounds { latencies.append(try load.roundTrip() * 1000) }
-        return Result(tasks: tasks, seconds: seconds, latencies: latencies.sorted())
+        return Result(tasks: tasks, finished: finished, curve: curve, seconds: seconds, latencies: latencies.sorted())
     }
 
     private static func quietLogger() -> Logger {
@@ -85,7 +117,8 @@ struct QueueBenchmark {
         }
     }
 
-    private static func registerModel(_ url: String) throws {
+    /// The model that all tasks of a benchmark name.
+    static func registerModel(_ url: String) throws {
         let connection = try DatabasePreparation.connect(url, withinSeconds: 0, setup: .broker)
         let digest = String(repeating: "0", count: 64)
         let model = ModelRegistration(

@@ -8,9 +8,10 @@ struct QueueLoad: ~Copyable {
     private var poller: Poller
     private var number: Int64 = 0
 
-    init(context: ZMQContext, endpoint: String) throws(MessagingError) {
+    init(context: ZMQContext, endpoint: String, security: SocketSecurity) throws(MessagingError) {
         var options = SocketOptions()
         options.sendHighWater = 10_000
+        options.security = security
         let socket = try Socket(context, .dealer, options)
         try socket.connect(endpoint)
         var poller = Poller()
