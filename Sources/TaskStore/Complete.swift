@@ -19,27 +19,28 @@ extension StoreSession {
             l.task, l.created_at, clock_timestamp(), l.started_at, l.attempt, l.failures, l.losses, 'succeeded', 'succeeded', l.lease, l.session,
             l.broker, l.result::jsonb
         FROM l
-        RETURNING task
+        RETURNING task, lease
         """)
 
+    /// Of several completions of one task in a batch only the one under its lease is recorded, with its texts; the others are answered as if they came
+    /// after it.
     func complete(_ completions: [Completion]) throws(StoreError) -> [SettlementReply] {
         let sorted = completions.sorted { $0.task < $1.task }
         return try connection.transaction { () throws(StoreError) in
             let rows = try connection.run(
                 Self.completeTasks, [.uuids(sorted.map(\.task)), .uuids(sorted.map(\.lease)), .textBytes(sorted.map(\.result))])
-            var recorded = Set<TaskID>()
-            for row in rows.indices { recorded.insert(try rows.requireUUID(row, 0)) }
-            let done = sorted.filter { recorded.contains($0.task) }
+            var recorded = Set<LeaseWrite>()
+            for row in rows.indices { recorded.insert(LeaseWrite(task: try rows.requireUUID(row, 0), lease: try rows.requireUUID(row, 1))) }
+            let done = sorted.filter { recorded.contains($0.write) }
             let refused = try moveModelNames(done)
             try insertGenerations(done)
-            let missed = completions.filter { !recorded.contains($0.task) }
-            let earlier = try recordedEarlier(missed.map { ($0.task, $0.lease) }, success: true)
+            let earlier = try recordedEarlier(completions.map(\.write).filter { !recorded.contains($0) }, success: true)
             let ends = done.map { (task: $0.task, state: refused[$0.task] == nil ? TaskState.succeeded : .failed) }
             let dependents = try settleDependents(of: ends)
             var toldOnce = false
             return completions.map { completion in
-                guard recorded.contains(completion.task) else {
-                    return SettlementReply(settlement: earlier[completion.lease] ?? .stale)
+                guard recorded.contains(completion.write) else {
+                    return SettlementReply(settlement: earlier[completion.write] ?? .stale)
                 }
                 let error = refused[completion.task]
                 var reply = SettlementReply(settlement: .recorded(error == nil ? .succeeded : .failed, error))
@@ -88,4 +89,8 @@ extension StoreSession {
         }
         return refused
     }
+}
+
+extension Completion {
+    fileprivate var write: LeaseWrite { LeaseWrite(task: task, lease: lease) }
 }

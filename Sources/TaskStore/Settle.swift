@@ -1,6 +1,12 @@
 internal import Encodings
 internal import TaskProtocol
 
+/// A task, and the lease under which somebody writes about it.
+struct LeaseWrite: Hashable {
+    var task: TaskID
+    var lease: LeaseID
+}
+
 /// Ends of leases other than success: failures, releases, cancellations, retries.
 extension StoreSession {
     /// Ends and requeues locked tasks, lets their dependents know, and says what became of each.
@@ -18,25 +24,29 @@ extension StoreSession {
         return replies
     }
 
-    /// Runs one batch of writes under leases: locks, decides, settles; what finds no lease is looked up among what was recorded before.
-    private func underLeases(
-        _ leases: [(task: TaskID, lease: LeaseID)], decide: (Int, LockedTask) -> Decision
-    ) throws(StoreError) -> [SettlementReply] {
+    /// Runs one batch of writes under leases: locks, decides, settles; what finds no lease is looked up among what was recorded before, or just now:
+    /// of several writes under one lease the first counts, and one under an old lease is not answered for what the present one does.
+    private func underLeases(_ writes: [LeaseWrite], decide: (Int, LockedTask) -> Decision) throws(StoreError) -> [SettlementReply] {
         try connection.transaction { () throws(StoreError) in
-            let locked = try lock(leases)
+            let locked = try lock(writes.map { ($0.task, $0.lease) })
+            var deciding: [LeaseWrite: Int] = [:]
             var ends: [TaskEnd] = []
             var requeues: [Requeue] = []
-            for (index, lease) in leases.enumerated() {
-                guard let task = locked[lease.task], task.lease == lease.lease else { continue }
+            for (index, write) in writes.enumerated() {
+                guard let task = locked[write.task], task.lease == write.lease, deciding[write] == nil else { continue }
+                deciding[write] = index
                 switch decide(index, task) {
                 case .end(let end): ends.append(end)
                 case .requeue(let requeue): requeues.append(requeue)
                 }
             }
             let replies = try settle(Array(locked.values), ends: ends, requeues: requeues)
-            let missed = leases.filter { replies[$0.task] == nil }
-            let earlier = try recordedEarlier(missed, success: false)
-            return leases.map { replies[$0.task] ?? SettlementReply(settlement: earlier[$0.lease] ?? .stale) }
+            let earlier = try recordedEarlier(writes.indices.filter { deciding[writes[$0]] != $0 }.map { writes[$0] }, success: false)
+            return writes.indices.map { index in
+                let write = writes[index]
+                if deciding[write] == index, let reply = replies[write.task] { return reply }
+                return SettlementReply(settlement: earlier[write] ?? .stale)
+            }
         }
     }
 
@@ -46,7 +56,7 @@ extension StoreSession {
     }
 
     func fail(_ failures: [Failure]) throws(StoreError) -> [SettlementReply] {
-        try underLeases(failures.map { ($0.task, $0.lease) }) { index, task in
+        try underLeases(failures.map { LeaseWrite(task: $0.task, lease: $0.lease) }) { index, task in
             let failure = failures[index]
             let count = task.failures + 1
             if task.cancelRequested {
@@ -80,10 +90,13 @@ extension StoreSession {
     }
 
     func release(_ releases: [Release]) throws(StoreError) -> [SettlementReply] {
-        let resumable = releases.compactMap { release in release.resume.map { (task: release.task, lease: release.lease, resume: $0) } }
-        // Of its own and before: a resume state is true whatever becomes of the release.
-        try saveResume(resumable)
-        return try underLeases(releases.map { ($0.task, $0.lease) }) { index, task in
+        let resumable = releases.compactMap { release in
+            release.resume.map { (LeaseWrite(task: release.task, lease: release.lease), $0) }
+        }
+        // Of its own and before: a resume state is true whatever becomes of the release. One statement cannot touch a row twice: the last counts.
+        let last = Dictionary(resumable, uniquingKeysWith: { _, newer in newer })
+        try saveResume(last.map { (task: $0.key.task, lease: $0.key.lease, resume: $0.value) })
+        return try underLeases(releases.map { LeaseWrite(task: $0.task, lease: $0.lease) }) { index, task in
             let release = releases[index]
             if task.cancelRequested { return .end(TaskEnd(task: task.task, state: .cancelled, ending: "released", error: nil)) }
             let reason: JSONObject = ["reason": .string(release.reason)]
@@ -96,7 +109,7 @@ extension StoreSession {
 
     /// Only a task that was asked to be cancelled ends so; a confirmation without a mark is a release.
     func confirmCancel(_ references: [LeaseReference]) throws(StoreError) -> [SettlementReply] {
-        try underLeases(references.map { ($0.task, $0.lease) }) { _, task in
+        try underLeases(references.map { LeaseWrite(task: $0.task, lease: $0.lease) }) { _, task in
             guard task.cancelRequested else {
                 return .requeue(
                     Requeue(
@@ -122,13 +135,15 @@ extension StoreSession {
         "supersede_tries",
         """
         UPDATE tries SET outcome = 'superseded'
-        WHERE task = ANY ($1::uuid[]) AND lease = ANY ($2::uuid[]) AND outcome IN ('lost', 'released', 'timed_out')
+        WHERE task = ANY ($1::uuid[]) AND outcome IN ('lost', 'released', 'timed_out')
+            AND EXISTS (SELECT FROM unnest($1::uuid[], $2::uuid[]) AS v (task, lease) WHERE v.task = tries.task AND v.lease = tries.lease)
         """)
     private static let supersedeOutcomes = Statement(
         "supersede_outcomes",
         """
         UPDATE outcome SET ending = 'superseded'
-        WHERE task = ANY ($1::uuid[]) AND lease = ANY ($2::uuid[]) AND ending IN ('lost', 'released', 'timed_out')
+        WHERE task = ANY ($1::uuid[]) AND ending IN ('lost', 'released', 'timed_out')
+            AND EXISTS (SELECT FROM unnest($1::uuid[], $2::uuid[]) AS v (task, lease) WHERE v.task = outcome.task AND v.lease = outcome.lease)
         """)
 
     /// What stands recorded under leases that hold nothing any more.
@@ -136,29 +151,28 @@ extension StoreSession {
     /// The same write sent again is answered as recorded; another is stale. Where a stale completion's attempt had been given up, the audit
     /// says from now on that it was superseded: it did run to its end. From then on all that comes under its lease is stale.
     /// - Parameter success: whether the write is a completion.
-    func recordedEarlier(_ leases: [(task: TaskID, lease: LeaseID)], success: Bool) throws(StoreError) -> [LeaseID: Settlement] {
-        guard !leases.isEmpty else { return [:] }
-        let rows = try connection.run(Self.earlierOutcomes, [.uuids(leases.map(\.task)), .uuids(leases.map(\.lease))])
-        var found: [LeaseID: Settlement] = [:]
-        var superseded: [(task: TaskID, lease: LeaseID)] = []
+    func recordedEarlier(_ writes: [LeaseWrite], success: Bool) throws(StoreError) -> [LeaseWrite: Settlement] {
+        guard !writes.isEmpty else { return [:] }
+        let rows = try connection.run(Self.earlierOutcomes, [.uuids(writes.map(\.task)), .uuids(writes.map(\.lease))])
+        var found: [LeaseWrite: Settlement] = [:]
+        var superseded: [LeaseWrite] = []
         for row in rows.indices {
-            let lease = try rows.requireUUID(row, 0)
-            let task = try rows.requireUUID(row, 5)
+            let write = LeaseWrite(task: try rows.requireUUID(row, 5), lease: try rows.requireUUID(row, 0))
             let tried = rows.string(row, 4)
             if let state = rows.string(row, 1).flatMap(TaskState.init(rawValue:)), let ending = rows.string(row, 2) {
                 let error = rows.bytes(row, 3).flatMap { ContractError(json: $0) }
                 if success ? state == .succeeded || Self.isStoreVerdict(error) : !Self.endingsOfOthers.contains(ending) {
-                    found[lease] = .alreadyRecorded(state, error)
+                    found[write] = .alreadyRecorded(state, error)
                     continue
                 }
             } else if let tried, !success, !Self.endingsOfOthers.contains(tried), let queue = rows.string(row, 6), let rank = rows.int(row, 7), let at = rows.int(row, 8),
                 try rows.bool(row, 9)
             {
-                found[lease] = .requeued(ReadyTask(task: task, queue: queue, rank: rank), runAtMilliseconds: at)
+                found[write] = .requeued(ReadyTask(task: write.task, queue: queue, rank: rank), runAtMilliseconds: at)
                 continue
             }
-            found[lease] = .stale
-            if success { superseded.append((task, lease)) }
+            found[write] = .stale
+            if success { superseded.append(write) }
         }
         if !superseded.isEmpty {
             let parameters: [StatementParameter] = [.uuids(superseded.map(\.task)), .uuids(superseded.map(\.lease))]

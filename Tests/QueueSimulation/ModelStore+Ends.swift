@@ -40,7 +40,7 @@ extension ModelStore {
         return .requeued(ReadyTask(task: task.id, queue: task.queue, rank: task.rank), runAtMilliseconds: task.runAt)
     }
 
-    private mutating func late(_ id: TaskID, _ lease: LeaseID, success: Bool) -> SettlementReply {
+    mutating func late(_ id: TaskID, _ lease: LeaseID, success: Bool) -> SettlementReply {
         guard var task = tasks[id], let ending = task.endings[lease] else {
             staleWrites += 1
             return SettlementReply(settlement: .stale)
@@ -60,17 +60,26 @@ extension ModelStore {
         return SettlementReply(settlement: .stale)
     }
 
-    mutating func complete(_ completion: Completion) -> SettlementReply {
-        guard var task = holder(completion.task, completion.lease, .completionUnderOldLease) else {
-            return late(completion.task, completion.lease, success: true)
-        }
+    /// Does what comes under present leases, in its order, then looks up the rest among what was recorded before, or just now.
+    /// - Parameters:
+    ///   - write: one write; nil where its lease is not the task's.
+    ///   - late: what is answered to such a one.
+    mutating func settle<Write>(
+        _ writes: [Write], _ write: (inout ModelStore, Write) -> SettlementReply?, late: (inout ModelStore, Write) -> SettlementReply
+    ) -> [SettlementReply] {
+        let replies = writes.map { write(&self, $0) }
+        return zip(writes, replies).map { $1 ?? late(&self, $0) }
+    }
+
+    mutating func complete(_ completion: Completion) -> SettlementReply? {
+        guard var task = holder(completion.task, completion.lease, .completionUnderOldLease) else { return nil }
         task.recorded += 1
         task.generations += completion.generations
         return withDependents(finish(task, .succeeded, "succeeded", nil), of: task.id)
     }
 
-    mutating func fail(_ failure: Failure) -> SettlementReply {
-        guard var task = holder(failure.task, failure.lease, .failureUnderOldLease) else { return late(failure.task, failure.lease, success: false) }
+    mutating func fail(_ failure: Failure) -> SettlementReply? {
+        guard var task = holder(failure.task, failure.lease, .failureUnderOldLease) else { return nil }
         if task.cancelRequested { return withDependents(finish(task, .cancelled, failure.cause.rawValue, nil), of: task.id) }
         task.failures += 1
         if failure.final || task.failures >= task.maxAttempts {
@@ -79,15 +88,24 @@ extension ModelStore {
         return SettlementReply(settlement: requeue(task, failure.cause.rawValue, delay: failure.delayMilliseconds))
     }
 
-    mutating func release(_ release: Release) -> SettlementReply {
-        guard var task = holder(release.task, release.lease, .releaseUnderOldLease) else { return late(release.task, release.lease, success: false) }
-        if let resume = release.resume { task.resume = resume }
+    /// Resume states are saved first: they are true whatever becomes of the release.
+    mutating func release(_ releases: [Release]) -> [SettlementReply] {
+        for release in releases {
+            guard let resume = release.resume, var task = holder(release.task, release.lease, .releaseUnderOldLease) else { continue }
+            task.resume = resume
+            write(task)
+        }
+        return settle(releases) { $0.release($1) } late: { $0.late($1.task, $1.lease, success: false) }
+    }
+
+    private mutating func release(_ release: Release) -> SettlementReply? {
+        guard let task = holder(release.task, release.lease, .releaseUnderOldLease) else { return nil }
         if task.cancelRequested { return withDependents(finish(task, .cancelled, "released", nil), of: task.id) }
         return SettlementReply(settlement: requeue(task, "released", delay: release.delayMilliseconds))
     }
 
-    mutating func confirmCancel(_ reference: LeaseReference) -> SettlementReply {
-        guard let task = holder(reference.task, reference.lease, nil) else { return late(reference.task, reference.lease, success: false) }
+    mutating func confirmCancel(_ reference: LeaseReference) -> SettlementReply? {
+        guard let task = holder(reference.task, reference.lease, nil) else { return nil }
         guard task.cancelRequested else { return SettlementReply(settlement: requeue(task, "released", delay: 0)) }
         return withDependents(finish(task, .cancelled, "cancelled", nil), of: task.id)
     }

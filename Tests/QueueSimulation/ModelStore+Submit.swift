@@ -106,7 +106,9 @@ extension ModelStore {
 
     private func submitted(_ id: TaskID, duplicate: Bool, offer: GrantOffer?) -> SubmittedTask {
         guard let task = tasks[id] else { return SubmittedTask(id: id, state: .queued, duplicate: duplicate, queue: "", rank: 0) }
-        let grant = task.lease != nil && task.lease == offer?.lease ? self.grant(task, waited: 0) : nil
+        var grant = task.lease != nil && task.lease == offer?.lease ? self.grant(task, waited: 0) : nil
+        // Sent again, it is the grant of the first start, whatever its worker has saved meanwhile.
+        grant?.resume = nil
         // What has ended stands nowhere in line.
         let rank = task.state.isTerminal ? 0 : task.rank
         return SubmittedTask(id: id, state: task.state, duplicate: duplicate, queue: task.queue, rank: rank, grant: grant)

@@ -31,6 +31,27 @@ import Testing
         #expect(try bench.row(grant.task).losses == 1 && bench.row(grant.task).failures == 0)
     }
 
+    @Test("in one batch, what comes under an old lease is stale and leaves nothing, whatever comes under the present one", arguments: StoreKind.allCases)
+    func mixedBatch(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let old = [try bench.running(), try bench.running()].sorted { $0.task < $1.task }
+        _ = try bench.lose(bench.session)
+        bench.register(bench.session)
+        let new = try bench.claim().sorted { $0.task < $1.task }
+        #expect(new.map(\.task) == old.map(\.task))
+        #expect(try bench.complete([old[0], new[0], old[0]]).map(\.settlement) == [.stale, .recorded(.succeeded, nil), .stale])
+        #expect(try bench.row(old[0].task).texts == "0:text-0", "the texts of one completion")
+        let failures = [old[1], new[1], new[1], old[1]].map {
+            Failure(
+                task: $0.task, lease: $0.lease, attempt: $0.attempt, error: ContractError(.modelError, "not a number"), cause: .failed, final: true,
+                delayMilliseconds: 0)
+        }
+        let error = failures[0].error
+        #expect(
+            try bench.settle(.fail(failures)).map(\.settlement) == [.stale, .recorded(.failed, error), .alreadyRecorded(.failed, error), .stale])
+        #expect(try bench.row(old[1].task).attempt == 2)
+    }
+
     @Test("a session ends only while its counter stands still; its tasks return to their places in line", arguments: StoreKind.allCases)
     func sweep(_ kind: StoreKind) throws {
         let bench = try ConformanceBench(kind)
