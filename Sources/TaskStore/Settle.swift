@@ -165,8 +165,8 @@ extension StoreSession {
                     found[write] = .alreadyRecorded(state, error)
                     continue
                 }
-            } else if let tried, !success, !Self.endingsOfOthers.contains(tried), let queue = rows.string(row, 6), let rank = rows.int(row, 7), let at = rows.int(row, 8),
-                try rows.bool(row, 9)
+            } else if let tried, !success, !Self.endingsOfOthers.contains(tried), let queue = rows.string(row, 6), let rank = rows.int(row, 7),
+                let at = rows.int(row, 8), try rows.bool(row, 9)
             {
                 found[write] = .requeued(ReadyTask(task: write.task, queue: queue, rank: rank), runAtMilliseconds: at)
                 continue

@@ -1,5 +1,16 @@
 internal import TaskProtocol
 
+/// What somebody writes about a task under a lease.
+protocol LeaseBound {
+    var task: TaskID { get }
+    var lease: LeaseID { get }
+}
+
+extension Completion: LeaseBound {}
+extension Failure: LeaseBound {}
+extension Release: LeaseBound {}
+extension LeaseReference: LeaseBound {}
+
 /// Writes under leases, and the ends of tasks.
 extension ModelStore {
     private func holder(_ id: TaskID, _ lease: LeaseID, _ by: Mutation?) -> ModelTask? {
@@ -40,7 +51,7 @@ extension ModelStore {
         return .requeued(ReadyTask(task: task.id, queue: task.queue, rank: task.rank), runAtMilliseconds: task.runAt)
     }
 
-    mutating func late(_ id: TaskID, _ lease: LeaseID, success: Bool) -> SettlementReply {
+    private mutating func late(_ id: TaskID, _ lease: LeaseID, success: Bool) -> SettlementReply {
         guard var task = tasks[id], let ending = task.endings[lease] else {
             staleWrites += 1
             return SettlementReply(settlement: .stale)
@@ -62,13 +73,13 @@ extension ModelStore {
 
     /// Does what comes under present leases, in its order, then looks up the rest among what was recorded before, or just now.
     /// - Parameters:
+    ///   - success: whether the writes are completions.
     ///   - write: one write; nil where its lease is not the task's.
-    ///   - late: what is answered to such a one.
-    mutating func settle<Write>(
-        _ writes: [Write], _ write: (inout ModelStore, Write) -> SettlementReply?, late: (inout ModelStore, Write) -> SettlementReply
+    mutating func settle<Write: LeaseBound>(
+        _ writes: [Write], success: Bool, _ write: (inout ModelStore, Write) -> SettlementReply?
     ) -> [SettlementReply] {
         let replies = writes.map { write(&self, $0) }
-        return zip(writes, replies).map { $1 ?? late(&self, $0) }
+        return zip(writes, replies).map { $1 ?? late($0.task, $0.lease, success: success) }
     }
 
     mutating func complete(_ completion: Completion) -> SettlementReply? {
@@ -95,7 +106,7 @@ extension ModelStore {
             task.resume = resume
             write(task)
         }
-        return settle(releases) { $0.release($1) } late: { $0.late($1.task, $1.lease, success: false) }
+        return settle(releases, success: false) { $0.release($1) }
     }
 
     private mutating func release(_ release: Release) -> SettlementReply? {

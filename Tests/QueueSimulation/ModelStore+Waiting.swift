@@ -22,43 +22,49 @@ extension ModelStore {
         return Array("{\"params\":".utf8) + task.params + [UInt8(ascii: ",")] + JSONValue.object(map).serialised.dropFirst()
     }
 
+    /// Looks at all that is waited for as it stood before the batch; what ends with the ends of the batch is settled after them.
     mutating func adopt(_ adoptions: [Adoption]) -> AdoptReply {
+        let states = tasks.filter { $0.value.state.isTerminal }.mapValues(\.state)
         var reply = AdoptReply(ready: [], ended: [])
         for adoption in adoptions {
             guard let task = tasks[adoption.task], task.block == .check else { continue }
             switch adoption {
             case .accept(_, let parameters, let after, let seed, let assigned):
-                accept(task, parameters, after, (seed, assigned), &reply)
+                if let error = accept(task, parameters, after, states, (seed, assigned), &reply) { end(task, error, &reply) }
             case .reject(_, let error): end(task, error, &reply)
             }
         }
+        reply.ended += settleDependents(of: reply.ended.map { ($0.task, $0.state) }).ended
         return reply
     }
 
     private mutating func end(_ task: ModelTask, _ error: ContractError, _ reply: inout AdoptReply) {
         _ = finish(task, .failed, nil, error)
         reply.ended.append(EndedTask(task: task.id, attempt: task.attempt, state: .failed, error: error))
-        reply.ended += settleDependents(of: [(task.id, .failed)]).ended
     }
 
+    /// - Parameter states: of those that had ended.
+    /// - Returns: what ends the task.
     private mutating func accept(
-        _ old: ModelTask, _ parameters: TaskParameters, _ after: [TaskID], _ seed: (value: Int64?, assigned: Bool), _ reply: inout AdoptReply
-    ) {
+        _ old: ModelTask, _ parameters: TaskParameters, _ after: [TaskID], _ states: [TaskID: TaskState], _ seed: (value: Int64?, assigned: Bool),
+        _ reply: inout AdoptReply
+    ) -> ContractError? {
         var task = old
-        let states = after.map { tasks[$0]?.state }
-        if let missing = states.firstIndex(of: nil) { return end(task, Self.unknownParent(missing), &reply) }
-        if states.contains(.failed) || states.contains(.cancelled) { return end(task, Self.dependencyError, &reply) }
-        guard states.allSatisfy({ $0 == .succeeded }) else {
+        if let missing = after.firstIndex(where: { tasks[$0] == nil }) { return Self.unknownParent(missing) }
+        if after.contains(where: { states[$0] == .failed || states[$0] == .cancelled }) { return Self.dependencyError }
+        guard after.allSatisfy({ states[$0] == .succeeded }) else {
             (task.block, task.parents) = (.after, Set(after))
-            return write(task)
+            write(task)
+            return nil
         }
-        if let error = unknownName(parameters) { return end(task, error, &reply) }
+        if let error = unknownName(parameters) { return error }
         (task.seed, task.seedAssigned) = seed
         if task.resolved == nil { pin(&task, parameters) }
         task.parents = []
         task.block = task.runAt > max(now, task.createdAt) ? .due : nil
         write(task)
         if task.block == nil { reply.ready.append(ReadyTask(task: task.id, queue: task.queue, rank: task.rank)) }
+        return nil
     }
 
     // MARK: Due

@@ -1,4 +1,3 @@
-internal import Encodings
 package import TaskProtocol
 
 /// The store as a model: the seam's promises in memory, in as few words as possible, for simulation.
@@ -65,10 +64,10 @@ package struct ModelStore: Sendable {
         case .registerSession(let registration): return register(registration)
         case .endSession(let id): return .swept(end([id], lost: false))
         case .leases(let ids): return .leases(leases(of: ids))
-        case .complete(let completions): return .completed(settle(completions) { $0.complete($1) } late: { $0.late($1.task, $1.lease, success: true) })
-        case .fail(let failures): return .settled(settle(failures) { $0.fail($1) } late: { $0.late($1.task, $1.lease, success: false) })
+        case .complete(let completions): return .completed(settle(completions, success: true) { $0.complete($1) })
+        case .fail(let failures): return .settled(settle(failures, success: false) { $0.fail($1) })
         case .release(let releases): return .settled(release(releases))
-        case .confirmCancel(let references): return .settled(settle(references) { $0.confirmCancel($1) } late: { $0.late($1.task, $1.lease, success: false) })
+        case .confirmCancel(let references): return .settled(settle(references, success: false) { $0.confirmCancel($1) })
         case .cancel(let ids): return cancel(ids)
         case .retry(let ids): return retry(ids)
         case .progress, .trainingSteps: return .done

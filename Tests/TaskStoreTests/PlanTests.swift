@@ -31,7 +31,7 @@ import Testing
     /// How many finished tasks lie behind. `PLAN_FINISHED` chooses another number; a million takes a quarter of a minute to make.
     private static let finished = ProcessInfo.processInfo.environment["PLAN_FINISHED"].flatMap(Int.init) ?? 100_000
 
-    @Test("finished tasks in any number do not lead the claim away from its index, before they are analysed or after") func claimWithHistory() throws {
+    @Test("finished tasks in any number do not lead the claim away from its index, analysed or not") func claimWithHistory() throws {
         let bench = try Bench()
         try finish(Self.finished, bench)
         try wait(50_000, bench)

@@ -31,7 +31,7 @@ import Testing
         #expect(try bench.row(grant.task).losses == 1 && bench.row(grant.task).failures == 0)
     }
 
-    @Test("in one batch, what comes under an old lease is stale and leaves nothing, whatever comes under the present one", arguments: StoreKind.allCases)
+    @Test("in one batch, what comes under an old lease is stale, whatever comes under the present one", arguments: StoreKind.allCases)
     func mixedBatch(_ kind: StoreKind) throws {
         let bench = try ConformanceBench(kind)
         let old = [try bench.running(), try bench.running()].sorted { $0.task < $1.task }

@@ -85,18 +85,23 @@ struct ConformanceRun {
     func difference(of store: some ConformingStore) throws -> String? {
         for (place, said) in said.enumerated() {
             if place == rowsPlace, let difference = try rowDifference(store) { return difference }
-            let words =
-                switch said.step {
-                case .ask(let request): text.words(store.perform(request, now: said.now))
-                case .publish(let publication):
-                    try store.publish(publication, drawn: said.drawn, now: said.now)?.description ?? "unique_violation"
-                case .bringForward: try { () throws -> String in try store.bringForward(milliseconds: ConformanceScript.leap); return "" }()
-                }
+            let words = try answer(of: store, to: said)
             if words != said.words {
                 return "seed \(seed), step \(place): \(said.step)\nPostgreSQL: \(said.words)\nmodel:      \(words)\n\(before(place))"
             }
         }
         return nil
+    }
+
+    private func answer(of store: some ConformingStore, to said: Said) throws -> String {
+        switch said.step {
+        case .ask(let request): return text.words(store.perform(request, now: said.now))
+        case .publish(let publication):
+            return try store.publish(publication, drawn: said.drawn, now: said.now)?.description ?? "unique_violation"
+        case .bringForward:
+            try store.bringForward(milliseconds: ConformanceScript.leap)
+            return ""
+        }
     }
 
     /// The steps before that one, which are why.
