@@ -35,6 +35,13 @@ final class Bench {
         _ = store.perform(.registerModel(Self.model("demo", checkpoint: checkpoint)))
     }
 
+    /// A connection of somebody who keeps a transaction open for as long as he likes: a broker's ends by itself.
+    static func patient(_ url: String) throws -> StoreConnection {
+        let connection = try StoreConnection(url)
+        try connection.execute("SET idle_in_transaction_session_timeout = 0")
+        return connection
+    }
+
     static func model(_ name: String, checkpoint: CheckpointID, sha256: String = digest) -> ModelRegistration {
         ModelRegistration(
             name: name, checkpointID: checkpoint, manifest: manifest, sha256: sha256, tokenizerSHA256: nil, architecture: "gpt2", parameters: 1000,

@@ -57,7 +57,7 @@ import Testing
 
     @Test("a task of a transaction that is rolled back was never there") func rolledBack() throws {
         let bench = try Bench()
-        let other = try StoreConnection(bench.url)
+        let other = try Bench.patient(bench.url)
         try other.execute("BEGIN")
         let id = try #require(try bench.value("SELECT submit('generate', '{\"model\": \"demo\"}', key => 'gone')", on: other))
         #expect(bench.ask(.unchecked(limit: 10)) == .unchecked([]))

@@ -45,7 +45,7 @@ import Testing
         }
         try bench.connection.execute("DELETE FROM queues")
         // Settings not committed yet: nobody waits for them, and nothing is leased past them.
-        let operatorConnection = try StoreConnection(bench.url)
+        let operatorConnection = try Bench.patient(bench.url)
         try operatorConnection.execute("BEGIN; SELECT limit_queue('default', 1)")
         let begun = ContinuousClock.now
         #expect(try bench.submit([bench.item(lease: .random())])[0].grant == nil)

@@ -64,11 +64,12 @@ import Testing
         let bench = try Bench()
         try add(bench, "missed", misfire: misfire)
         try miss(bench, "missed", minutes: 30)
+        let before = bench.now()
         _ = try bench.due()
         // The tick of the present minute is not missed, whatever is done about the others.
         let made = try count(bench, "missed")
         #expect(made == expected || misfire == .all && made == expected + 1, "a minute may pass meanwhile")
-        #expect(try bench.value("SELECT next_run_at > now() AND last_run_at <= now() FROM schedules") == "true")
+        #expect(try bench.value("SELECT next_run_at > to_timestamp(\(before) / 1000.0) AND last_run_at <= now() FROM schedules") == "true")
         try add(bench, "daily", "0 0 1 1 *", misfire: misfire)
         _ = try bench.due()
         try bench.connection.execute("UPDATE schedules SET next_run_at = date_trunc('year', now()) - interval '1 year' WHERE name = 'daily'")

@@ -150,7 +150,7 @@ import Testing
 
     @Test("a key held by an open transaction makes that request busy and stalls no other") func heldKey() throws {
         let bench = try Bench()
-        let other = try StoreConnection(bench.url)
+        let other = try Bench.patient(bench.url)
         try other.execute("BEGIN")
         _ = try bench.value("SELECT submit('generate', '{\"model\": \"demo\"}', key => 'held')", on: other)
         var held = bench.generate()
