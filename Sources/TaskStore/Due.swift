@@ -66,11 +66,12 @@ extension StoreSession {
     private static let forgetBrokers = Statement(
         "forget_brokers", "DELETE FROM brokers WHERE seen_at < now() - interval '10 minutes'")
 
-    /// Only retries: what was published for a later time keeps it, whatever the clock says.
+    /// Only retries: what was published for a later time keeps it, whatever the clock says. The rank moves with the time that it is made of: else they
+    /// would be due, and stand behind all that comes within their pause.
     private static let endBackoffs = Statement(
         "end_backoffs",
         """
-        UPDATE hot SET run_at = now()
+        UPDATE hot SET run_at = now(), rank = hot.rank + floor(extract(epoch FROM now() - hot.run_at) * 1000)::bigint
         WHERE hot.task = ANY (ARRAY(
             SELECT h.task FROM hot h
             WHERE h.blocked = 'r' AND h.attempt > 0 AND h.run_at > now() + $1::bigint * interval '1 millisecond'

@@ -109,7 +109,7 @@ extension ModelStore {
 
     mutating func endBackoffs(_ longest: Int64) -> StoreReply {
         for var task in tasks.values where task.block == .due && task.attempt > 0 && task.runAt > now + longest {
-            task.runAt = now
+            (task.runAt, task.rank) = (now, ModelTask.rank(now, task.priority))
             write(task)
         }
         return .done

@@ -28,8 +28,8 @@ import Testing
         #expect(try bench.claim(limit: 100).grants.count == 8)
     }
 
-    /// How many finished tasks lie behind. `PLAN_FINISHED` chooses another number; a million takes a quarter of a minute to make.
-    private static let finished = ProcessInfo.processInfo.environment["PLAN_FINISHED"].flatMap(Int.init) ?? 100_000
+    /// How many finished tasks lie behind: they take some seconds to make. `PLAN_FINISHED` chooses another number.
+    private static let finished = ProcessInfo.processInfo.environment["PLAN_FINISHED"].flatMap(Int.init) ?? 1_000_000
 
     @Test("finished tasks in any number do not lead the claim away from its index, analysed or not") func claimWithHistory() throws {
         let bench = try Bench()

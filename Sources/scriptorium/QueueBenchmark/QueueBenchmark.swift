@@ -87,7 +87,7 @@ struct QueueBenchmark {
             stop.set(0)
             worker.join()
         }
-        try Self.wait("the worker to join") { broker.snapshot.workers == 1 }
+        try Self.wait("the worker to join") { broker.snapshot.isReady && broker.snapshot.workers == 1 }
         var load = try QueueLoad(context: context, endpoint: endpoints.tasks, security: keys.map { $0.shown($0.client) } ?? .none)
         for _ in 0..<20 { _ = try load.roundTrip() }
 

@@ -68,7 +68,7 @@ struct ConformanceRun {
     /// Whether ranks come from the present: two of them must stand in the same order for both stores, though each has a present of its own.
     private static func dependsOnPresent(_ step: ConformanceStep) -> Bool {
         switch step {
-        case .ask(.retry), .publish: true
+        case .ask(.retry), .ask(.endBackoffs), .publish: true
         case .ask(.fail(let failures)): failures.contains { $0.delayMilliseconds > 0 }
         case .ask(.release(let releases)): releases.contains { $0.delayMilliseconds > 0 }
         default: false
