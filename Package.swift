@@ -52,6 +52,7 @@ let package = Package(
         .systemLibrary(name: "CMsgPack", pkgConfig: "msgpack"),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson"),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto"),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl"),
 
         // The engine.
         .target(name: "CKernels"),
@@ -73,7 +74,13 @@ let package = Package(
         library("TaskProtocol", ["Encodings"]),
         library("TaskStore", ["CPostgreSQL", "Encodings", "TaskProtocol"]),
         library("ArtifactStore", ["DurableFiles", "Encodings", "TaskProtocol"]),
-        library("Broker", ["Measures", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging, metrics]),
+        library("Downloads", ["CCurl", "CCrypto", "DurableFiles", "Encodings"]),
+        library(
+            "Broker",
+            [
+                "Downloads", "DurableFiles", "Measures", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", collections, logging,
+                metrics,
+            ]),
         library(
             "Worker",
             [
@@ -97,8 +104,8 @@ let package = Package(
             name: "scriptorium",
             dependencies: [
                 "Kernels", "DurableFiles", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training",
-                "Messaging", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Operations",
-                "Diagnosis", lifecycle,
+                "Messaging", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Broker", "Worker", "Client", "Supervision", "Downloads",
+                "Operations", "Diagnosis", lifecycle,
                 logging, metrics,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Configuration", package: "swift-configuration"),
@@ -129,7 +136,10 @@ let package = Package(
         tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
         tests(
             "Broker",
-            ["Broker", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Messaging", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
+            [
+                "Broker", "Downloads", "Measures", "TaskProtocol", "TaskStore", "ArtifactStore", "Messaging", "Encodings", "QueueSimulation",
+                "DatabaseTestSupport",
+            ]),
         tests("Simulation", ["Broker", "Worker", "TaskProtocol", "Encodings", "QueueSimulation"]),
         tests(
             "Worker",
@@ -138,6 +148,7 @@ let package = Package(
             ]),
         tests("Client", ["Client", "TaskProtocol", "ArtifactStore", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),
+        tests("Downloads", ["Downloads"]),
         tests(
             "Diagnosis", ["Diagnosis", "Kernels", "Messaging", "TaskProtocol", "TaskStore", "ArtifactStore", "Encodings", "DatabaseTestSupport"]),
         tests("Operations", ["Operations", "Measures", logging, coreMetrics, lifecycle]),

@@ -138,6 +138,12 @@ public final class ScriptoriumClient: Sendable {
         Self.accepted(try await call(["op": "retry", "ids": strings(ids)], isRepeatable: false))
     }
 
+    /// A task's life: each try and how it ended, and what it waits for.
+    public func explain(_ id: String) async throws(ClientError) -> TaskExplanation {
+        guard let node = try await call(["op": "explain", "task": .string(id)])["explanation"] else { throw .broken("an answer explains no task") }
+        return try TaskExplanation(node)
+    }
+
     /// All models that have a name.
     public func models() async throws(ClientError) -> [RegisteredModel] {
         var models: [RegisteredModel] = []

@@ -21,10 +21,6 @@ enum DatasetFormat {
     static let chunkTokens = 1 << 16
     /// What reading accepts, so that a chunk never fills the memory.
     static let maximumChunkTokens = 1 << 24
-    /// A binary value's head: its type, then four bytes of length.
-    static let chunkHead = 5
-
-    static func chunkHead(byteCount: Int) -> [UInt8] { [0xC6] + bigEndian(UInt64(byteCount), 4) }
 
     static func bigEndian(_ value: UInt64, _ count: Int) -> [UInt8] {
         (0..<count).reversed().map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }
@@ -81,15 +77,30 @@ struct DatasetLayout: Sendable {
     let bytesPerToken: Int
     let chunkTokens: Int
     let count: Int
+    let chunkCount: Int
+    /// The bytes of each chunk's head but the last, which may be narrower.
+    let headLength: Int
+    let lastHeadLength: Int
 
-    var chunkCount: Int { (count + chunkTokens - 1) / chunkTokens }
-
-    /// The whole file's length.
-    var fileLength: Int { headerLength + chunkCount * DatasetFormat.chunkHead + count * bytesPerToken }
+    /// - Parameters:
+    ///   - fileLength: from which the width of the last head follows; nil where the file cannot be one.
+    ///   - firstHead: the first byte behind the header.
+    init?(_ header: DatasetHeader, headerLength: Int, fileLength: Int, firstHead: UInt8?) {
+        self.headerLength = headerLength
+        bytesPerToken = header.bytesPerToken
+        chunkTokens = header.chunkTokens
+        count = header.count
+        chunkCount = (count + chunkTokens - 1) / chunkTokens
+        headLength = chunkCount > 1 ? firstHead.flatMap(ChunkHead.length) ?? 0 : 0
+        lastHeadLength = fileLength - headerLength - count * bytesPerToken - max(0, chunkCount - 1) * headLength
+        guard chunkCount > 0 ? [2, 3, 5].contains(lastHeadLength) : lastHeadLength == 0, chunkCount < 2 || headLength > 0 else { return nil }
+    }
 
     func tokens(inChunk chunk: Int) -> Int { min(chunkTokens, count - chunk * chunkTokens) }
 
+    func headLength(ofChunk chunk: Int) -> Int { chunk == chunkCount - 1 ? lastHeadLength : headLength }
+
     func dataOffset(ofChunk chunk: Int) -> Int {
-        headerLength + chunk * (DatasetFormat.chunkHead + chunkTokens * bytesPerToken) + DatasetFormat.chunkHead
+        headerLength + chunk * (headLength + chunkTokens * bytesPerToken) + headLength(ofChunk: chunk)
     }
 }

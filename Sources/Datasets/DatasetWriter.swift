@@ -84,7 +84,7 @@ struct DatasetWriter: TokenSink, ~Copyable {
     private mutating func writeChunk() throws(DatasetError) {
         digest.update(chunk)
         count += chunk.count / bytesPerToken
-        try put(DatasetFormat.chunkHead(byteCount: chunk.count), isLast: false)
+        try put(ChunkHead.bytes(byteCount: chunk.count), isLast: false)
         try put(chunk, isLast: false)
         chunk.removeAll(keepingCapacity: true)
     }

@@ -40,8 +40,10 @@ extension TokenDataset {
         var done = 0
         while done < header.count {
             let size = min(header.chunkTokens, header.count - done) * header.bytesPerToken
-            buffer = try read(DatasetFormat.chunkHead, &reader)
-            guard buffer == DatasetFormat.chunkHead(byteCount: size) else { throw damaged("a chunk's length is not what its header says") }
+            buffer = try read(1, &reader)
+            guard let length = ChunkHead.length(type: buffer[0]) else { throw damaged("a chunk is no binary value") }
+            buffer += try read(length - 1, &reader)
+            guard ChunkHead.says(buffer, byteCount: size) else { throw damaged("a chunk's length is not what its header says") }
             buffer = try read(size, &reader)
             buffer.withUnsafeBytes { bytes in
                 digest.update(bytes)
@@ -79,27 +81,29 @@ extension TokenDataset {
     // MARK: Plain
 
     private static func map(_ path: String, _ header: DatasetHeader, _ headerLength: Int) throws(GzipReader.Failure) -> TokenDataset {
-        let layout = DatasetLayout(
-            headerLength: headerLength, bytesPerToken: header.bytesPerToken, chunkTokens: header.chunkTokens, count: header.count)
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { throw GzipReader.Failure(problem: String(cString: strerror(errno)), isSystem: true) }
         defer { close(file) }
         var information = stat()
         guard fstat(file, &information) == 0 else { throw GzipReader.Failure(problem: String(cString: strerror(errno)), isSystem: true) }
-        guard Int(information.st_size) == layout.fileLength else {
-            throw damaged("it has \(information.st_size) bytes where its header says \(layout.fileLength)")
+        let size = Int(information.st_size)
+        var firstHead: UInt8 = 0
+        let hasChunk = pread(file, &firstHead, 1, off_t(headerLength)) == 1
+        guard let layout = DatasetLayout(header, headerLength: headerLength, fileLength: size, firstHead: hasChunk ? firstHead : nil) else {
+            throw damaged("it has \(size) bytes, which are not those of the \(header.count) tokens that its header says")
         }
-        guard let base = mmap(nil, layout.fileLength, PROT_READ, MAP_PRIVATE, file, 0), base != MAP_FAILED else {
+        guard let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, file, 0), base != MAP_FAILED else {
             throw GzipReader.Failure(problem: String(cString: strerror(errno)), isSystem: true)
         }
-        let mapped = MappedTokens(base: UnsafeRawPointer(base), byteCount: layout.fileLength, layout: layout)
+        let mapped = MappedTokens(base: UnsafeRawPointer(base), byteCount: size, layout: layout)
         var digest = SHA256Digest()
         var largest = -1
         for chunk in 0..<layout.chunkCount {
             let size = layout.tokens(inChunk: chunk) * layout.bytesPerToken
             let start = layout.dataOffset(ofChunk: chunk)
-            let head = UnsafeRawBufferPointer(start: mapped.base + start - DatasetFormat.chunkHead, count: DatasetFormat.chunkHead)
-            guard head.elementsEqual(DatasetFormat.chunkHead(byteCount: size)) else { throw damaged("a chunk's length is not what its header says") }
+            let headLength = layout.headLength(ofChunk: chunk)
+            let head = UnsafeRawBufferPointer(start: mapped.base + start - headLength, count: headLength)
+            guard ChunkHead.says(head, byteCount: size) else { throw damaged("a chunk's length is not what its header says") }
             let bytes = UnsafeRawBufferPointer(start: mapped.base + start, count: size)
             digest.update(bytes)
             largest = max(largest, Datasets.largestToken(bytes, bytesPerToken: layout.bytesPerToken))

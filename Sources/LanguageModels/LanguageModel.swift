@@ -29,10 +29,10 @@ package final class LanguageModel: Sendable {
         _ directory: ModelDirectory, pool: ThreadPool, checkpointSHA256: String? = nil, progress: ((Double) -> Void)? = nil
     ) throws(ModelError) -> LanguageModel {
         let description = try Architectures.describe(config: directory.config, generation: directory.generationConfig)
-        let source = DirectoryWeights(tensors: directory.tensors)
-        try source.check(description.tensors.all)
-        let digest = if let checkpointSHA256 { checkpointSHA256 } else { try description.checkpointDigest(directory.tensors) }
-        for name in directory.tensors.names { directory.tensors.releasePages(of: name) }
+        let weights = try description.weights(in: directory.tensors)
+        let digest = if let checkpointSHA256 { checkpointSHA256 } else { try description.checkpointDigest(weights) }
+        for name in weights.names { weights.releasePages(of: name) }
+        let source = DirectoryWeights(tensors: weights)
         return try LanguageModel(description, from: source, digest: digest, pool: pool, progress: progress)
     }
 
@@ -85,12 +85,27 @@ package final class LanguageModel: Sendable {
 }
 
 extension ModelDescription {
+    /// The tensors that this description is made of, out of whatever a model's files hold, under their export names.
+    /// - Throws: ``ModelError/missingTensor(_:)`` or ``ModelError/wrongShape(_:expected:found:)``.
+    package func weights(in stored: TensorCollection) throws(ModelError) -> TensorCollection {
+        let weights: TensorCollection
+        do {
+            weights = try stored.selecting(tensors.all.map(\.name))
+        } catch { throw .files(error.description) }
+        for wanted in tensors.all {
+            guard let info = weights.info(wanted.name) else { throw .missingTensor(wanted.name) }
+            guard info.shape == wanted.shape else { throw .wrongShape(wanted.name, expected: wanted.shape, found: info.shape) }
+        }
+        return weights
+    }
+
     /// The digest of a checkpoint with this description.
-    package func checkpointDigest(_ tensors: TensorCollection) throws(ModelError) -> String {
+    /// - Parameter weights: its tensors (``weights(in:)``).
+    package func checkpointDigest(_ weights: TensorCollection) throws(ModelError) -> String {
         do {
             return try ModelFiles.checkpointDigest(
                 architecture: architecture, configKeys: digestKeys, bosTokenID: bosID.map { Int($0) }, eosTokenIDs: eosIDs.map { Int($0) },
-                tensors: tensors)
+                tensors: weights)
         } catch {
             throw .files(error.description)
         }

@@ -2,22 +2,13 @@ import ModelFiles
 
 /// Where a model's weights come from while it is loaded, one tensor at a time.
 protocol WeightSource {
-    /// Fails unless every tensor is there in the shape asked for.
-    func check(_ specifications: [TensorSpecification]) throws(ModelError)
     /// Writes a tensor as float32, row-major.
     func read(_ specification: TensorSpecification, into target: UnsafeMutablePointer<Float>) throws(ModelError)
 }
 
-/// The tensors of a model directory.
+/// The tensors of a model directory, checked (``ModelDescription/weights(in:)``).
 struct DirectoryWeights: WeightSource {
     let tensors: TensorCollection
-
-    func check(_ specifications: [TensorSpecification]) throws(ModelError) {
-        for wanted in specifications {
-            guard let info = tensors.info(wanted.name) else { throw .missingTensor(wanted.name) }
-            guard info.shape == wanted.shape else { throw .wrongShape(wanted.name, expected: wanted.shape, found: info.shape) }
-        }
-    }
 
     func read(_ specification: TensorSpecification, into target: UnsafeMutablePointer<Float>) throws(ModelError) {
         do {
@@ -34,8 +25,6 @@ struct DirectoryWeights: WeightSource {
 struct RandomWeights: WeightSource {
     let seed: UInt64
     let scale: Float
-
-    func check(_ specifications: [TensorSpecification]) throws(ModelError) {}
 
     func read(_ specification: TensorSpecification, into target: UnsafeMutablePointer<Float>) throws(ModelError) {
         var state = specification.name.utf8.reduce(seed &* 0x9E37_79B9_7F4A_7C15) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }

@@ -4,14 +4,15 @@ package import Encodings
 ///
 /// SHA-256 over a stream of parts, each preceded by its length as a little-endian u64: the canonical JSON of
 /// `{"architecture", "bos_token_id", "config", "eos_token_id", "format"}`; then, tensor by tensor in the order of their
-/// export names, the canonical JSON of `{"dtype", "name", "shape"}` and the bytes as stored. Prefixes, masks, tied copies,
-/// shards, dates and versions leave no trace. An adapter follows its base: the canonical JSON of `{"adapter", "alpha", "rank"}`, then
+/// export names, the canonical JSON of `{"dtype", "name", "shape"}` and the bytes as stored. File formats, prefixes, shards,
+/// dates and versions leave no trace. An adapter follows its base: the canonical JSON of `{"adapter", "alpha", "rank"}`, then
 /// its tensors likewise.
 /// - Parameters:
 ///   - architecture: `gpt2`, …
 ///   - configKeys: the config's members that the model description reads, defaults filled in.
 ///   - bosTokenID: the token that begins a text; nil is written as null.
 ///   - eosTokenIDs: the tokens that end one.
+///   - tensors: the model's weights and nothing else (``TensorCollection/selecting(_:)``).
 package func checkpointDigest(
     architecture: String, configKeys: JSONObject, bosTokenID: Int?, eosTokenIDs: [Int], tensors: TensorCollection
 ) throws(ModelFileError) -> String {

@@ -31,7 +31,7 @@ package enum ElementType: String, Sendable, CaseIterable {
 
 /// One tensor as its file describes it.
 package struct TensorInfo: Sendable, Equatable {
-    /// The export name (``TensorNames``).
+    /// As it stands in the file, or the export name (``TensorCollection/selecting(_:)``).
     package let name: String
     /// The type of its elements as stored.
     package let dtype: ElementType

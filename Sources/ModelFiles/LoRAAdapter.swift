@@ -119,15 +119,7 @@ extension LoRAAdapter {
 
     /// Writes this adapter's files into an existing folder, as they are.
     package func write(into folder: String) throws(ModelFileError) {
-        var list: [SafetensorsWriter.Tensor] = []
-        for name in tensors.names {
-            guard let info = tensors.info(name) else { continue }
-            // The bytes stay mapped as long as `tensors` lives, which is longer than this call.
-            list.append(SafetensorsWriter.Tensor(info: info, bytes: try tensors.withBytes(name) { $0 }))
-        }
-        try withExtendedLifetime(tensors) { () throws(ModelFileError) in
-            try SafetensorsWriter.write(list, to: folder + "/" + LoRAAdapter.weightsFile)
-        }
+        try SafetensorsWriter.write(SafetensorsWriter.tensors(of: tensors), to: folder + "/" + LoRAAdapter.weightsFile)
         try writeModelFile(ConfigText.bytes(config), to: folder + "/" + LoRAAdapter.configFile)
     }
 }

@@ -24,15 +24,6 @@ package enum ModelConfig {
         return nil
     }
 
-    /// Whether the output matrix is the token embedding.
-    ///
-    /// `tie_word_embeddings`, whose default is true but for the two architectures that never tie.
-    package static func isTied(_ config: JSONObject) -> Bool {
-        if let tied = config["tie_word_embeddings"]?.boolValue { return tied }
-        let model = config["model_type"]?.stringValue
-        return model != "gpt_neox" && model != "gptj"
-    }
-
     /// The names that ``named(_:)`` knows.
     package static let names = ["gpt2-cpu", "gpt-neo-cpu", "gpt2"]
 

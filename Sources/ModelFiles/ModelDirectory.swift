@@ -4,11 +4,12 @@ package import Encodings
 ///
 ///     let directory = try ModelDirectory.open("/models/gpt2")
 ///     directory.config["n_layer"]            // 12
-///     directory.tensors.names.first          // "transformer.h.0.attn.c_attn.bias"
+///     directory.tensors.names.first          // "h.0.attn.bias", as stored
 ///
-/// Where PEFT's two files of a LoRA adapter stand beside them, the weights are those of the adapted model.
-/// Opening maps and checks the files but reads no weight. PyTorch's `.bin` files and TensorFlow checkpoints are refused
-/// with a sentence that says how to go on.
+/// Weights are safetensors or PyTorch's `pytorch_model.bin`, each also in shards. OpenAI's TensorFlow checkpoint opens too,
+/// as if it had the config.json that transformers would give it. Where PEFT's two files of a LoRA adapter stand beside them,
+/// the weights are those of the adapted model. Opening maps and checks the files but reads no weight (TensorFlow's are read
+/// once, against their checksums).
 package struct ModelDirectory: Sendable {
     /// As given, without a trailing slash.
     package let path: String
@@ -24,11 +25,16 @@ package struct ModelDirectory: Sendable {
     package static func open(_ path: String) throws(ModelFileError) -> ModelDirectory {
         let folder = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
         guard exists(folder) else { throw ModelFileError(.missing, path: path, "does not exist") }
-        guard exists(folder + "/config.json") else { throw missingConfig(folder) }
+        guard exists(folder + "/config.json") else {
+            if let checkpoint = try TensorFlowGPT2(folder: folder) {
+                return ModelDirectory(path: folder, config: checkpoint.config, generationConfig: nil, tensors: checkpoint.tensors)
+            }
+            throw ModelFileError(.missing, path: folder, "holds neither a config.json nor a TensorFlow checkpoint, so it is no model directory")
+        }
         let config = try ModelConfig.read(folder + "/config.json")
         let generation = folder + "/generation_config.json"
         let generationConfig = exists(generation) ? try ModelConfig.read(generation) : nil
-        var tensors = try openTensors(folder, tied: ModelConfig.isTied(config))
+        var tensors = try WeightFiles.open(folder)
         if exists(folder + "/" + LoRAAdapter.configFile) { tensors = try TensorCollection(tensors, merging: LoRAAdapter(folder: folder)) }
         return ModelDirectory(path: folder, config: config, generationConfig: generationConfig, tensors: tensors)
     }
@@ -41,7 +47,8 @@ package struct ModelDirectory: Sendable {
     /// The folder or file from which the model's own tokenizer can be loaded, or nil where it has none.
     package var tokenizerPath: String? {
         if exists(path + "/tokenizer.json") { return path }
-        return exists(path + "/vocab.json") && exists(path + "/merges.txt") ? path : nil
+        let pairs = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]
+        return pairs.contains { exists(path + "/" + $0.0) && exists(path + "/" + $0.1) } ? path : nil
     }
 
     /// Where texts begin: `generation_config.json` first, then `config.json`.
@@ -62,44 +69,5 @@ package struct ModelDirectory: Sendable {
             }
         }
         return []
-    }
-
-    private static func missingConfig(_ folder: String) -> ModelFileError {
-        if exists(folder + "/checkpoint") || exists(folder + "/model.ckpt.index") {
-            return ModelFileError(
-                .unsupported, path: folder,
-                "is a TensorFlow checkpoint, which this version does not read: convert it with transformers (convert_gpt2_original_tf_checkpoint_to_pytorch) first"
-            )
-        }
-        return ModelFileError(.missing, path: folder, "holds no config.json, so it is no model directory")
-    }
-
-    private static func openTensors(_ folder: String, tied: Bool) throws(ModelFileError) -> TensorCollection {
-        let single = folder + "/model.safetensors"
-        if exists(single) { return try TensorCollection(paths: [single], tied: tied) }
-        let index = folder + "/model.safetensors.index.json"
-        if exists(index) { return try openShards(folder, index: index, tied: tied) }
-        if exists(folder + "/pytorch_model.bin") || exists(folder + "/pytorch_model.bin.index.json") {
-            throw ModelFileError(
-                .unsupported, path: folder,
-                "holds its weights as pytorch_model.bin, which this version does not read: save them with transformers' save_pretrained, which writes model.safetensors"
-            )
-        }
-        throw ModelFileError(.missing, path: folder, "holds no model.safetensors")
-    }
-
-    private static func openShards(_ folder: String, index: String, tied: Bool) throws(ModelFileError) -> TensorCollection {
-        guard case .object(let map) = try ModelConfig.read(index)["weight_map"] else {
-            throw ModelFileError(.malformed, path: index, "has no object weight_map")
-        }
-        var shards: [String: [String]] = [:]
-        for (tensor, value) in map {
-            guard case .string(let name) = value else { throw ModelFileError(.malformed, path: index, tensor: tensor, "its file is no string") }
-            guard !name.isEmpty, !name.contains("/"), name != "..", name != "." else {
-                throw ModelFileError(.malformed, path: index, tensor: tensor, "its file \(name) is no plain file name")
-            }
-            shards[folder + "/" + name, default: []].append(tensor)
-        }
-        return try TensorCollection(paths: shards.keys.sorted(by: TensorNames.precedes), tied: tied, required: shards)
     }
 }

@@ -19,40 +19,36 @@ extension ModelDirectory {
         "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     ]
 
-    /// Writes this model to a new folder: one safetensors file under export names, the configs as they were, the tokenizer's files.
+    /// OpenAI's names for two of them.
+    private static let renamed = ["encoder.json": "vocab.json", "vocab.bpe": "merges.txt"]
+
+    /// Writes this model to a new folder: one safetensors file, the configs as they were, the tokenizer's files.
     ///
     /// The tensors keep their types, so the copy has the same checkpoint digest. A model with an adapter is written merged, as fp32
     /// where the adapter changed it: the bits that it is served with, under a digest of their own.
-    package func export(to target: String) throws(ModelFileError) {
+    /// - Parameters:
+    ///   - weights: the tensors to write, under export names; nil: all that the folder holds, under the names that they have there.
+    ///   - completing: adds to the folder before it appears.
+    package func export(
+        to target: String, weights: TensorCollection? = nil,
+        completing: (_ folder: String) throws(ModelFileError) -> Void = { _ throws(ModelFileError) in }
+    ) throws(ModelFileError) {
         try DurableFolder.write(replacing: target, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
-            try writeCopy(into: folder)
+            try writeCopy(weights, into: folder)
+            try completing(folder)
         }
     }
 
-    /// Writes the files of ``export(to:)`` into an existing folder.
+    /// Writes the files of ``export(to:weights:completing:)`` into an existing folder, one tensor after another.
     /// - Parameter config: what stands in `config.json` instead; nil: what stood there.
-    package func writeCopy(into folder: String, config: JSONObject? = nil) throws(ModelFileError) {
-        var list: [SafetensorsWriter.Tensor] = []
-        var merged: [UnsafeMutableBufferPointer<Float>] = []
-        defer { for buffer in merged { buffer.deallocate() } }
-        let changed = Set(tensors.adapter?.weights ?? [])
-        for name in tensors.names {
-            guard let info = tensors.info(name) else { continue }
-            if changed.contains(name) {
-                let buffer = UnsafeMutableBufferPointer<Float>.allocate(capacity: info.count)
-                merged.append(buffer)
-                if let base = buffer.baseAddress { try tensors.readFloat32(name, into: base) }
-                list.append(SafetensorsWriter.Tensor(info: info, bytes: UnsafeRawBufferPointer(buffer)))
-            } else {
-                // The bytes stay mapped as long as `tensors` lives, which is longer than this call.
-                list.append(SafetensorsWriter.Tensor(info: info, bytes: try tensors.withBytes(name) { $0 }))
-            }
-        }
-        try withExtendedLifetime(tensors) { () throws(ModelFileError) in
-            try ModelExport.writeFiles(config: config ?? self.config, generationConfig: generationConfig, tensors: list, into: folder)
-        }
-        for name in ModelDirectory.companions where exists(path + "/" + name) {
-            try writeModelFile(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + name)
+    package func writeCopy(_ weights: TensorCollection? = nil, into folder: String, config: JSONObject? = nil) throws(ModelFileError) {
+        try ModelExport.writeFiles(
+            config: config ?? self.config, generationConfig: generationConfig, tensors: SafetensorsWriter.tensors(of: weights ?? tensors),
+            into: folder)
+        for name in ModelDirectory.companions + ModelDirectory.renamed.keys.sorted() where exists(path + "/" + name) {
+            let target = ModelDirectory.renamed[name] ?? name
+            if target != name && exists(path + "/" + target) { continue }
+            try writeModelFile(readSmallFile(path + "/" + name, limit: 1 << 28), to: folder + "/" + target)
         }
     }
 }

@@ -46,6 +46,15 @@ struct SafetensorsFile: Sendable {
         self.entries = entries
     }
 
+    /// Every tensor under the name that it has here.
+    var tensors: [StoredTensor] {
+        entries.map { entry in
+            StoredTensor(
+                info: TensorInfo(name: entry.name, dtype: entry.dtype, shape: entry.shape, byteCount: entry.range.count),
+                bytes: .mapped(file, entry.range))
+        }
+    }
+
     private static func headerEnd(_ file: MappedFile) throws(ModelFileError) -> Int {
         guard file.bytes.count >= 8 else {
             throw ModelFileError(.malformed, path: file.path, "is \(file.bytes.count) bytes long, too short for a safetensors file: truncated?")

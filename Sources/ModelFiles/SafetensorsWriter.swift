@@ -9,20 +9,49 @@ package enum SafetensorsWriter {
     /// One tensor to write: its bytes as they shall stand in the file.
     package struct Tensor {
         package let info: TensorInfo
-        package let bytes: UnsafeRawBufferPointer
+        private let source: Source
+
+        private enum Source {
+            case memory(UnsafeRawBufferPointer)
+            case collection(TensorCollection, name: String)
+        }
 
         /// - Parameters:
         ///   - info: its `byteCount` equals `bytes.count`.
         ///   - bytes: little-endian, row-major; valid until the writing call returns.
         package init(info: TensorInfo, bytes: UnsafeRawBufferPointer) {
             self.info = info
-            self.bytes = bytes
+            source = .memory(bytes)
+        }
+
+        /// A tensor as it is in other files.
+        fileprivate init(_ info: TensorInfo, of tensors: TensorCollection) {
+            self.info = info
+            source = .collection(tensors, name: info.name)
+        }
+
+        fileprivate func withBytes(_ body: (UnsafeRawBufferPointer) throws(ModelFileError) -> Void) throws(ModelFileError) {
+            switch source {
+            case .memory(let bytes): try body(bytes)
+            case .collection(let tensors, let name): try tensors.withBytes(name, body)
+            }
+        }
+
+        fileprivate var isWhole: Bool {
+            guard SafetensorsFile.byteCount(shape: info.shape, dtype: info.dtype) == info.byteCount else { return false }
+            if case .memory(let bytes) = source { return bytes.count == info.byteCount }
+            return true
         }
 
         /// A tensor of fp32.
         package init(name: String, shape: [Int], data: UnsafeBufferPointer<Float>) {
             self.init(info: TensorInfo(name: name, dtype: .float32, shape: shape, byteCount: 4 * data.count), bytes: UnsafeRawBufferPointer(data))
         }
+    }
+
+    /// Everything that a collection holds, as it is read there.
+    package static func tensors(of collection: TensorCollection) -> [Tensor] {
+        collection.names.compactMap { collection.info($0) }.map { Tensor($0, of: collection) }
     }
 
     /// Writes fp32 tensors to `path`, atomically.
@@ -37,11 +66,20 @@ package enum SafetensorsWriter {
     package static func write(_ tensors: [Tensor], metadata: [String: String] = torchMetadata, to path: String) throws(ModelFileError) {
         let sorted = tensors.sorted { TensorNames.precedes($0.info.name, $1.info.name) }
         let header = try header(sorted, metadata: metadata, path: path)
+        var file = try begin(path, header)
+        for tensor in sorted {
+            try tensor.withBytes { (bytes: UnsafeRawBufferPointer) throws(ModelFileError) in
+                do throws(FileError) { try file.write(bytes) } catch { throw ModelFileError(error) }
+            }
+        }
+        do throws(FileError) { try file.finish() } catch { throw ModelFileError(error) }
+    }
+
+    private static func begin(_ path: String, _ header: [UInt8]) throws(ModelFileError) -> DurableFile {
         do throws(FileError) {
             var file = try DurableFile(path: path)
             try file.write(header)
-            for tensor in sorted { try file.write(tensor.bytes) }
-            try file.finish()
+            return file
         } catch { throw ModelFileError(error) }
     }
 
@@ -56,17 +94,16 @@ package enum SafetensorsWriter {
         var offset = 0
         for tensor in tensors {
             let info = tensor.info
-            guard SafetensorsFile.byteCount(shape: info.shape, dtype: info.dtype) == tensor.bytes.count, info.byteCount == tensor.bytes.count else {
-                throw ModelFileError(
-                    .malformed, path: path, tensor: info.name, "its shape \(info.shape) does not fit its \(tensor.bytes.count) bytes")
+            guard tensor.isWhole else {
+                throw ModelFileError(.malformed, path: path, tensor: info.name, "its shape \(info.shape) does not fit its \(info.byteCount) bytes")
             }
             guard object[info.name] == nil else { throw ModelFileError(.malformed, path: path, tensor: info.name, "is to be written twice") }
             var entry = JSONObject()
             entry["dtype"] = .string(info.dtype.rawValue)
             entry["shape"] = .array(info.shape.map { .integer(Int64($0)) })
-            entry["data_offsets"] = .array([.integer(Int64(offset)), .integer(Int64(offset + tensor.bytes.count))])
+            entry["data_offsets"] = .array([.integer(Int64(offset)), .integer(Int64(offset + info.byteCount))])
             object[info.name] = .object(entry)
-            offset += tensor.bytes.count
+            offset += info.byteCount
         }
         var json = JSONValue.object(object).serialised
         while (8 + json.count) % 64 != 0 { json.append(UInt8(ascii: " ")) }

@@ -143,7 +143,7 @@ extension AdministrationReply {
 }
 
 extension QueueRow {
-    fileprivate func write(to writer: inout some PayloadWriter) {
+    func write(to writer: inout some PayloadWriter) {
         writer.beginMap(5)
         writer.member("name", name)
         writer.member("paused", paused)

@@ -68,4 +68,10 @@ package enum ArtifactStanding: Sendable, Equatable {
     case missing
     /// The store itself cannot be looked into: nothing is known.
     case unreachable
+    /// A web address whose bytes are in the store now, under this manifest.
+    case fetched(sha256: String)
+    /// A web address that is being fetched.
+    case fetching
+    /// A web address that may not be fetched, or cannot: why.
+    case refused(String)
 }

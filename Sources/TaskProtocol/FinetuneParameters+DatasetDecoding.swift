@@ -53,7 +53,7 @@ extension FinetuneParameters {
             if value.isNull { return }
             switch text {
             case "name": found.append(.name(try reader.name(member, value)))
-            case "uri": found.append(.uri(try reader.uri(member, value)))
+            case "uri": found.append(.uri(try reader.datasetURI(member, value)))
             case "text": found.append(.text(try reader.string(member, value)))
             case "texts": found.append(.texts(try reader.strings(member, value, allowEmptyString: true)))
             case "merge" where place != .merged: found.append(.merge(try decodeParts(value, member, .merged, reader), equalize: true))

@@ -150,7 +150,17 @@ extension MemberReader {
         return text
     }
 
-    /// A `uri`: always a digest. Paths, `file:` and foreign addresses never make a worker read anything.
+    /// A dataset's `uri`: a digest, or a web address, which the broker fetches where the operator allows it, and nobody else.
+    func datasetURI(_ name: String, _ node: Node) throws(ContractError) -> String {
+        let text = try string(name, node)
+        guard Names.isWebAddress(text) else { return try uri(name, node) }
+        guard text.utf8.count <= 2048, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            throw outOfRange(name, "must be a web address of at most 2048 characters, without blanks")
+        }
+        return text
+    }
+
+    /// A `uri`: a digest. Paths, `file:` and foreign addresses never make a worker read anything.
     func uri(_ name: String, _ node: Node) throws(ContractError) -> String {
         guard let digits = Names.digest(try string(name, node)) else {
             throw outOfRange(name, "must be sha256: and 64 hexadecimal digits; paths and other addresses are refused")

@@ -1,5 +1,8 @@
 /// The contract's forms of names and references.
 package enum Names {
+    /// Whether a `uri` is a web address, not a digest.
+    package static func isWebAddress(_ text: String) -> Bool { text.hasPrefix("https://") || text.hasPrefix("http://") }
+
     /// The named configurations of the contract.
     package static let configs = ["gpt2-cpu", "gpt-neo-cpu", "gpt2"]
 

@@ -56,6 +56,8 @@ package enum Reply: Sendable, Equatable {
     case model(ModelRow)
     case dataset(DatasetRow)
     case datasets([DatasetRow])
+    /// Of `explain`.
+    case explanation(TaskExplanation)
     /// Of `queues`, `queue`, `schedules`, `schedule` and `unschedule`.
     case administered(AdministrationReply)
     /// Of `put`: bytes there so far.
@@ -144,6 +146,9 @@ extension Reply {
         case .event(let event):
             writer.key("event")
             event.write(to: &writer)
+        case .explanation(let explanation):
+            writer.key("explanation")
+            explanation.write(to: &writer)
         case .datasets(let rows): writer.list("datasets", rows) { $0.write(to: &$1) }
         case .model(let row):
             writer.key("model")

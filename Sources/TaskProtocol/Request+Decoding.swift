@@ -91,6 +91,9 @@ private struct RequestReader {
         case "retry":
             try refuseOthers(["ids"])
             return .retry(ids: try ids())
+        case "explain":
+            try refuseOthers(["task"])
+            return .explain(task: try task())
         case "models":
             try refuseOthers([])
             return .models

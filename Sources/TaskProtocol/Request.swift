@@ -11,6 +11,7 @@ package enum Operation: Sendable, Equatable {
     case unwatch(RequestID)
     case cancel(ids: [TaskID])
     case retry(ids: [TaskID])
+    case explain(task: TaskID)
     case models
     case datasets
     /// The registration's `checkpointID` is all zero: the broker chooses it.
@@ -32,6 +33,7 @@ package enum Operation: Sendable, Equatable {
         case .unwatch: "unwatch"
         case .cancel: "cancel"
         case .retry: "retry"
+        case .explain: "explain"
         case .models: "models"
         case .datasets: "datasets"
         case .registerModel, .registerDataset: "register"

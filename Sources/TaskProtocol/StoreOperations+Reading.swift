@@ -6,14 +6,35 @@ package struct TaskOutline: Sendable, Equatable {
     package var state: TaskState
     package var attempt: Int
     package var error: ContractError?
+    /// When its end was recorded, in microseconds of the database's clock.
+    package var endedAt: Int64?
 
-    package init(id: TaskID, kind: String, queue: String, state: TaskState, attempt: Int, error: ContractError?) {
+    package init(
+        id: TaskID, kind: String, queue: String, state: TaskState, attempt: Int, error: ContractError?, endedAt: Int64? = nil
+    ) {
         self.id = id
         self.kind = kind
         self.queue = queue
         self.state = state
         self.attempt = attempt
         self.error = error
+        self.endedAt = endedAt
+    }
+}
+
+/// The end of a task that somebody saw and asks to be undone by a retry. The request keeps it however often it is sent: after an end that came later,
+/// a repetition changes nothing.
+package struct SeenEnd: Sendable, Equatable {
+    package var task: TaskID
+    /// Starts until then.
+    package var attempt: Int
+    /// As of ``TaskOutline/endedAt``: a task cancelled twice while it waited ended twice with one number of starts.
+    package var endedAt: Int64
+
+    package init(task: TaskID, attempt: Int, endedAt: Int64) {
+        self.task = task
+        self.attempt = attempt
+        self.endedAt = endedAt
     }
 }
 

@@ -7,7 +7,12 @@
 /// Times are milliseconds since 1970 of the *database's* clock.
 package enum StoreRequest: Sendable, Equatable {
     /// Stores tasks. Each group is one client request, stored whole or refused whole. Answered by ``StoreReply/submitted(_:)``.
+    ///
+    /// A key that somebody's open transaction holds is waited for but shortly: several groups are then answered by ``StoreFailure/busy``, a single one
+    /// by ``SubmitOutcome/busy``, and nothing was stored.
     case submit([SubmitGroup])
+    /// Stores one client's submit, waiting so long for keys that are held. Answered by ``StoreReply/submitted(_:)``.
+    case submitPatiently(SubmitGroup, milliseconds: Int)
     /// Leases waiting tasks of one queue to the offered slots. Answered by ``StoreReply/claimed(_:)``.
     case claim(ClaimRequest)
     /// Raises the counter of the broker's sessions. Answered by ``StoreReply/beaten(_:)``.
@@ -36,8 +41,8 @@ package enum StoreRequest: Sendable, Equatable {
     case confirmCancel([LeaseReference])
     /// Asks for cancellation. Answered by ``StoreReply/cancelled(_:)`` or ``StoreReply/refused(_:)`` for an unknown id.
     case cancel([TaskID])
-    /// Queues failed or cancelled tasks anew. Answered by ``StoreReply/retried(_:)`` or ``StoreReply/refused(_:)``.
-    case retry([TaskID])
+    /// Queues tasks anew that stand where they were seen to have ended, and leaves all others as they are. Answered by ``StoreReply/retried(_:)``.
+    case retry([SeenEnd])
     /// Replaces what tasks show as their progress, under their leases. Answered by ``StoreReply/done``.
     case progress([ProgressUpdate])
     /// Adds logged training steps, under their leases. Answered by ``StoreReply/done``.
@@ -48,6 +53,8 @@ package enum StoreRequest: Sendable, Equatable {
     case get([TaskID], results: Bool)
     /// Where tasks stand, in the order asked; nil for an unknown one. Answered by ``StoreReply/outlines(_:)``.
     case states([TaskID])
+    /// A task's whole life. Answered by ``StoreReply/explained(_:)`` or ``StoreReply/refused(_:)`` for an unknown id.
+    case explain(TaskID)
     /// All model names. Answered by ``StoreReply/models(_:)``.
     case models
     /// All datasets. Answered by ``StoreReply/datasets(_:)``.
@@ -94,6 +101,7 @@ package enum StoreReply: Sendable, Equatable {
     case retried([TaskOutline])
     case statuses([TaskStatus])
     case outlines([TaskOutline?])
+    case explained(TaskExplanation)
     case models([ModelRow])
     case datasets([DatasetRow])
     case administered(AdministrationReply)

@@ -131,8 +131,8 @@ extension StoreSession {
             do throws(ContractError) {
                 pinned.append((item, try resolver.resolve(item.parameters, seed: item.seed, seedAssigned: item.seedAssigned).json))
             } catch {
-                // An artifact store that cannot be looked into says nothing about the task: it is checked again.
-                if error.code == .unavailable { continue }
+                // An artifact store that cannot be looked into, or a dataset on its way, says nothing about the task: it is checked again.
+                if error.code == .unavailable || error.code == .busy { continue }
                 ends.append(TaskEnd(task: item.task, state: .failed, ending: nil, error: error))
             }
         }

@@ -1,8 +1,8 @@
 package import TaskProtocol
 
-/// How an artifact stands, its age renewed where it is there: asked for each dataset and tokenizer that a task is pinned to. (A model's files are
-/// named by its checkpoint's row for good, and were looked for when that was made.)
-package typealias ArtifactLookup = @Sendable (_ sha256: String) -> ArtifactStanding
+/// How an artifact stands, its age renewed where it is there: asked for each dataset and tokenizer that a task is pinned to, by digest or web
+/// address; never waits for a transfer. (A model's files are named by its checkpoint's row for good, and were looked for when that was made.)
+package typealias ArtifactLookup = @Sendable (_ artifact: String) -> ArtifactStanding
 
 /// How a model is asked for: a name, `name@step`, a checkpoint's id, or `sha256:` and a checkpoint digest.
 enum ModelReference: Hashable {
@@ -148,11 +148,11 @@ struct ReferenceResolver {
                     throw ContractError(.notFound, "there is no dataset of the name \(name)", field: field)
                 }
                 if let lineByLine = leaf.lineByLine { dataset.lineByLine = lineByLine }
-                try require(dataset.sha256, field: field)
+                _ = try require(dataset.sha256, field: field)
                 pinned.append(dataset)
             case .uri(let uri):
-                try require(Self.digest(ofURI: uri), field: finetune.hasParts ? "params.\(finetune.corpusName)" : "params.dataset.uri")
-                pinned.append(ResolvedDataset(name: nil, sha256: Self.digest(ofURI: uri), lineByLine: leaf.lineByLine ?? false))
+                let digest = try require(uri, field: finetune.hasParts ? "params.\(finetune.corpusName)" : "params.dataset.uri")
+                pinned.append(ResolvedDataset(name: nil, sha256: digest, lineByLine: leaf.lineByLine ?? false))
             case .text, .texts, .merge, .crossTrain: continue
             }
         }
@@ -165,16 +165,22 @@ struct ReferenceResolver {
             let model = try model(name, field: "params.tokenizer.name")
             return ResolvedTokenizer(name: name, sha256: model.manifest)
         case .uri(let uri):
-            try require(Self.digest(ofURI: uri), field: "params.tokenizer.uri")
-            return ResolvedTokenizer(name: nil, sha256: Self.digest(ofURI: uri))
+            return ResolvedTokenizer(name: nil, sha256: try require(uri, field: "params.tokenizer.uri"))
         case .train, nil: return nil
         }
     }
 
     /// Pins nothing that is not there.
-    private func require(_ sha256: String, field: String) throws(ContractError) {
-        switch artifacts?(sha256) ?? .present {
-        case .present: return
+    /// - Parameter uri: a digest, with `sha256:` before it or without, or a web address.
+    /// - Returns: the digest.
+    private func require(_ uri: String, field: String) throws(ContractError) -> String {
+        let isWeb = Names.isWebAddress(uri)
+        let artifact = isWeb ? uri : Self.digest(ofURI: uri)
+        switch artifacts?(artifact) ?? (isWeb ? .refused("this broker fetches nothing") : .present) {
+        case .present: return artifact
+        case .fetched(let sha256): return sha256
+        case .fetching: throw ContractError(.busy, "it is being fetched: nothing was accepted, try again", field: field)
+        case .refused(let reason): throw ContractError(.invalidArgument, reason, field: field)
         case .missing: throw ContractError(.notFound, "the artifact store does not hold this artifact with all its files", field: field)
         case .unreachable:
             throw ContractError(.unavailable, "the artifact store cannot be looked into: nothing was accepted, try again", field: field)

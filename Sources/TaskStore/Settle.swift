@@ -218,8 +218,16 @@ extension StoreSession {
     private static let retryTasks = Statement(
         "retry_tasks",
         """
-        WITH o AS MATERIALIZED (
-            DELETE FROM outcome WHERE outcome.task = ANY ($1::uuid[]) AND outcome.state <> 'succeeded' RETURNING outcome.*
+        WITH seen AS MATERIALIZED (
+            SELECT o.task FROM unnest($1::uuid[], $2::int[], $3::bigint[]) AS v (task, attempt, ended)
+            CROSS JOIN LATERAL (
+                SELECT outcome.task FROM outcome
+                WHERE outcome.task = v.task AND outcome.state <> 'succeeded' AND outcome.attempt = v.attempt
+                    AND floor(extract(epoch FROM outcome.finished_at) * 1000000)::bigint = v.ended
+                FOR UPDATE
+            ) o
+        ), o AS MATERIALIZED (
+            DELETE FROM outcome WHERE outcome.task = ANY (ARRAY(SELECT seen.task FROM seen)) RETURNING outcome.*
         ), tried AS (
             INSERT INTO tries (task, attempt, lease, worker, broker, started_at, finished_at, outcome, error)
             SELECT o.task, o.attempt, o.lease, o.worker, o.broker, o.started_at, o.finished_at, o.ending, o.error FROM o
@@ -234,19 +242,14 @@ extension StoreSession {
         RETURNING task
         """)
 
-    /// Queues failed or cancelled tasks anew: their failures are counted from 0, the numbering of attempts goes on. One that is queued or
-    /// running already is left as it is, so that a repeated request does no harm.
-    func retry(_ ids: [TaskID]) throws(StoreError) -> StoreReply {
-        try connection.transaction { () throws(StoreError) in
-            let known = try outlines(ids)
-            for (index, outline) in known.enumerated() {
-                guard let outline else { return .refused(ContractError(.notFound, "there is no such task", field: "ids[\(index)]")) }
-                if outline.state == .succeeded {
-                    return .refused(ContractError(.conflict, "only a failed or cancelled task can be tried again", field: "ids[\(index)]"))
-                }
-            }
-            _ = try connection.run(Self.retryTasks, [.uuids(Set(ids).sorted())])
-            return .retried(try outlines(ids).compactMap { $0 })
+    /// Queues failed or cancelled tasks anew: their failures are counted from 0, the numbering of attempts goes on. One that no longer stands where
+    /// it was seen to have ended is left as it is: this very request was committed before, or another was faster.
+    func retry(_ ends: [SeenEnd]) throws(StoreError) -> StoreReply {
+        let sorted = Dictionary(ends.map { ($0.task, $0) }, uniquingKeysWith: { first, _ in first }).values.sorted { $0.task < $1.task }
+        return try connection.transaction { () throws(StoreError) in
+            _ = try connection.run(
+                Self.retryTasks, [.uuids(sorted.map(\.task)), .int32s(sorted.map(\.attempt)), .ints(sorted.map(\.endedAt))])
+            return .retried(try outlines(ends.map(\.task)).compactMap { $0 })
         }
     }
 }

@@ -7,7 +7,7 @@ extension StoreSession {
         "outlines",
         """
         SELECT v.ord, t.kind, t.queue, coalesce(o.state, CASE WHEN h.lease IS NULL THEN 'queued' ELSE 'running' END),
-            coalesce(o.attempt, h.attempt), convert_to(o.error::text, 'UTF8')
+            coalesce(o.attempt, h.attempt), convert_to(o.error::text, 'UTF8'), floor(extract(epoch FROM o.finished_at) * 1000000)::bigint
         FROM unnest($1::uuid[]) WITH ORDINALITY AS v (id, ord)
         CROSS JOIN LATERAL (SELECT task.kind, task.queue FROM task WHERE task.id = v.id OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM hot WHERE hot.task = v.id OFFSET 0) h ON true
@@ -22,7 +22,7 @@ extension StoreSession {
             found[index] = TaskOutline(
                 id: ids[index], kind: try rows.requireString(row, 1), queue: try rows.requireString(row, 2),
                 state: TaskState(rawValue: try rows.requireString(row, 3)) ?? .queued, attempt: Int(rows.int(row, 4) ?? 0),
-                error: rows.bytes(row, 5).flatMap { ContractError(json: $0) })
+                error: rows.bytes(row, 5).flatMap { ContractError(json: $0) }, endedAt: rows.int(row, 6))
         }
         return found
     }
@@ -30,6 +30,12 @@ extension StoreSession {
     private static let status = Statement(
         "statuses",
         """
+        WITH full_queues AS MATERIALIZED (
+            SELECT f.name FROM queues f
+            WHERE f.max_running <= (
+                SELECT count(*) FROM (SELECT FROM hot WHERE hot.session IS NOT NULL AND hot.queue = f.name LIMIT f.max_running) running
+            )
+        )
         SELECT v.ord, t.kind, t.queue, coalesce(o.state, CASE WHEN h.lease IS NULL THEN 'queued' ELSE 'running' END), t.priority::int, t.key,
             coalesce(o.attempt, h.attempt), floor(extract(epoch FROM coalesce(h.run_at, t.run_at)) * 1000)::bigint,
             floor(extract(epoch FROM t.created_at) * 1000)::bigint,
@@ -37,17 +43,23 @@ extension StoreSession {
             floor(extract(epoch FROM o.finished_at) * 1000)::bigint, convert_to(t.params::text, 'UTF8'), convert_to(t.tags::text, 'UTF8'),
             CASE
                 WHEN h.task IS NULL OR h.lease IS NOT NULL THEN NULL
-                WHEN h.blocked = 'r' AND h.attempt > 0 THEN 'retry_at'
+                WHEN h.blocked = 'r' AND h.attempt > 0 THEN CASE l.reason WHEN 'snooze' THEN 'model' WHEN 'unsupported' THEN 'worker' ELSE 'retry_at' END
                 WHEN h.blocked = 'r' OR h.run_at > now() THEN 'run_at'
                 WHEN h.blocked = 'a' OR h.blocked = 'c' AND EXISTS (SELECT FROM task_after a WHERE a.child = h.task) THEN 'after'
                 WHEN q.paused THEN 'paused'
-                WHEN q.max_running IS NOT NULL THEN 'limit'
+                WHEN q.max_running IS NOT NULL AND h.queue IN (SELECT full_queues.name FROM full_queues) THEN 'limit'
+                WHEN l.reason = 'unsupported' OR NOT EXISTS (SELECT FROM sessions WHERE sessions.state = 'running' AND sessions.slots > 0) THEN 'worker'
+                WHEN l.reason = 'snooze' THEN 'model'
                 ELSE 'slot'
             END,
             convert_to(p.progress::text, 'UTF8'), convert_to(o.error::text, 'UTF8'), convert_to(o.result::text, 'UTF8')
         FROM unnest($1::uuid[]) WITH ORDINALITY AS v (id, ord)
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = v.id OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM hot WHERE hot.task = v.id OFFSET 0) h ON true
+        LEFT JOIN LATERAL (
+            SELECT tries.error ->> 'reason' AS reason FROM tries
+            WHERE h.lease IS NULL AND h.attempt > 0 AND tries.task = v.id AND tries.attempt = h.attempt AND tries.outcome = 'released' OFFSET 0
+        ) l ON true
         LEFT JOIN LATERAL (SELECT * FROM outcome WHERE outcome.task = v.id OFFSET 0) o ON true
         LEFT JOIN LATERAL (SELECT * FROM task_progress WHERE task_progress.task = v.id OFFSET 0) p ON true
         LEFT JOIN LATERAL (SELECT * FROM queues WHERE queues.name = t.queue OFFSET 0) q ON true

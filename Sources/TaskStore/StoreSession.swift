@@ -48,14 +48,17 @@ package struct StoreSession {
     }
 
     private func busyReply(_ request: StoreRequest) -> StoreReply {
-        guard case .submit(let groups) = request else { return .failed(.busy) }
-        guard groups.count > 1 else { return .submitted(groups.map { _ in .busy }) }
-        return singly(request) ?? .failed(.busy)
+        switch request {
+        case .submit(let groups) where groups.count == 1: .submitted([.busy])
+        case .submitPatiently: .submitted([.busy])
+        default: .failed(.busy)
+        }
     }
 
     private func answer(_ request: StoreRequest) throws(StoreError) -> StoreReply {
         switch request {
         case .submit(let groups): .submitted(try submit(groups))
+        case .submitPatiently(let group, let milliseconds): .submitted(try submit([group], patience: milliseconds))
         case .claim(let claim): .claimed(try self.claim(claim))
         case .beat(let beat): .beaten(try self.beat(beat))
         case .sweep(let dead): .swept(try sweep(dead))
@@ -70,12 +73,13 @@ package struct StoreSession {
         case .release(let releases): .settled(try release(releases))
         case .confirmCancel(let references): .settled(try confirmCancel(references))
         case .cancel(let ids): try cancel(ids)
-        case .retry(let ids): try retry(ids)
+        case .retry(let ends): try retry(ends)
         case .progress(let updates): try done { () throws(StoreError) in try updateProgress(updates) }
         case .trainingSteps(let updates): try done { () throws(StoreError) in try addTrainingSteps(updates) }
         case .checkpoint(let commits): .settled(try commitCheckpoints(commits))
         case .get(let ids, let results): try statuses(ids, results: results)
         case .states(let ids): .outlines(try outlines(ids))
+        case .explain(let id): try explain(id)
         case .models: .models(try models())
         case .datasets: .datasets(try datasets())
         case .registerModel(let registration): try registerModel(registration)
@@ -104,6 +108,7 @@ package struct StoreSession {
         case .submit(let groups):
             let error = ContractError(.internalError, "the database refused the task's data")
             return .submitted(groups.map { _ in .refused(item: 0, error: error) })
+        case .submitPatiently(let group, _): return singly(.submit([group]))
         case .complete(let completions) where completions.count > 1: return joined(completions.map { .complete([$0]) })
         case .complete(let completions): return failGuilty(completions)
         case .fail(let failures) where failures.count > 1: return joined(failures.map { .fail([$0]) })

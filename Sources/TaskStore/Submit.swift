@@ -6,13 +6,19 @@ internal import TaskProtocol
 /// Sent again after a lost connection, the same ids change nothing: the task row is inserted ON CONFLICT DO NOTHING, which waits for a
 /// commit still in flight, and only ids so inserted get a hot row. For the others the reply says what stands there now.
 extension StoreSession {
-    func submit(_ groups: [SubmitGroup]) throws(StoreError) -> [SubmitOutcome] {
+    /// How long a batch waits for a lock that somebody's open transaction holds, such as a key's. All its groups wait with the one that meets it.
+    private static let batchPatience = 50
+    /// How long a group waits that goes alone: what lasts longer is no commit on its way, and others wait behind.
+    private static let singlePatience = 10
+
+    /// - Parameter patience: milliseconds to wait for keys that are held, where another number than the usual.
+    func submit(_ groups: [SubmitGroup], patience: Int? = nil) throws(StoreError) -> [SubmitOutcome] {
         // Requests with keys go apart and in key order: a key in an open transaction must not hold up those without.
         let keyed = groups.indices.filter { groups[$0].items.contains { $0.submission.key != nil } }
         let free = groups.indices.filter { !keyed.contains($0) }
         var outcomes = [SubmitOutcome](repeating: .busy, count: groups.count)
         for part in [free, keyed.sorted { Self.firstKey(groups[$0]) < Self.firstKey(groups[$1]) }] where !part.isEmpty {
-            for (index, outcome) in zip(part, try submitPart(part.map { groups[$0] })) { outcomes[index] = outcome }
+            for (index, outcome) in zip(part, try submitPart(part.map { groups[$0] }, patience)) { outcomes[index] = outcome }
         }
         return outcomes
     }
@@ -21,11 +27,13 @@ extension StoreSession {
         group.items.compactMap { item in item.submission.key.map { item.submission.queue + "\u{0}" + $0 } }.min() ?? ""
     }
 
-    private func submitPart(_ groups: [SubmitGroup]) throws(StoreError) -> [SubmitOutcome] {
+    private func submitPart(_ groups: [SubmitGroup], _ patience: Int?) throws(StoreError) -> [SubmitOutcome] {
         let hasKeys = groups.contains { $0.items.contains { $0.submission.key != nil } }
         return try connection.transaction { () throws(StoreError) in
-            // A whole batch waits briefly for a key held by somebody's open transaction; a single request longer.
-            if hasKeys { try connection.execute("SET LOCAL lock_timeout = '\(groups.count > 1 ? 50 : 1000)ms'", name: "key_timeout") }
+            if hasKeys {
+                let milliseconds = patience ?? (groups.count > 1 ? Self.batchPatience : Self.singlePatience)
+                try connection.execute("SET LOCAL lock_timeout = '\(max(1, milliseconds))ms'", name: "key_timeout")
+            }
             var draft = SubmitDraft(groups)
             try draft.pin(connection, artifacts)
             try draft.checkParents(connection)

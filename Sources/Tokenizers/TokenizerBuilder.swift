@@ -19,6 +19,7 @@ struct TokenizerBuilder {
     private(set) var merges: [Merge] = []
     private(set) var added: [AddedToken] = []
     private var usedIDs: Set<Int32> = []
+    private var addedSpellings: Set<[UInt8]> = []
 
     init(file: String, capacity: Int = 0) {
         self.file = file
@@ -64,7 +65,7 @@ struct TokenizerBuilder {
         } else if !usedIDs.insert(token.id).inserted {
             throw malformed("id \(token.id) of added token \(quoted(spelling)) stands for another token too")
         }
-        guard !added.contains(where: { $0.content.utf8.elementsEqual(token.content.utf8) }) else {
+        guard addedSpellings.insert(spelling).inserted else {
             throw malformed("added token \(quoted(spelling)) is listed twice")
         }
         added.append(token)

@@ -51,7 +51,7 @@ extension Trainer {
             return try ModelExport.writeFiles(
                 config: config, generationConfig: generationConfig, tensors: store.parameters.map(tensor), into: folder)
         }
-        try base.writeCopy(into: folder, config: config)
+        try base.directory.writeCopy(base.weights, into: folder, config: config)
         let header = LoRAAdapter.Header(
             rank: lora.rank, alpha: lora.alpha, dropout: lora.dropout, targets: lora.targets ?? Adapter.shortNames(adapters),
             isInputMajor: adapters.contains(where: \.isInputMajor), baseName: baseName)

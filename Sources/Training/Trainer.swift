@@ -24,6 +24,13 @@ package final class Trainer {
         case scratch(config: JSONObject, seed: UInt64)
     }
 
+    /// The model beside which adapters stand.
+    struct Base {
+        let directory: ModelDirectory
+        /// Its tensors under export names.
+        let weights: TensorCollection
+    }
+
     package let description: ModelDescription
     /// What `config.json` will say: the base's, with every key that it had.
     package let config: JSONObject
@@ -43,7 +50,7 @@ package final class Trainer {
     let datasets: [TokenDataset]
     let adapters: [Adapter]
     /// What the adapters stand beside, for every checkpoint's copy; nil without them.
-    let base: ModelDirectory?
+    let base: Base?
     /// Blocks taken from the schedule of this stage's dataset so far.
     var blocksTaken: UInt64 = 0
     var average: RunningAverage
@@ -89,6 +96,19 @@ package final class Trainer {
             description, store: store, sequences: options.batchSize, length: blockSize, options: settled, adapters: adapters, pool: pool.handle)
     }
 
+    private static func weights(_ description: ModelDescription, _ directory: ModelDirectory) throws(TrainingError) -> TensorCollection {
+        do throws(ModelError) {
+            return try description.weights(in: directory.tensors)
+        } catch {
+            switch error {
+            case .missingTensor(let name): throw .wrongTensor(name: name, message: "is not in the model's files")
+            case .wrongShape(let name, let expected, let found):
+                throw .wrongTensor(name: name, message: "has the shape \(found), but config.json asks for \(expected)")
+            default: throw .unsupported("\(error)")
+            }
+        }
+    }
+
     /// One order of blocks a stage, each from a seed of its own, so that the same data twice is not seen in the same order.
     private static func blocks(
         _ datasets: [TokenDataset], blockSize: Int, vocabularySize: Int, seed: UInt64
@@ -108,12 +128,13 @@ package final class Trainer {
     /// - Returns: the base where there are adapters.
     private static func fill(
         _ store: ParameterStore, _ source: Source, _ description: ModelDescription, _ adapters: [Adapter], seed: UInt64
-    ) throws(TrainingError) -> ModelDirectory? {
+    ) throws(TrainingError) -> Base? {
         switch source {
         case .directory(let directory):
-            try store.load(directory.tensors, description.tensors.all)
+            let weights = try Trainer.weights(description, directory)
+            try store.load(weights, description.tensors.all)
             store.initialise(adapters, seed: seed)
-            return adapters.isEmpty ? nil : directory
+            return adapters.isEmpty ? nil : Base(directory: directory, weights: weights)
         case .scratch(_, let seed):
             guard adapters.isEmpty else { throw .option(name: "lora", message: "needs a base model to stand beside: name one") }
             store.initialise(description, seed: seed)

@@ -61,7 +61,7 @@ extension ServiceOptions {
 }
 
 /// A progress bar that another thread moves.
-private final class TransferBar: Sendable {
+final class TransferBar: Sendable {
     private let bar = Mutex<ProgressBar?>(nil)
     private let label: String
 

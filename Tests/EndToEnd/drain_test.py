@@ -107,7 +107,7 @@ class OneByOne(FleetTestCase):
 
     def test_a_worker_lets_go_of_what_takes_too_long(self):
         """Its readiness falls first; what ends in time is recorded, the rest goes back uncounted and is taken up again."""
-        self.start(brokers=1, workers=1, slots=80, worker_arguments=["--drain-timeout", "6"])
+        self.start(brokers=1, workers=1, slots=80, worker_arguments=["--drain-timeout", "12"])
         support.wait_until(lambda: http(self.http, "/readyz")[0] == 200, 10, "the worker to be ready")
         long = self.endless()
         short = self.client.submit("generate", {**self.ON_AND_ON, "n": 2, "max_length": 800})

@@ -103,6 +103,30 @@ class PublishingInSQL(support.ServiceTestCase):
             self.assertTrue(refused["field"].startswith("task."), refused)
             self.assertEqual((status["state"], status["error"]), ("failed", {**refused, "field": refused["field"].removeprefix("task.")}))
 
+    def test_of_fifty_keyed_submits_only_those_whose_keys_are_held_are_busy(self):
+        connection = self.connect()
+        held = ("held 3", "held 17", "held 40")
+        with connection.cursor() as cursor:
+            for key in held:
+                cursor.execute("SELECT scriptorium.submit('generate', %s, key => %s)", [json.dumps(SMALL), key])
+        dealer = support.Dealer(self.service.file["tasks"])
+        self.addCleanup(dealer.close)
+        keys = {}
+        for number in range(50):
+            task = {"kind": "generate", "key": f"held {number}", "params": SMALL}
+            keys[dealer.send("submit", task=task)] = task["key"]
+        replies = [dealer.receive() for _ in range(50)]
+        # The others are all accepted before the first of these is given up.
+        self.assertEqual([reply["ok"] for reply in replies], [True] * 47 + [False] * 3)
+        self.assertEqual({keys[reply["re"]] for reply in replies[47:]}, set(held))
+        self.assertEqual({reply["error"]["code"] for reply in replies[47:]}, {"busy"})
+        connection.rollback()
+        client = self.service.client()
+        for key in held:
+            task = client.ask("submit", task={"kind": "generate", "key": key, "params": SMALL})["tasks"][0]
+            self.assertFalse(task["duplicate"])
+            self.assertEqual(client.result(task["id"])["state"], "succeeded")
+
     def test_sixty_four_publishers(self):
         each, publishers = 25, 64
         failures = []
@@ -151,6 +175,26 @@ class QueuesAndSchedules(support.ServiceTestCase):
         self.assertLessEqual(service.sql(together)[0][0], 2)
         self.assertIn("none", service.run("queue", "limit", "night", "none"))
         self.assertIn("limit", service.run("queue", "limit", "night", "many", status=2))
+
+    def test_a_waiting_task_is_explained(self):
+        service, client = self.service, self.service.client()
+        service.run("queue", "pause", "dusk")
+        ids = [client.submit("generate", SMALL, queue="dusk", key=f"dusk {n}") for n in range(3)]
+        later = client.submit("generate", SMALL, queue="dusk", run_at="2100-01-01T00:00:00Z")
+        self.assertIn("for its queue, which is paused; 2 of its queue are before it", service.run("explain", sorted(ids)[2]))
+        self.assertIn("key dusk 0", service.run("explain", ids[0]))
+        self.assertIn("for its time, 2100-01-01 00:00:00 (in ", service.run("explain", later, env=support.environment(TZ="UTC")))
+        told = json.loads(service.run("explain", ids[0], "--json"))
+        self.assertEqual((told["task"]["waiting_for"], told["queue"]["paused"], told["queue"]["depth"]), ("paused", True, 4))
+        self.assertEqual(client.request("explain", task="00000000-0000-7000-8000-000000000000")["error"],
+                         {"code": "not_found", "message": "there is no such task", "field": "task"})  # fmt: skip
+        self.assertEqual(client.request("retry", ids=[ids[0]])["error"]["code"], "conflict")
+        service.run("cancel", *ids, later)
+        self.assertEqual(service.run("retry", *ids).count("queued"), 3)
+        service.run("queue", "resume", "dusk")
+        for task in ids:
+            self.assertEqual(client.result(task)["state"], "succeeded")
+        self.assertIn("succeeded", service.run("explain", ids[0]))
 
     def test_a_schedule_makes_a_task_a_tick(self):
         service = self.service

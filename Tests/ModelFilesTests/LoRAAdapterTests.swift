@@ -50,6 +50,19 @@ struct LoRAAdapterTests {
         #expect(try unmerged.float32("transformer.h.0.attn.c_attn.weight") == [1, 2, 3, 4, 5, 6] && unmerged.adapter == nil)
     }
 
+    @Test("a base whose names lack the model's prefix is merged all the same, and once only")
+    func unprefixed() throws {
+        try write("model.safetensors", [("h.0.attn.c_attn.weight", [2, 3], [1, 2, 3, 4, 5, 6]), ("wte.weight", [2, 2], [1, 0, 0, 1])])
+        let directory = try ModelDirectory.open(path)
+        let weights = try directory.tensors.selecting(["transformer.h.0.attn.c_attn.weight", "transformer.wte.weight"])
+        #expect(try weights.float32("transformer.h.0.attn.c_attn.weight") == [6, 12, 5.5, 54, 105, 31])
+        #expect(try weights.withBytes("transformer.h.0.attn.c_attn.weight") { $0.loadUnaligned(as: Float.self) } == 6)
+        #expect(try weights.unmerged.float32("transformer.h.0.attn.c_attn.weight") == [1, 2, 3, 4, 5, 6])
+        try directory.export(to: temporary.path + "/merged", weights: weights)
+        let merged = try ModelDirectory.open(temporary.path + "/merged").tensors
+        #expect(try merged.adapter == nil && merged.float32("transformer.h.0.attn.c_attn.weight") == [6, 12, 5.5, 54, 105, 31])
+    }
+
     @Test("a weight that is stored the other way round is merged the other way round")
     func outputMajor() throws {
         try write("model.safetensors", [("transformer.h.0.attn.c_attn.weight", [3, 2], [1, 4, 2, 5, 3, 6])])

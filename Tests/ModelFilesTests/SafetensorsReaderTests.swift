@@ -94,10 +94,6 @@ struct SafetensorsReaderTests {
             (#"{"__metadata__":{"x":5},"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}"#, ""),
             (#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}"#, ""),
             (#"{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}} x"#, ""),
-            (
-                #"{"wte.weight":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"transformer.wte.weight":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}"#,
-                "transformer.wte.weight"
-            ),
             ("", ""),
         ])
     func lies(header: String, tensor: String) throws {
@@ -135,16 +131,28 @@ struct SafetensorsReaderTests {
         #expect(throws: ModelFileError.self) { try tensors.float32("i") }
     }
 
-    @Test("masks and tied copies are dropped, an untied head is kept, names get their prefix")
+    @Test("wanted names are found with and without their first part, and nothing else comes along")
     func names() throws {
-        let names = ["h.0.attn.bias", "h.0.attn.masked_bias", "h.0.attn.c_attn.bias", "wte.weight", "lm_head.weight"]
+        let names = ["h.0.attn.bias", "h.0.attn.masked_bias", "h.0.attn.c_attn.bias", "transformer.wte.weight", "lm_head.weight", "weight"]
         var members: [String] = []
         for (index, name) in names.enumerated() {
             members.append(#""\#(name)":{"dtype":"F32","shape":[1],"data_offsets":[\#(4 * index),\#(4 * index + 4)]}"#)
         }
-        let bytes = SafetensorsBytes.file(header: "{" + members.joined(separator: ",") + "}", data: SafetensorsBytes.floats([1, 2, 3, 4, 5]))
-        #expect(try open(bytes).names == ["transformer.h.0.attn.c_attn.bias", "transformer.wte.weight"])
-        let untied = try open(bytes, config: #"{"model_type":"gpt2","tie_word_embeddings":false}"#)
-        #expect(untied.names == ["lm_head.weight", "transformer.h.0.attn.c_attn.bias", "transformer.wte.weight"])
+        let bytes = SafetensorsBytes.file(header: "{" + members.joined(separator: ",") + "}", data: SafetensorsBytes.floats([1, 2, 3, 4, 5, 6]))
+        let stored = try open(bytes)
+        #expect(stored.names == names.sorted())
+        let tied = try stored.selecting(["transformer.wte.weight", "transformer.h.0.attn.c_attn.bias", "transformer.none.weight"])
+        #expect(tied.names == ["transformer.h.0.attn.c_attn.bias", "transformer.wte.weight"])
+        #expect(try tied.float32("transformer.h.0.attn.c_attn.bias") == [3])
+        #expect(try stored.selecting(["lm_head.weight"]).float32("lm_head.weight") == [5])
+        #expect(try stored.selecting(["embed_out.weight"]).names == [])
+    }
+
+    @Test("a tensor that stands there under both names is refused")
+    func bothNames() throws {
+        let header =
+            #"{"wte.weight":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"transformer.wte.weight":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}"#
+        let stored = try open(SafetensorsBytes.file(header: header, data: SafetensorsBytes.floats([1, 2, 3, 4])))
+        #expect(throws: ModelFileError.self) { try stored.selecting(["transformer.wte.weight"]) }
     }
 }

@@ -28,6 +28,9 @@ extension ModelStore {
         task.finalLease = task.lease
         task.state = state
         task.error = error
+        // No two ends are of one moment, as in PostgreSQL, where a transaction stands between them.
+        ends += 1
+        task.endedAt = now * 1_000 + ends
         task.block = nil
         task.parents = []
         (task.lease, task.session) = (nil, nil)

@@ -9,6 +9,8 @@ extension ModelStore {
         case checkpointUnderOldLease
         /// A submit that is sent again inserts its task anew though it has ended meanwhile.
         case endedTaskInsertedAgain
+        /// A retry that is sent again undoes an end that came later.
+        case retryOfAnotherEnd
         /// Two tasks may have one key.
         case keyOfManyTasks
         /// A task is leased to a session that has ended.

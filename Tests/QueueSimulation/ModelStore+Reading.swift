@@ -30,23 +30,23 @@ extension ModelStore {
         .refused(ContractError(.notFound, "there is no such task", field: "ids[\(index)]"))
     }
 
-    mutating func retry(_ ids: [TaskID]) -> StoreReply {
-        for (index, id) in ids.enumerated() {
-            guard let task = tasks[id] else { return Self.unknown(index) }
-            if task.state == .succeeded { return .refused(ContractError(.conflict, "it succeeded", field: "ids[\(index)]")) }
-        }
-        for id in ids {
-            guard var task = tasks[id], task.state.isTerminal else { continue }
+    mutating func retry(_ ends: [SeenEnd]) -> StoreReply {
+        for end in ends {
+            guard var task = tasks[end.task], task.state == .failed || task.state == .cancelled else { continue }
+            guard mutation == .retryOfAnotherEnd || (task.attempt == end.attempt && task.endedAt == end.endedAt) else { continue }
             (task.state, task.failures, task.losses, task.finalLease, task.error, task.cancelRequested) = (.queued, 0, 0, nil, nil, false)
-            (task.runAt, task.rank) = (now, ModelTask.rank(now, task.priority))
+            (task.runAt, task.rank, task.endedAt) = (now, ModelTask.rank(now, task.priority), nil)
             task.block = task.resolved == nil ? .check : nil
+            task.retries += 1
             write(task, isRetry: true)
         }
-        return .retried(ids.compactMap { tasks[$0].map(outline) })
+        return .retried(ends.compactMap { tasks[$0.task].map(outline) })
     }
 
     func outline(_ task: ModelTask) -> TaskOutline {
-        TaskOutline(id: task.id, kind: task.kind.rawValue, queue: task.queue, state: task.state, attempt: task.attempt, error: task.error)
+        TaskOutline(
+            id: task.id, kind: task.kind.rawValue, queue: task.queue, state: task.state, attempt: task.attempt, error: task.error,
+            endedAt: task.endedAt)
     }
 
     func get(_ ids: [TaskID]) -> StoreReply {

@@ -3,6 +3,8 @@ package import TaskProtocol
 
 /// Storing tasks, from clients and in SQL.
 extension ModelStore {
+    func isHeld(_ group: SubmitGroup) -> Bool { group.items.contains { $0.submission.key.map(heldKeys.contains) ?? false } }
+
     /// Requests with keys go apart, as another transaction; in each of the two, all look at what stood before it.
     mutating func submit(_ groups: [SubmitGroup]) -> [SubmitOutcome] {
         let keyed = groups.indices.filter { groups[$0].items.contains { $0.submission.key != nil } }

@@ -11,11 +11,15 @@ package struct ModelStore: Sendable {
     package internal(set) var brokers: [BrokerID: BrokerRow] = [:]
     /// Models that can be named.
     package var models: Set<String> = ["demo"]
+    /// Keys that transactions of others hold open now.
+    package var heldKeys: Set<String> = []
     /// Writes under old leases so far.
     package internal(set) var staleWrites = 0
     /// The first task of each queue and key.
     var keys: [QueueKey: TaskID] = [:]
     var now: Int64 = 0
+    /// Ends so far.
+    var ends: Int64 = 0
     private var unended = 0
     private var faults: [String] = []
     let mutation: Mutation?
@@ -52,7 +56,10 @@ package struct ModelStore: Sendable {
     package mutating func perform(_ request: StoreRequest, now: Int64) -> StoreReply {
         self.now = now
         switch request {
-        case .submit(let groups): return .submitted(submit(groups))
+        case .submit(let groups):
+            guard groups.contains(where: isHeld) else { return .submitted(submit(groups)) }
+            return groups.count > 1 ? .failed(.busy) : .submitted([.busy])
+        case .submitPatiently(let group, _): return .submitted(isHeld(group) ? [.busy] : submit([group]))
         case .claim(let claim): return .claimed(self.claim(claim))
         case .beat(let beat): return .beaten(self.beat(beat))
         case .sweep(let dead): return .swept(sweep(dead))
@@ -69,11 +76,13 @@ package struct ModelStore: Sendable {
         case .release(let releases): return .settled(release(releases))
         case .confirmCancel(let references): return .settled(settle(references, success: false) { $0.confirmCancel($1) })
         case .cancel(let ids): return cancel(ids)
-        case .retry(let ids): return retry(ids)
+        case .retry(let ends): return retry(ends)
         case .progress, .trainingSteps: return .done
         case .checkpoint(let commits): return .settled(commits.map { checkpoint($0) })
         case .get(let ids, _): return get(ids)
         case .states(let ids): return .outlines(ids.map { tasks[$0].map(outline) })
+        // Nothing is told of lives here.
+        case .explain: return .refused(ContractError(.notFound, "there is no such task", field: "task"))
         case .models, .registerModel: return .models([])
         case .datasets, .registerDataset: return .datasets([])
         case .administer(.schedules): return .administered(.schedules([]))

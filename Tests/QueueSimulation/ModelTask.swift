@@ -51,6 +51,8 @@ package struct ModelTask: Sendable {
     package var model: String?
     package var resume: [UInt8]?
     package var error: ContractError?
+    /// When it ended, in microseconds.
+    package var endedAt: Int64?
     /// How each ended lease ended: an ending of `attempts`.
     package var endings: [LeaseID: String] = [:]
     /// When the last of them ended.
@@ -59,6 +61,8 @@ package struct ModelTask: Sendable {
     package var finalLease: LeaseID?
     /// Completions that were recorded: more than one is a broken invariant.
     package var recorded = 0
+    /// How often it was queued anew after its end.
+    package var retries = 0
     package var generations: [GenerationRecord] = []
     /// Steps of the checkpoints that were filed, by their ids.
     package var checkpoints: [UUIDValue: Int] = [:]

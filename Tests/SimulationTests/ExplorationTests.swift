@@ -28,7 +28,7 @@ import Testing
         var exploration = Exploration(depth: 1, mutation: mutation)
         exploration.run()
         if !exploration.broken.isEmpty { return print("\(mutation): one, \(exploration.histories), \(exploration.report)") }
-        for seed in UInt64(0)..<20_000 where !SimulatedWorld(seed: seed, mutation: mutation).run().isEmpty {
+        for seed in UInt64(0)..<60_000 where !SimulatedWorld(seed: seed, mutation: mutation).run().isEmpty {
             return print("\(mutation): seed \(seed)")
         }
         Issue.record("nothing noticed \(mutation)")

@@ -28,7 +28,7 @@ import Testing
         }
         // The trouble was real: machines fell, attempts were repeated, stale writes refused, some tasks cancelled.
         #expect(seen.crashes > 0 && seen.succeeded > 0 && seen.repeated > 0, "\(seen)")
-        if count >= 5000 { #expect(seen.stale > 0 && seen.cancelled > 0 && seen.lost > 0, "\(seen)") }
+        if count >= 5000 { #expect(seen.stale > 0 && seen.cancelled > 0 && seen.lost > 0 && seen.retried > 0, "\(seen)") }
     }
 
     private struct Tally {
@@ -38,6 +38,7 @@ import Testing
         var repeated = 0
         var lost = 0
         var stale = 0
+        var retried = 0
         var broken = 0
 
         mutating func add(_ world: SimulatedWorld, faults: Int) {
@@ -49,6 +50,7 @@ import Testing
                 cancelled += task.state == .cancelled ? 1 : 0
                 repeated += task.attempt > 1 ? 1 : 0
                 lost += task.losses > 0 ? 1 : 0
+                retried += task.retries > 0 ? 1 : 0
             }
         }
     }

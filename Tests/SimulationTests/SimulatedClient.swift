@@ -2,13 +2,16 @@ import Encodings
 import TaskProtocol
 import TestSupport
 
-/// A client that asks again with the same key until it is answered, waits until it hears of the end, and now and then cancels.
+/// A client that asks again with the same key until it is answered, waits until it hears of the end, and now and then cancels, or retries what
+/// may have ended.
 struct SimulatedClient {
     private struct Wish {
         var submit: [UInt8]
         var texts: Int?
         var id: TaskID?
         var hasEnded = false
+        /// It was heard to have failed or been cancelled.
+        var canBeRetried = false
         var askedAt: Int64 = -10_000
     }
 
@@ -46,17 +49,31 @@ struct SimulatedClient {
     /// How many texts a task was asked for; nil for another kind, and for a task of somebody else.
     func texts(of id: TaskID) -> Int? { wishes.first { $0.id == id }?.texts }
 
+    /// One message.
+    struct Saying {
+        var payload: [UInt8]
+        /// The task that it asks to be retried.
+        var retries: TaskID?
+    }
+
     /// What it says now.
-    mutating func turn(now: Int64, fate: inout Fate) -> [[UInt8]] {
+    mutating func turn(now: Int64, fate: inout Fate) -> [Saying] {
         turns += 1
-        var payloads: [[UInt8]] = []
+        var sayings: [Saying] = []
         for index in wishes.indices where !wishes[index].hasEnded && now - wishes[index].askedAt > Self.patience + 500 {
             if fate.happens(300) { continue }
             wishes[index].askedAt = now
-            payloads.append(wishes[index].id.map { wait($0, index) } ?? wishes[index].submit)
+            sayings.append(Saying(payload: wishes[index].id.map { wait($0, index) } ?? wishes[index].submit))
         }
-        if fate.happens(40), let id = accepted.randomElement(using: &fate.random) { payloads.append(cancel([id])) }
-        return payloads
+        if fate.happens(40), let id = accepted.randomElement(using: &fate.random) { sayings.append(Saying(payload: cancel([id]))) }
+        // Once all is calm everything ends for good.
+        guard now < fate.troubleUntil else { return sayings }
+        for wish in wishes where wish.canBeRetried && fate.happens(400) {
+            guard let id = wish.id else { continue }
+            sayings.append(Saying(payload: retry(id), retries: id))
+            if fate.happens(300) { sayings.append(Saying(payload: cancel([id]))) }
+        }
+        return sayings
     }
 
     private func wait(_ id: TaskID, _ index: Int) -> [UInt8] {
@@ -69,8 +86,12 @@ struct SimulatedClient {
         JSONValue.object(["id": "cancel", "ids": .array(ids.map { .string("\($0)") }), "op": "cancel"]).serialised
     }
 
+    private func retry(_ id: TaskID) -> [UInt8] {
+        JSONValue.object(["id": "retry", "ids": .array([.string("\(id)")]), "op": "retry"]).serialised
+    }
+
     /// Cancels everything whose acceptance was heard of.
-    func cancelAll() -> [[UInt8]] { accepted.isEmpty ? [] : [cancel(accepted)] }
+    func cancelAll() -> [Saying] { accepted.isEmpty ? [] : [Saying(payload: cancel(accepted))] }
 
     /// Hears a reply.
     /// - Returns: the id of a task that it says is accepted.
@@ -79,7 +100,12 @@ struct SimulatedClient {
             let index = root["re"]?.integerValue.map({ Int($0) }), wishes.indices.contains(index)
         else { return nil }
         if let status = root["task"].flatMap({ TaskStatus($0) }) {
-            if status.state.isTerminal { wishes[index].hasEnded = true } else { wishes[index].askedAt = -10_000 }
+            if status.state.isTerminal {
+                wishes[index].hasEnded = true
+                wishes[index].canBeRetried = status.state != .succeeded
+            } else {
+                wishes[index].askedAt = -10_000
+            }
             return nil
         }
         var ids: [TaskID] = []

@@ -40,6 +40,10 @@ extension SimulatedWorld {
         case .workerStands(let index, let until): workers[index].standsUntil = max(workers[index].standsUntil, until)
         case .databaseAway(let until): databaseAwayUntil = max(databaseAwayUntil, until)
         case .brokerCutOff(let index, let until): brokers[index].cutOffUntil = max(brokers[index].cutOffUntil, until)
+        case .keyHeld(let key, let until):
+            store.heldKeys.insert(key)
+            queue.add(.trouble(.keyReleased(key)), at: until)
+        case .keyReleased(let key): store.heldKeys.remove(key)
         }
     }
 
@@ -103,11 +107,14 @@ extension SimulatedWorld {
         queue.add(.clientTurn, at: now + 400 + fate.number(400))
     }
 
-    private func sayByClient(_ payloads: [[UInt8]]) {
-        for payload in payloads {
+    private func sayByClient(_ sayings: [SimulatedClient.Saying]) {
+        for saying in sayings {
             let broker = fate.isPlanned ? client.turns % brokers.count : Int(fate.number(Int64(brokers.count)))
             let epoch = brokers[broker].epoch
-            send(.message) { .request(broker, epoch: epoch, payload) }
+            send(.message) {
+                if let id = saying.retries { retriesAsked[id, default: 0] += 1 }
+                return .request(broker, epoch: epoch, saying.payload)
+            }
         }
     }
 

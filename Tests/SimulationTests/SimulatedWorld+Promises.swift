@@ -5,7 +5,7 @@ import Worker
 /// What must hold, whatever goes wrong.
 extension SimulatedWorld {
     /// Does a request and looks at what it did: nothing is recorded under a lease that is not current, no session ends that has beaten meanwhile,
-    /// nothing is completed twice, and what has ended stays so.
+    /// nothing is completed twice, and what has ended stays so, but for a retry of that very end.
     func perform(_ request: StoreRequest) -> StoreReply {
         // A copy that is kept makes the next write copy, too: only where it is looked at.
         let before = isWatched(request) ? store : nil
@@ -19,6 +19,11 @@ extension SimulatedWorld {
             for session in dead where swept.ended.contains(session.session) && before?.sessions[session.session]?.counter != session.counter {
                 faults.append("a session was swept that had beaten since it was looked at")
             }
+        case (.retry(let ends), _):
+            for end in ends where store.tasks[end.task]?.retries != before?.tasks[end.task]?.retries {
+                guard before?.tasks[end.task]?.endedAt != end.endedAt else { continue }
+                faults.append("a retry undid an end of task \(end.task) that it had not seen")
+            }
         default: break
         }
         faults += store.takeFaults()
@@ -27,7 +32,7 @@ extension SimulatedWorld {
 
     private func isWatched(_ request: StoreRequest) -> Bool {
         switch request {
-        case .complete, .checkpoint, .sweep: true
+        case .complete, .checkpoint, .sweep, .retry: true
         default: false
         }
     }
@@ -49,6 +54,9 @@ extension SimulatedWorld {
             if !task.state.isTerminal { faults.append("task \(task.id) is \(task.state) at the end, attempt \(task.attempt)") }
             if task.recorded > 1 || (task.recorded == 1) != (task.state == .succeeded) {
                 faults.append("task \(task.id) is \(task.state) and was completed \(task.recorded) times")
+            }
+            if task.retries > retriesAsked[task.id] ?? 0 {
+                faults.append("task \(task.id) was retried \(task.retries) times, asked \(retriesAsked[task.id] ?? 0)")
             }
             if task.failures > task.maxAttempts { faults.append("task \(task.id) failed \(task.failures) of \(task.maxAttempts) times") }
             if task.state == .succeeded, task.kind == .generate, let texts = client.texts(of: task.id), task.generations.count != texts {

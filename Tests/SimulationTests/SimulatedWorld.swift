@@ -39,6 +39,9 @@ final class SimulatedWorld {
         case workerStands(Int, until: Int64)
         case databaseAway(until: Int64)
         case brokerCutOff(Int, until: Int64)
+        /// Somebody's open transaction holds a key.
+        case keyHeld(String, until: Int64)
+        case keyReleased(String)
     }
 
     final class SimulatedBroker {
@@ -80,6 +83,8 @@ final class SimulatedWorld {
     var addresses: UInt64 = 0
     /// Broken promises found on the way.
     var faults: [String] = []
+    /// How often each task was asked to be retried, each copy of a message counted.
+    var retriesAsked: [TaskID: Int] = [:]
     /// Processes that died.
     var crashes = 0
     /// The brokers' and workers' actions of one event, kept for its room.
@@ -118,13 +123,14 @@ final class SimulatedWorld {
     private func drawTrouble() -> Trouble {
         let (broker, worker) = (Int(fate.number(Int64(brokers.count))), Int(fate.number(Int64(workers.count))))
         let until = now + 500 + fate.number(fate.troubleUntil - now)
-        switch fate.number(9) {
+        switch fate.number(10) {
         case 0, 1: return .workerDies(worker)
         case 2, 3: return .brokerDies(broker)
         case 4: return .workerDrains(worker)
         case 5: return .brokerStands(broker, until: until)
         case 6: return .workerStands(worker, until: until + 5_000)
         case 7: return .brokerCutOff(broker, until: until)
+        case 8: return .keyHeld("key \(fate.number(Int64(fate.weather.tasks)))", until: until)
         default: return .databaseAway(until: until)
         }
     }

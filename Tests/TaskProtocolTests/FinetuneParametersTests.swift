@@ -80,9 +80,9 @@ struct FinetuneParametersTests {
     static let digest = "sha256:" + String(repeating: "0a", count: 32)
 
     @Test(
-        "a uri is a digest and nothing else",
+        "a uri is a digest; paths and foreign schemes are nothing",
         arguments: [
-            (digest, true), ("/etc/passwd", false), ("file:///etc/passwd", false), ("http://example.org/x", false), ("https://example.org/x", false),
+            (digest, true), ("/etc/passwd", false), ("file:///etc/passwd", false),
             ("s3://bucket/key", false), ("sha256:", false), ("sha256:../../etc", false), (digest + "/x", false), ("", false),
             ("SHA256:" + digest.dropFirst(7), false),
         ])
@@ -91,6 +91,18 @@ struct FinetuneParametersTests {
         #expect(short(dataset) == (accepted ? "accepted" : "invalid_argument task.params.dataset.uri"))
         let tokenizer = refusal(finetune("tokenizer", #"{"uri":"\#(uri)"}"#))
         #expect(short(tokenizer) == (accepted ? "accepted" : "invalid_argument task.params.tokenizer.uri"))
+    }
+
+    @Test("a dataset, and nothing else, may be named by a web address: whether it may be fetched is the broker's to say")
+    func webAddresses() {
+        for uri in ["https://example.org/x", "http://127.0.0.1:80/a?b=c#d", "https://example.org/" + String(repeating: "x", count: 2000)] {
+            #expect(short(refusal(submit(finetune: #"{"model":"m","output":"o","dataset":{"uri":"\#(uri)"}}"#))) == "accepted")
+            #expect(short(refusal(finetune("tokenizer", #"{"uri":"\#(uri)"}"#))) == "invalid_argument task.params.tokenizer.uri")
+        }
+        for uri in ["https://example.org/a b", "https://example.org/é", "https://" + String(repeating: "x", count: 2041), "HTTPS://example.org/"] {
+            let found = refusal(submit(finetune: #"{"model":"m","output":"o","dataset":{"uri":"\#(uri)"}}"#))
+            #expect(short(found) == "invalid_argument task.params.dataset.uri")
+        }
     }
 
     @Test(

@@ -92,6 +92,28 @@ import Testing
         #expect(again[0].id == item.id)
     }
 
+    @Test("a dataset by web address is pinned to the digest of what was fetched; until then, and where it may not be, nothing is accepted")
+    func pinningAddresses() throws {
+        let bench = try Bench()
+        let address = "https://data.example/corpus.txt"
+        let standing = Mutex<ArtifactStanding>(.fetching)
+        let store = StoreSession(bench.connection, artifacts: { $0 == address ? standing.withLock { $0 } : .missing })
+        let task = finetune(bench, output: "a", dataset: .uri(address), json: ["uri": .string(address)])
+        func submit() -> SubmitOutcome? {
+            guard case .submitted(let outcomes) = store.perform(.submit([SubmitGroup(items: [bench.item(task)])])) else { return nil }
+            return outcomes.first
+        }
+        guard case .refused(0, let waiting)? = submit() else { return unexpected() }
+        #expect(waiting.code == .busy && waiting.field == "params.dataset.uri")
+        standing.withLock { $0 = .refused("not here") }
+        guard case .refused(0, let refused)? = submit() else { return unexpected() }
+        #expect(refused.code == .invalidArgument && refused.message == "not here")
+        standing.withLock { $0 = .fetched(sha256: digest(6)) }
+        guard case .accepted(let accepted)? = submit() else { return unexpected() }
+        let pinned = try bench.value("SELECT resolved->'dataset'->>'sha256' FROM tasks WHERE id = '\(accepted[0].id)'")
+        #expect(pinned == digest(6))
+    }
+
     @Test("of merged datasets each is asked about, and one that is missing refuses the task") func pinningMerged() throws {
         let bench = try Bench()
         let store = StoreSession(bench.connection, artifacts: { [missing = digest(2)] in $0 == missing ? .missing : .present })
@@ -119,6 +141,8 @@ import Testing
         #expect(store.perform(accept) == .adopted(AdoptReply(ready: [], ended: [])))
         guard case .unchecked(let waiting) = store.perform(.unchecked(limit: 10)) else { return unexpected() }
         #expect(waiting.map(\.id) == [id])
+        standing.withLock { $0 = .fetching }
+        #expect(store.perform(accept) == .adopted(AdoptReply(ready: [], ended: [])))
         standing.withLock { $0 = .missing }
         guard case .adopted(let reply) = store.perform(accept) else { return unexpected() }
         #expect(reply.ended.map(\.state) == [.failed] && reply.ended[0].error?.code == .notFound)

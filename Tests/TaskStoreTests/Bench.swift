@@ -170,6 +170,15 @@ final class Bench {
         return outlines[0]?.state
     }
 
+    /// The ends of tasks as they stand, for a retry to name.
+    func ends(_ ids: [TaskID]) throws -> [SeenEnd] {
+        guard case .outlines(let outlines) = ask(.states(ids)) else { throw Surprise(description: "no outlines") }
+        return try outlines.map { outline in
+            guard let outline, let endedAt = outline.endedAt else { throw Surprise(description: "not ended: \(outline as Any)") }
+            return SeenEnd(task: outline.id, attempt: outline.attempt, endedAt: endedAt)
+        }
+    }
+
     func due() throws -> DueReply {
         let reply = ask(.dueSweep())
         guard case .due(let due) = reply else { throw Surprise(description: "\(reply)") }

@@ -84,6 +84,34 @@ import Testing
         }
     }
 
+    @Test("what was asked twice, and met a lock the second time, is not answered as if nothing could have been done")
+    func uncertain() throws {
+        let bench = try Bench()
+        let pool = StorePool(url: bench.url, connections: 1)
+        defer { pool.close() }
+        guard case .models = ask(pool, .models) else { return unexpected() }
+        var submission = bench.generate()
+        submission.key = "held"
+        let request = StoreRequest.submit([SubmitGroup(items: [bench.item(submission)], client: "test")])
+        // It may stay in its transaction for as long as this takes.
+        let holder = try StoreConnection(bench.ownerURL, setup: .migration)
+        try holder.execute("BEGIN; SELECT scriptorium.submit('generate', '{\"model\": \"demo\"}', key => 'held')")
+        try holder.execute(
+            """
+            SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
+            WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+            """)
+        let first = ask(pool, request)
+        guard case .failed(.unavailable) = first else {
+            Issue.record("\(first)")
+            return
+        }
+        // Nobody doubts what is asked over the new connection.
+        #expect(ask(pool, request) == .submitted([.busy]))
+        try holder.execute("ROLLBACK")
+        guard case .submitted(let outcomes) = ask(pool, request), case .accepted? = outcomes.first else { return unexpected() }
+    }
+
     @Test("a pool closes within seconds though its server hangs")
     func closing() throws {
         let url = try TemporaryCluster.shared.database()

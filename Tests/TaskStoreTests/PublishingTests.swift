@@ -122,7 +122,7 @@ import Testing
             #expect(status.state == .failed && status.error.flatMap { ContractError(json: $0) } == expected, "\(members.json)")
         }
         #expect(try bench.value("SELECT count(*) FROM task_given") == "\(ids.count)" || members.json.contains("01a20b5c"))
-        let retry = bench.ask(.retry(ended.map(\.task)))
+        let retry = bench.ask(.retry(try bench.ends(ended.map(\.task))))
         guard case .retried = retry else { return unexpected() }
         #expect(try adopt(bench).ended.count == ids.count, "tried again, it fails again")
     }

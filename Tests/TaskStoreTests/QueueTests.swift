@@ -74,7 +74,7 @@ import Testing
         let (total, limit) = (400, 5)
         _ = try set(bench, QueueChange(name: "default", maxRunning: limit))
         try bench.submit((0..<total).map { _ in bench.item() })
-        let (url, broker, deadline) = (bench.url, bench.broker, ContinuousClock.now + .seconds(60))
+        let (url, broker, deadline) = (bench.url, bench.broker, ContinuousClock.now + .seconds(180))
         let running = Atomic(4)
         let worst = Mutex(0)
         try await onThreads(5) { index in

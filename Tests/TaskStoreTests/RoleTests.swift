@@ -196,7 +196,8 @@ import Testing
         for request in [
             StoreRequest.dueSweep(), .endBackoffs(longestMilliseconds: 1), .figures, .durability, .models, .datasets,
             .get([grant.task], results: true),
-            .unchecked(limit: 1), .cancel([grant.task]), .retry([grant.task]), .states([grant.task]), .markIdle(broker: bench.broker, idle: true),
+            .unchecked(limit: 1), .cancel([grant.task]), .retry([SeenEnd(task: grant.task, attempt: 1, endedAt: 0)]), .states([grant.task]),
+            .explain(grant.task), .markIdle(broker: bench.broker, idle: true),
             .leases([bench.session]), .administer(.setSchedule(cron)), .administer(.schedules), .administer(.removeSchedule(name: "s")),
             .administer(.queues), .endSession(bench.session), .endBroker(bench.broker),
             .retain(RetentionPolicy(tasksSeconds: 32 * 86_400, generationsSeconds: 32 * 86_400)),

@@ -143,7 +143,7 @@ struct TrainerTests {
         var config = directory.config
         config["n_inner"] = .integer(48)
         let temporary = try TemporaryDirectory()
-        try directory.export(to: temporary.path + "/m")
+        try directory.export(to: temporary.path + "/m", weights: directory.tensors)
         try DurableFile.write(JSONValue.object(config).serialised, to: temporary.path + "/m/config.json")
         let broken = try ModelDirectory.open(temporary.path + "/m")
         #expect(throws: TrainingError.self) {

@@ -24,7 +24,8 @@ struct EngineBench {
         let files = try ModelDirectory.open(path)
         let description = try Architectures.describe(config: files.config, generation: files.generationConfig)
         return ResolvedModel(
-            name: "demo", checkpoint: UUIDValue(hi: 1, lo: 1), sha256: try description.checkpointDigest(files.tensors), manifest: manifest.sha256,
+            name: "demo", checkpoint: UUIDValue(hi: 1, lo: 1), sha256: try description.checkpointDigest(description.weights(in: files.tensors)),
+            manifest: manifest.sha256,
             tokenizerSHA256: nil, contextLength: description.contextLength, lineByLine: false)
     }
 

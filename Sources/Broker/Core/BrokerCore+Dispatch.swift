@@ -61,7 +61,8 @@ extension BrokerCore {
     }
 
     private func takesOffer(_ item: SubmitItem) -> Bool {
-        guard item.submission.after.isEmpty, queues.takesClaimAtInsert(item.submission.queue) else { return false }
+        // What is sent again keeps the lease that it was offered.
+        guard item.grant == nil, item.submission.after.isEmpty, queues.takesClaimAtInsert(item.submission.queue) else { return false }
         return item.submission.runAt.map { $0 <= wallClock() } ?? true
     }
 

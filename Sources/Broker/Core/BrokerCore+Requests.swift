@@ -48,7 +48,8 @@ extension BrokerCore {
             case .wait(let task, let milliseconds): openWatcher(.wait(deadline: now + Int64(milliseconds)), task, request)
             case .watch(let task): openWatcher(.watch, task, request)
             case .cancel(let ids): lanes.add(.cancel(request, ids), to: .cancel)
-            case .retry(let ids): lanes.add(.retry(request, ids), to: .retry)
+            case .retry(let ids): lanes.add(.lookBeforeRetry(request, ids), to: .retry)
+            case .explain(let task): lanes.add(.catalogue(request, .explain(task)), to: .catalogue)
             case .models: lanes.add(.catalogue(request, .models), to: .catalogue)
             case .datasets: lanes.add(.catalogue(request, .datasets), to: .catalogue)
             case .registerModel(var registration):
@@ -95,12 +96,16 @@ extension BrokerCore {
         let pending = PendingSubmit(
             request: request, group: SubmitGroup(items: items, client: request.address.key ?? ""), isSingle: submit.isSingle,
             watcher: submit.watch ? items.first.map { openSubmitWatch($0.id, request) } : nil, byteCount: byteCount)
-        lanes.add(.submit(pending), to: items.contains { $0.submission.key != nil } ? .keyedSubmit : .submit)
+        lanes.add(.submit(pending), to: pending.hasKey ? .keyedSubmit : .submit)
     }
 
     mutating func submitted(_ works: [StoreWork], _ outcomes: [SubmitOutcome]) {
         for (work, outcome) in zip(works, outcomes) {
             guard case .submit(var pending) = work else { continue }
+            if case .busy = outcome {
+                meetsHeldKey(pending)
+                continue
+            }
             withdrawOffers(&pending)
             submitBytes -= pending.byteCount
             switch outcome {
@@ -109,9 +114,27 @@ extension BrokerCore {
                 let path = SubmitRequest(tasks: [], isSingle: pending.isSingle, watch: false).path(item)
                 error.field = error.field.map(path.member) ?? path.text
                 refuse(pending, error)
-            case .busy: refuse(pending, ContractError(.busy, "a key is held by a transaction still open: try again"))
+            case .busy: break
             }
         }
+    }
+
+    /// A submit meets a lock that somebody's open transaction holds, such as its key's. It goes where it stalls no other, for a second.
+    mutating func meetsHeldKey(_ submit: PendingSubmit) {
+        var submit = submit
+        if submit.isUncertain {
+            // The lease that it was sent with may be committed: the offer stands.
+            submit.heldUntil = now + settings.heldKeyPatience
+            return lanes.add(.submit(submit), to: .heldKeys)
+        }
+        withdrawOffers(&submit)
+        if submit.heldUntil == nil, submit.hasKey, lanes.waitingCount(.heldKeys) < settings.heldSubmits {
+            submit.heldUntil = now + settings.heldKeyPatience
+            return lanes.add(.submit(submit), to: .heldKeys)
+        }
+        submitBytes -= submit.byteCount
+        let what = submit.hasKey ? "a key" : "a task of its after"
+        refuse(submit, ContractError(.busy, "\(what) is held by a transaction still open: nothing was accepted, try again"))
     }
 
     private mutating func accepted(_ pending: PendingSubmit, _ tasks: [SubmittedTask]) {
@@ -165,10 +188,29 @@ extension BrokerCore {
         }
     }
 
+    /// Tasks that are to be retried were looked at: the retry itself names what was seen, and goes before all that waits.
+    mutating func lookedBeforeRetry(_ request: RequestReference, _ outlines: [TaskOutline?]) {
+        var ends: [SeenEnd] = []
+        for (index, outline) in outlines.enumerated() {
+            let field = "ids[\(index)]"
+            guard let outline else { return finish(request, ContractError(.notFound, "there is no such task", field: field)) }
+            guard outline.state == .failed || outline.state == .cancelled, let endedAt = outline.endedAt else {
+                let message = "only a failed or cancelled task can be tried again; this one is \(outline.state.rawValue)"
+                return finish(request, ContractError(.conflict, message, field: field))
+            }
+            ends.append(SeenEnd(task: outline.id, attempt: outline.attempt, endedAt: endedAt))
+        }
+        lanes.addFirst(.retry(request, ends), to: .retry)
+    }
+
     mutating func retryAnswered(_ works: [StoreWork], _ outlines: [TaskOutline]) {
-        guard case .retry(let request, _)? = works.first else { return }
+        guard case .retry(let request, let ends)? = works.first else { return }
         finish(request, .stands(outlines.map { Reply.Stand(id: $0.id, state: $0.state) }))
-        for outline in outlines { emit(.queued, task: outline.id, attempt: outline.attempt, sequence: nextSequence(outline.id, outline.attempt)) }
+        let attempts = Dictionary(ends.map { ($0.task, $0.attempt) }, uniquingKeysWith: { first, _ in first })
+        // One that has started since, or ended again, told so itself.
+        for outline in outlines where outline.state == .queued && attempts[outline.id] == outline.attempt {
+            emit(.queued, task: outline.id, attempt: outline.attempt, sequence: nextSequence(outline.id, outline.attempt))
+        }
         timers.sweep = nil
     }
 

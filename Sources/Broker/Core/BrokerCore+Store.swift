@@ -57,7 +57,8 @@ extension BrokerCore {
         case .checkpoint:
             return (works, .checkpoint(works.compactMap { if case .checkpoint(let commit, _, _) = $0 { commit } else { nil } }))
         case .cancel(_, let ids): return (works, .cancel(ids))
-        case .retry(_, let ids): return (works, .retry(ids))
+        case .lookBeforeRetry(_, let ids): return (works, .states(ids))
+        case .retry(_, let ends): return (works, .retry(ends))
         case .read(let read):
             return (works, .get(works.flatMap { work -> [TaskID] in if case .read(let read) = work { read.ids } else { [] } }, results: read.results))
         case .outlines(let ids): return (works, .states(ids))
@@ -68,8 +69,14 @@ extension BrokerCore {
         }
     }
 
+    private static let leastPatience: Int64 = 5
+
     private mutating func submitRequest(_ works: [StoreWork]) -> ([StoreWork], StoreRequest) {
         var submits = works.compactMap { if case .submit(let submit) = $0 { submit } else { nil } }
+        if let submit = submits.first, let heldUntil = submit.heldUntil {
+            // Those behind one that waited in vain have waited with it.
+            return (works, .submitPatiently(submit.group, milliseconds: Int(max(Self.leastPatience, heldUntil - now))))
+        }
         offerSlots(&submits)
         return (submits.map { .submit($0) }, .submit(submits.map(\.group)))
     }
@@ -85,13 +92,29 @@ extension BrokerCore {
         storeIsBack()
         if running.wasRepeated, reply.isBusy {
             // What holds the lock may be the first sending itself, whose commit nobody knows of yet: `busy` would say that nothing was accepted.
-            lanes.postpone(ticket, until: now + settings.storeRetry)
-            return
+            return blockedRepeat(running, lane)
         }
         if case .failed(let failure) = reply { return failed(running, lane, failure) }
         lanes.finish(ticket)
         if case .refused(let error) = reply { return refused(running.works, lane, error) }
         answer(running.works, running.request, reply)
+    }
+
+    /// A request sent again meets a lock. Among submits with keys it may be anybody's: they part, so that it holds up only the one that waits for it.
+    private mutating func blockedRepeat(_ running: StoreLanes.Running, _ lane: StoreLane) {
+        guard lane == .keyedSubmit || lane == .heldKeys else {
+            lanes.postpone(running.ticket, until: now + settings.storeRetry)
+            return
+        }
+        if running.works.count > 1 {
+            lanes.split(running.ticket)
+            return
+        }
+        lanes.finish(running.ticket)
+        for case .submit(var submit) in running.works {
+            submit.isUncertain = true
+            meetsHeldKey(submit)
+        }
     }
 
     mutating func storeIsAway(_ why: String) {
@@ -114,8 +137,10 @@ extension BrokerCore {
     /// What was never sent, and comes from clients, is refused: nothing of it was accepted.
     private mutating func refuseWhatWaits() {
         let error = ContractError(.unavailable, "the database is away: nothing was accepted, try again")
-        for lane in [StoreLane.submit, .keyedSubmit, .cancel, .retry, .read, .results, .catalogue] {
-            for work in lanes.takeWaiting(lane) { refuse(work, error) }
+        for lane in [StoreLane.submit, .keyedSubmit, .heldKeys, .cancel, .retry, .read, .results, .catalogue] {
+            for work in lanes.takeWaiting(lane) {
+                if work.isUncertain { lanes.add(work, to: lane) } else { refuse(work, error) }
+            }
         }
         for lane in [StoreLane.due, .figures, .retain, .unchecked, .outlines, .reconcile, .claim] { _ = lanes.takeWaiting(lane) }
     }
@@ -170,7 +195,7 @@ extension BrokerCore {
             submitBytes -= submit.byteCount
             refuse(submit, error)
         case .claim(_, let reserved): claimFailed(reserved: reserved)
-        case .cancel(let request, _), .retry(let request, _), .catalogue(let request, _): finish(request, error)
+        case .cancel(let request, _), .lookBeforeRetry(let request, _), .retry(let request, _), .catalogue(let request, _): finish(request, error)
         case .read(let read): readRefused(read, error)
         case .complete(let completion, let address): completionRefused(completion, from: address, error)
         case .fail(let failure, _): leases.unsettle(failure.lease, until: now + 5_000)
@@ -210,7 +235,9 @@ extension BrokerCore {
         case .cancelled(let replies): cancelAnswered(works, replies)
         case .retried(let outlines): retryAnswered(works, outlines)
         case .statuses(let statuses): statusesRead(works, statuses)
-        case .outlines(let outlines): outlinesRead(outlines)
+        case .outlines(let outlines):
+            if case .lookBeforeRetry(let request, _)? = works.first { lookedBeforeRetry(request, outlines) } else { outlinesRead(outlines) }
+        case .explained(let life): if case .catalogue(let request, _)? = works.first { finish(request, .explanation(life)) }
         case .models(let rows): if case .catalogue(let request, let asked)? = works.first { modelsAnswered(request, asked, rows) }
         case .datasets(let rows): if case .catalogue(let request, let asked)? = works.first { datasetsAnswered(request, asked, rows) }
         case .administered(let reply): if case .catalogue(let request, let asked)? = works.first { administered(request, asked, reply) }

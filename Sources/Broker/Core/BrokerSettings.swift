@@ -65,6 +65,10 @@ package struct BrokerSettings: Sendable {
     package var requestsInFlight = 20_000
     /// Waits and watches of all clients.
     package var watchers = 100_000
+    /// How long a submit waits for a key that somebody's open transaction holds.
+    package var heldKeyPatience: Int64 = 1_000
+    /// Submits that wait so together; of more, the others are `busy` at once.
+    package var heldSubmits = 200
     /// Bytes of submits gathered and not yet stored.
     package var submitBytes = 256 << 20
     /// Requests for artifacts in the store's threads at once: their own credit.

@@ -5,7 +5,10 @@ internal import TaskProtocol
 package enum StoreLane: Int, Sendable, CaseIterable {
     /// Beats have a lane, and a connection, of their own: nothing may make them late.
     case beat
-    case sessions, reconcile, sweep, submit, keyedSubmit, claim, complete, settle
+    case sessions, reconcile, sweep, submit, keyedSubmit
+    /// Submits with a key that somebody's open transaction holds: they wait apart, one after the other.
+    case heldKeys
+    case claim, complete, settle
     /// Steps, checkpoints and the ends of finetunes, in their order.
     case training
     case progress, cancel, retry, read, results, outlines, catalogue, unchecked, adopt, due, figures, retain
@@ -13,7 +16,8 @@ package enum StoreLane: Int, Sendable, CaseIterable {
 
 /// Group commit: while one transaction of a lane is under way, its next batch gathers; an idle lane adds no waiting.
 ///
-/// A request whose outcome is unknown is sent again, the very same, until it is known. A batch that failed for its data is repeated work by work.
+/// A request whose outcome is unknown is sent again, the very same, until it is known. A batch that failed for one of its works, by its data or by a lock
+/// that it meets, is repeated in pieces, and these work by work.
 struct StoreLanes: Sendable {
     /// One transaction under way.
     struct Running: Sendable {
@@ -29,8 +33,8 @@ struct StoreLanes: Sendable {
     private struct LaneState: Sendable {
         var waiting: Deque<StoreWork> = []
         var running: Running?
-        /// How many works at the front go alone, after a batch with one of them failed.
-        var singles = 0
+        /// Sizes of the batches at the front that go by themselves, after a batch with them failed.
+        var pieces: Deque<Int> = []
     }
 
     private var states: [LaneState] = StoreLane.allCases.map { _ in LaneState() }
@@ -79,14 +83,14 @@ struct StoreLanes: Sendable {
     /// Puts a work before all others, to go alone.
     mutating func addFirst(_ work: StoreWork, to lane: StoreLane) {
         states[lane.rawValue].waiting.prepend(work)
-        states[lane.rawValue].singles += 1
+        states[lane.rawValue].pieces.prepend(1)
     }
 
     /// Takes back what waits in a lane and was never sent.
     mutating func takeWaiting(_ lane: StoreLane) -> [StoreWork] {
         let works = Array(states[lane.rawValue].waiting)
         states[lane.rawValue].waiting = []
-        states[lane.rawValue].singles = 0
+        states[lane.rawValue].pieces = []
         return works
     }
 
@@ -94,8 +98,8 @@ struct StoreLanes: Sendable {
     mutating func take(_ lane: StoreLane, settings: BrokerSettings) -> [StoreWork]? {
         guard states[lane.rawValue].running == nil, let first = states[lane.rawValue].waiting.popFirst() else { return nil }
         var batch = [first]
-        if states[lane.rawValue].singles > 0 {
-            states[lane.rawValue].singles -= 1
+        if let size = states[lane.rawValue].pieces.popFirst() {
+            while batch.count < size, let next = states[lane.rawValue].waiting.popFirst() { batch.append(next) }
             return batch
         }
         guard let kind = first.batchKind else { return batch }
@@ -139,12 +143,17 @@ struct StoreLanes: Sendable {
         states[lane.rawValue].running?.wasRepeated = true
     }
 
-    /// Its batch failed for the data of one of its works, and nothing of it was stored: each goes alone, before all others.
+    /// A batch of more works is repeated in pieces of so many, a smaller one work by work.
+    private static let pieceSize = 32
+
+    /// Its batch failed for one of its works: it goes in pieces, before all others, until the guilty one goes alone.
     mutating func split(_ ticket: Int) {
         guard let (lane, running) = running(ticket) else { return }
         finish(ticket)
-        states[lane.rawValue].waiting.prepend(contentsOf: running.works)
-        states[lane.rawValue].singles += running.works.count
+        let works = running.wasRepeated ? running.works.map(\.uncertain) : running.works
+        let size = works.count > Self.pieceSize ? Self.pieceSize : 1
+        states[lane.rawValue].waiting.prepend(contentsOf: works)
+        states[lane.rawValue].pieces.prepend(contentsOf: stride(from: 0, to: works.count, by: size).map { min(size, works.count - $0) })
     }
 
     /// Requests that go again now, under new tickets (an old answer that comes late means nothing).

@@ -17,6 +17,12 @@ struct PendingSubmit: Sendable {
     /// The watch that came with it.
     var watcher: Int?
     var byteCount: Int
+    /// Set once a key was found held: it goes alone, and is `busy` when that is still so at this time.
+    var heldUntil: Int64?
+    /// An earlier sending may have been committed: what holds the key may be that very one, so that it is never `busy`, and is sent until it is known.
+    var isUncertain = false
+
+    var hasKey: Bool { group.items.contains { $0.submission.key != nil } }
 }
 
 /// What a status is read for.
@@ -56,7 +62,9 @@ enum StoreWork: Sendable {
     case confirmCancel(LeaseReference, from: [UInt8])
     case checkpoint(CheckpointCommit, step: Int, from: [UInt8])
     case cancel(RequestReference, [TaskID])
-    case retry(RequestReference, [TaskID])
+    /// Looks where tasks that are to be retried stand: the retry names the ends that were seen, so that it can be sent again.
+    case lookBeforeRetry(RequestReference, [TaskID])
+    case retry(RequestReference, [SeenEnd])
     case read(StatusRead)
     case outlines([TaskID])
     case progress(ProgressUpdate)
@@ -67,7 +75,7 @@ enum StoreWork: Sendable {
     /// Works of equal kind can share a transaction; nil: each goes alone.
     var batchKind: Int? {
         switch self {
-        case .submit: 1
+        case .submit(let submit): submit.heldUntil == nil ? 1 : nil
         case .complete: 2
         case .fail: 3
         case .release: 4
@@ -94,18 +102,30 @@ enum StoreWork: Sendable {
     /// candidates would be others by then: what it may have leased comes to light when the leases are compared.
     var isRepeatedWhenAway: Bool {
         switch self {
-        case .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain, .unchecked, .leases, .read, .outlines, .mark, .catalogue(_, .models):
+        case .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain, .unchecked, .leases, .read, .outlines, .lookBeforeRetry, .mark,
+            .catalogue(_, .models), .catalogue(_, .explain):
             false
         case .catalogue(_, .administer(let administration)): !administration.isReading
         default: true
         }
     }
 
+    /// Whether it was sent before, with an outcome that is not known yet.
+    var isUncertain: Bool { if case .submit(let submit) = self { submit.isUncertain } else { false } }
+
+    /// The same, once its outcome is not known.
+    var uncertain: StoreWork {
+        guard case .submit(var submit) = self else { return self }
+        submit.isUncertain = true
+        return .submit(submit)
+    }
+
     /// Whether it waits for a lock that was not free, rather than being refused as `busy`.
     var waitsForLocks: Bool {
         switch self {
-        case .submit, .cancel, .retry, .read, .catalogue, .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain, .unchecked, .leases,
-            .outlines:
+        case .submit, .cancel, .lookBeforeRetry, .retry, .read, .catalogue, .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain,
+            .unchecked,
+            .leases, .outlines:
             false
         default: true
         }

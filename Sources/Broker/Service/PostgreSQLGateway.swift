@@ -16,13 +16,16 @@ package final class PostgreSQLGateway: StoreGateway {
     private let count: Int
     private let artifacts: ArtifactDirectory?
     private let presence: ArtifactPresence?
+    private let web: WebArtifacts?
     private let connections = Mutex<Connections?>(nil)
 
     /// - Parameters:
     ///   - url: libpq's connection string or address; empty leaves all to its `PG…` variables.
     ///   - connections: of the pool; two more are made.
     ///   - artifacts: where the files of whatever is named or pinned must stand; nil asks nobody.
-    package init(url: String, connections: Int = 6, artifacts: ArtifactDirectory? = nil) {
+    ///   - web: fetches datasets by web address; nil refuses those.
+    package init(url: String, connections: Int = 6, artifacts: ArtifactDirectory? = nil, web: WebArtifacts? = nil) {
+        self.web = web
         self.url = url
         self.artifacts = artifacts
         presence = artifacts.map { ArtifactPresence($0) }
@@ -47,7 +50,10 @@ package final class PostgreSQLGateway: StoreGateway {
 
     private var artifactLookup: ArtifactLookup? {
         guard let presence else { return nil }
-        return { sha256 in presence.standing(of: sha256) }
+        return { [web] artifact in
+            guard Names.isWebAddress(artifact) else { return presence.standing(of: artifact) }
+            return web?.standing(of: artifact) ?? .refused("web addresses are refused here: the operator allows none (--allow-uri)")
+        }
     }
 
     /// What refuses to name in the database what is not in the store, and renews the age of what is: in a step of its own, before the transaction.

@@ -4,7 +4,7 @@ extension StoreRequest {
     /// A word for metrics.
     var name: String {
         switch self {
-        case .submit: "submit"
+        case .submit, .submitPatiently: "submit"
         case .claim: "claim"
         case .beat: "beat"
         case .sweep: "sweep"
@@ -21,6 +21,7 @@ extension StoreRequest {
         case .checkpoint: "checkpoint"
         case .get: "get"
         case .states: "states"
+        case .explain: "explain"
         case .models, .datasets, .registerModel, .registerDataset: "catalogue"
         case .administer: "administer"
         case .unchecked, .adopt: "adopt"

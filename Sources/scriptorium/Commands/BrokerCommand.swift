@@ -27,6 +27,9 @@ struct BrokerCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The artifact store.", valueName: "folder"))
     var artifacts = "./.scriptorium/artifacts"
 
+    @OptionGroup(title: "Datasets by address")
+    var web: WebOptions
+
     @Option(help: ArgumentHelp("The address that other brokers and their workers reach this one at; by default the host's name.", valueName: "host"))
     var advertise: String?
 
@@ -75,7 +78,7 @@ struct BrokerCommand: AsyncParsableCommand {
             throw CommandFailure.usage("--artifacts: \(error)")
         }
         let service = try BrokerService(
-            options: options, store: PostgreSQLGateway(url: url, artifacts: store), artifacts: store, logger: logger)
+            options: options, store: PostgreSQLGateway(url: url, artifacts: store, web: try web.artifacts(store)), artifacts: store, logger: logger)
         let role = ServiceHost.Role(
             start: {
                 do {

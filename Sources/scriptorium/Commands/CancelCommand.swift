@@ -14,7 +14,9 @@ struct CancelCommand: AsyncParsableCommand {
 
 /// `scriptorium retry`: queues failed or cancelled tasks anew.
 struct RetryCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "retry", abstract: "Queue failed or cancelled tasks anew.")
+    static let configuration = CommandConfiguration(
+        commandName: "retry", abstract: "Queue failed or cancelled tasks anew, up to 10,000 at once: all of them or none.",
+        discussion: "Which ones have failed is asked in SQL: docs/sql.md shows how to hand their ids to this command.")
 
     @OptionGroup var tasks: TaskIDOptions
 

@@ -1,30 +1,28 @@
 import ArgumentParser
-import ArtifactStore
 import Client
 import Encodings
 import FoundationEssentials
-import LanguageModels
-import ModelFiles
 import Supervision
-import Tokenizers
 
 /// `scriptorium model`: the models that tasks can name.
 struct ModelCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "model", abstract: "Import, export and list models.",
-        subcommands: [ModelImportCommand.self, ModelExportCommand.self, ModelListCommand.self])
+        commandName: "model", abstract: "Import, pull, export and list models.",
+        subcommands: [ModelImportCommand.self, ModelPullCommand.self, ModelExportCommand.self, ModelListCommand.self])
 }
 
 struct ModelImportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Store a Hugging Face directory as a model that tasks can name.",
         discussion: """
-            Every file is checked before anything is stored. A name that exists then means the new model. From a machine without the artifact store \
-            the files go through the broker; what was broken off goes on where it was.
+            Every file is checked before anything is stored; pytorch_model.bin and TensorFlow's checkpoints become safetensors. A name that exists then \
+            means the new model. From a machine without the artifact store the files go through the broker; what was broken off goes on where it was.
             """)
 
     @Argument(
-        help: ArgumentHelp("A folder with config.json, model.safetensors and tokenizer.json (or vocab.json and merges.txt).", valueName: "folder"))
+        help: ArgumentHelp(
+            "A folder with config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.json and merges.txt), or OpenAI's checkpoint.",
+            valueName: "folder"))
     var source: String
 
     @Option(help: "The name for tasks.")
@@ -40,63 +38,8 @@ struct ModelImportCommand: AsyncParsableCommand {
 
     func run() async throws {
         let route = try service.artifactRoute(artifacts)
-        let path = source
-        let checked = try await onThread(throwing: { try Self.check(path) })
-        let row = try await service.withClient { client in
-            let stored = try await route.put(checked.files, client)
-            return try await client.register(checked.filing(name: name, stored))
-        }
-        print(json ? row.json : "\(row.name): \(row.architecture), \(row.parameters) parameters, checkpoint \(row.sha256.prefix(12))…")
-    }
-
-    /// A model directory in which everything is as it should be.
-    private struct Checked: Sendable {
-        let files: [ArtifactFile]
-        let checkpointSHA256: String
-        let tokenizerSHA256: String
-        let architecture: String
-        let parameters: Int64
-        let contextLength: Int
-        let lineByLine: Bool
-        let configJSON: String
-
-        func filing(name: String, _ stored: StoredArtifact) -> ModelFiling {
-            var filing = ModelFiling(
-                name: name, manifest: stored.sha256, checkpointSHA256: checkpointSHA256, architecture: architecture, parameters: parameters,
-                contextLength: contextLength, bytes: stored.bytes)
-            filing.tokenizerSHA256 = tokenizerSHA256
-            filing.lineByLine = lineByLine
-            filing.configJSON = configJSON
-            return filing
-        }
-    }
-
-    private static func check(_ path: String) throws -> Checked {
-        let model = try ModelFileCommands.inspect(path)
-        guard let tokenizer = model.tokenizer else {
-            throw CommandFailure.usage("\(path) has no tokenizer.json (or vocab.json and merges.txt): tasks need one")
-        }
-        let names: [String]
-        do { names = try FileManager.default.contentsOfDirectory(atPath: path) } catch { throw CommandFailure.usage("\(error)") }
-        // Links are followed: a hub's cache folder is full of them.
-        let files = names.filter(isModelFile).sorted().map {
-            ArtifactFile(path: $0, source: URL(filePath: path + "/" + $0).resolvingSymlinksInPath().path())
-        }
-        return Checked(
-            files: files, checkpointSHA256: model.sha256, tokenizerSHA256: tokenizer.digest, architecture: model.description.architecture,
-            parameters: Int64(model.description.parameterCount), contextLength: model.description.contextLength,
-            lineByLine: model.directory.config["line_by_line"]?.boolValue ?? false,
-            configJSON: String(decoding: JSONValue.object(model.directory.config).serialised, as: UTF8.self))
-    }
-
-    /// The files of a Hugging Face directory that a model is made of, at its top.
-    private static func isModelFile(_ path: String) -> Bool {
-        let others = ["merges.txt", "vocab.json"]
-        let names = [
-            "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "adapter_config.json",
-        ]
-        return !path.contains("/")
-            && (names.contains(path) || others.contains(path) || path.hasSuffix(".safetensors") || path.hasSuffix(".safetensors.index.json"))
+        let row = try await ModelImport.store(source, name: name, route, service)
+        print(json ? row.json : ModelImport.line(row))
     }
 }
 

@@ -23,7 +23,7 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Let --output replace another model.")
     var overwrite: Bool?
 
-    @Option(help: ArgumentHelp("A dataset's name (`dataset add`), or sha256:… .", valueName: "dataset"))
+    @Option(help: ArgumentHelp("A dataset's name (`dataset add`), sha256:…, or a web address that the operator allows.", valueName: "dataset"))
     var dataset: String?
 
     @Option(help: ArgumentHelp("Several datasets, with commas, joined into one (--no-equalize: whole).", valueName: "datasets"))
@@ -148,7 +148,7 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
     }
 
     private static func reference(_ text: String) -> JSONValue {
-        text.hasPrefix("sha256:") ? ["uri": .string(text)] : ["name": .string(text)]
+        text.hasPrefix("sha256:") || text.hasPrefix("https://") || text.hasPrefix("http://") ? ["uri": .string(text)] : ["name": .string(text)]
     }
 
     private static func references(_ list: String) -> JSONValue { .array(list.split(separator: ",").map { reference(String($0)) }) }

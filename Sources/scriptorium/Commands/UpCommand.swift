@@ -31,6 +31,9 @@ struct UpCommand: AsyncParsableCommand {
     @OptionGroup(title: "Keys")
     var curve: CurveServerOptions
 
+    @OptionGroup(title: "Datasets by address")
+    var web: WebOptions
+
     @OptionGroup(title: "Retention")
     var retention: RetentionOptions
 
@@ -94,7 +97,7 @@ struct UpCommand: AsyncParsableCommand {
         return ServiceStack.Options(
             executable: program, databaseURL: databaseUrl, workers: workers, endpoints: endpoints.sockets + [("http", endpoints.http)],
             brokerArguments: drain + (endpoints.insecure ? ["--insecure"] : []) + (migrations.map { ["--migrations", $0] } ?? [])
-                + (keys?.brokerArguments ?? []) + retention.arguments,
+                + web.arguments + (keys?.brokerArguments ?? []) + retention.arguments,
             workerArguments: drain + ["--threads", String(perWorker), "--slots", String(slots)] + (keys?.workerArguments ?? []), environment: kept,
             stopSeconds: drainTimeout + 10)
     }

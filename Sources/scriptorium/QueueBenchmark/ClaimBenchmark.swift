@@ -143,7 +143,7 @@ private struct Line {
         parameters: .generate(GenerateParameters(model: "bench")), submittedParams: Array("{\"model\":\"bench\"}".utf8))
 
     func publish() throws {
-        let now = Clock.milliseconds()
+        let now = Clock.milliseconds
         let items = (0..<batch).map { _ in
             SubmitItem(id: UUIDValue.version7(milliseconds: now), submission: Self.submission, seed: 1, seedAssigned: false)
         }
@@ -163,7 +163,7 @@ private struct Line {
     }
 
     func complete(_ grants: [Grant]) throws {
-        let now = Clock.milliseconds()
+        let now = Clock.milliseconds
         let completions = grants.map {
             Completion(
                 task: $0.task, lease: $0.lease, attempt: $0.attempt, generations: [NoOpWorker.emptyText],

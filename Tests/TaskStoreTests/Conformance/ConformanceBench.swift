@@ -100,6 +100,16 @@ final class ConformanceBench {
         return swept
     }
 
+    /// A retry of the ends as they stand.
+    func retry(_ tasks: [TaskID]) throws -> StoreRequest {
+        guard case .outlines(let outlines) = ask(.states(tasks)) else { throw Bench.Surprise(description: "no outlines") }
+        return .retry(
+            try outlines.map { outline in
+                guard let outline, let endedAt = outline.endedAt else { throw Bench.Surprise(description: "not ended") }
+                return SeenEnd(task: outline.id, attempt: outline.attempt, endedAt: endedAt)
+            })
+    }
+
     func due() throws -> DueReply {
         guard case .due(let due) = ask(.dueSweep()) else { throw Bench.Surprise(description: "no sweep") }
         return due

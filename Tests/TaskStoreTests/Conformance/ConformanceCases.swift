@@ -135,13 +135,27 @@ import Testing
         let second = try #require(try bench.claim().first { $0.task == grant.task })
         _ = try bench.settle(bench.failure(second, final: true))
         let before = ConformanceBench.now()
-        guard case .retried(let outlines) = bench.ask(.retry([grant.task, grant.task])) else { return unexpected() }
+        let retry = try bench.retry([grant.task, grant.task])
+        guard case .retried(let outlines) = bench.ask(retry) else { return unexpected() }
         #expect(outlines.map(\.state) == [.queued, .queued] && outlines.map(\.attempt) == [2, 2])
         let row = try bench.row(grant.task)
         #expect(row.failures == 0 && row.losses == 0 && row.errorCode == nil)
         let rank = try #require(row.rank)
         #expect((before - 120_000...ConformanceBench.now() - 120_000).contains(rank))
         #expect(try bench.claim().map(\.attempt) == [3])
+    }
+
+    @Test("a retry that is sent again leaves an end alone that came later", arguments: StoreKind.allCases)
+    func repeatedRetry(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let waiting = try bench.submit([bench.item()])[0].id
+        bench.ask(.cancel([waiting]))
+        let retry = try bench.retry([waiting])
+        bench.ask(retry)
+        #expect(try bench.state(waiting) == "queued")
+        bench.ask(.cancel([waiting]))
+        guard case .retried(let outlines) = bench.ask(retry) else { return unexpected() }
+        #expect(outlines.map(\.state) == [.cancelled])
     }
 
     @Test("cancelling ends what waits, with all that waits for it, and only marks what runs", arguments: StoreKind.allCases)

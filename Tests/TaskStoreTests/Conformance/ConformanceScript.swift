@@ -7,6 +7,8 @@ import TestSupport
 enum ConformanceStep {
     case ask(StoreRequest)
     case publish(ModelStore.Publication)
+    /// A retry of all that had ended when it was looked at: in the so-manieth answer to `states`, which each store gave with moments of its own.
+    case retry(look: Int)
     /// Hours pass for all whose time is ahead.
     case bringForward
 }
@@ -33,6 +35,10 @@ struct ConformanceScript {
     private var unchecked: [UncheckedTask] = []
     private var adopted: [Adoption] = []
     private var completed: [Completion] = []
+    /// What was looked at.
+    private var looks: [[TaskID]] = []
+    /// What is to come next.
+    private var planned: [ConformanceStep] = []
 
     private struct Lease {
         var reference: LeaseReference
@@ -101,6 +107,7 @@ struct ConformanceScript {
     }
 
     mutating func next() -> ConformanceStep {
+        if !planned.isEmpty { return planned.removeFirst() }
         if !unchecked.isEmpty, random.chance(700) { return .ask(adopt()) }
         switch random.below(100) {
         case 0..<17: return .ask(submit())
@@ -117,13 +124,23 @@ struct ConformanceScript {
         case 75..<79: return .ask(.confirmCancel(batch().map(\.reference)))
         case 79..<83: return .ask(.checkpoint(checkpoints()))
         case 83..<87: return .ask(.cancel(someTasks()))
-        case 87..<91: return .ask(.retry(someTasks()))
-        case 91..<93: return .ask(random.chance(500) ? .states(someTasks()) : .get(someTasks(), results: false))
+        case 87..<89: return .ask(.states(someTasks()))
+        case 89..<92: return retry()
+        case 92..<93: return .ask(.get(someTasks(), results: false))
         case 93..<96: return .ask(.unchecked(limit: random.chance(150) ? 1 : 100))
         case 96..<97: return .ask(random.chance(500) ? registerBroker() : .endBackoffs(longestMilliseconds: 60_000))
         case 97..<98: return .bringForward
         default: return .ask(.dueSweep())
         }
+    }
+
+    /// Sometimes sent again, when its tasks have ended once more.
+    private mutating func retry() -> ConformanceStep {
+        guard !looks.isEmpty else { return .ask(.states(someTasks())) }
+        let look = random.chance(600) ? looks.count - 1 : random.below(looks.count)
+        let known = looks[look].filter(accepted.contains)
+        if !known.isEmpty, random.chance(300) { planned = [.ask(.cancel(known)), .retry(look: look)] }
+        return .retry(look: look)
     }
 
     /// Ends all that a script began, so that the next finds nothing.
@@ -150,7 +167,7 @@ struct ConformanceScript {
         // Sent again, as it was.
         if random.chance(250), let old = pick(sent) { groups = random.chance(500) ? [old] : groups + [old] }
         sent += groups
-        return .submit(groups)
+        return groups.count == 1 && random.chance(200) ? .submitPatiently(groups[0], milliseconds: 100) : .submit(groups)
     }
 
     private mutating func newGroup() -> SubmitGroup {
@@ -320,6 +337,7 @@ extension ConformanceScript {
             for case .accepted(let tasks) in outcomes { for task in tasks { noteAccepted(task) } }
         case (_, .claimed(let claim)): claim.grants.forEach { noteLease($0) }
         case (_, .unchecked(let tasks)): unchecked = tasks
+        case (.states(let ids), _): looks.append(ids)
         default: break
         }
     }

@@ -52,7 +52,8 @@ struct ConformanceText {
     private func ready(_ task: ReadyTask) -> String { "\(task.task) \(task.queue) \(time(task.rank))" }
     private func ended(_ task: EndedTask) -> String { "\(task.task) \(task.attempt) \(task.state) \(error(task.error))" }
     private func outline(_ task: TaskOutline?) -> String {
-        task.map { "\($0.id) \($0.kind) \($0.queue) \($0.state) \($0.attempt) \(error($0.error))" } ?? "-"
+        // Ends have moments of each store's own.
+        task.map { "\($0.id) \($0.kind) \($0.queue) \($0.state) \($0.attempt) \(error($0.error)) ended \($0.endedAt != nil)" } ?? "-"
     }
 
     private func settlement(_ settlement: Settlement) -> String {
