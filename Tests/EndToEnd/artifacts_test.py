@@ -312,9 +312,11 @@ class WorkersWithoutTheStore(support.ServiceTestCase):
         bare.run("model", "import", "wide", "--name", "wide", timeout=120)
         line = Line(service.file["workers"], 24 * PART)
         self.addCleanup(line.close)
-        lapsed = metric(service, "scriptorium_lapsed_total")
         worker = bare.worker(line.endpoint)
-        session, begun = service.sql("SELECT id, counter FROM scriptorium.sessions ORDER BY started_at DESC LIMIT 1")[0]
+        # The task must go to this one, and those of earlier tests may lapse yet.
+        support.wait_until(lambda: service.sql("SELECT count(*) FROM scriptorium.sessions") == [(1,)], 20, "no other worker")
+        lapsed = metric(service, "scriptorium_lapsed_total")
+        session, begun = service.sql("SELECT id, counter FROM scriptorium.sessions")[0]
         task = client.submit("generate", {"model": "wide", "prompt": "the", "max_length": 12})
         data, sent = noise(16 * PART, 10), 0
         put(packed, data)
