@@ -129,11 +129,11 @@ let package = Package(
         tests("TaskProtocol", ["TaskProtocol", "Encodings"]),
         .target(
             name: "DatabaseTestSupport", dependencies: ["TaskStore", "TestSupport"], path: "Tests/DatabaseTestSupport", swiftSettings: strict),
-        tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings", "DatabaseTestSupport"]),
         tests("ArtifactStore", ["ArtifactStore", "TaskProtocol", "Encodings"]),
         .target(
             name: "QueueSimulation", dependencies: ["Broker", "TaskProtocol", "Encodings", "TestSupport"], path: "Tests/QueueSimulation",
             swiftSettings: strict),
+        tests("TaskStore", ["TaskStore", "TaskProtocol", "Encodings", "QueueSimulation", "DatabaseTestSupport"]),
         tests(
             "Broker",
             [

@@ -364,8 +364,10 @@ import Testing
     func published() {
         var bench = CoreBench()
         bench.joinWorker()
-        bench.store.publish(UUIDValue(hi: 1, lo: 1), params: Array(#"{"model":"demo"}"#.utf8), now: CoreBench.epoch)
-        bench.store.publish(UUIDValue(hi: 1, lo: 2), params: Array(#"{"model":"demo","top_p":9}"#.utf8), now: CoreBench.epoch)
+        for (number, params) in [#"{"model":"demo"}"#, #"{"model":"demo","top_p":9}"#].enumerated() {
+            let publication = ModelStore.Publication(params: Array(params.utf8))
+            bench.store.publish(publication, id: UUIDValue(hi: 1, lo: UInt64(number) + 1), now: CoreBench.epoch)
+        }
         bench.feed(.notified)
         #expect(bench.grants.count == 1)
         #expect(bench.store.tasks[UUIDValue(hi: 1, lo: 2)]?.error?.field == "params.top_p")

@@ -2,24 +2,42 @@ package import TaskProtocol
 
 /// A task as the model store holds it: everything that PostgreSQL spreads over its relations.
 package struct ModelTask: Sendable {
+    /// Why a queued task is not in line: the store's `hot.blocked`.
+    package enum Block: String, Sendable {
+        /// Its time is ahead; a sweep puts it in line.
+        case due = "r"
+        /// It waits for those of `after`.
+        case after = "a"
+        /// A broker has yet to check and pin it.
+        case check = "c"
+    }
+
     package let id: TaskID
     package var kind: TaskKind
     package var queue: String
     package var client = ""
     package var priority: Int
+    package var key: String?
     package var maxAttempts: Int
     package var timeoutSeconds: Double?
     package var after: [TaskID] = []
     /// A priority given in SQL that its column cannot hold.
     package var publishedPriority: Int?
     package var params: [UInt8]
-    package var parameters: TaskParameters?
+    /// SHA-256 of kind and params: what another submit under the same key must agree in.
+    package var paramsDigest: [UInt8]
     package var seed: Int64?
     package var seedAssigned = false
     package var createdAt: Int64
+    /// As its publisher asked.
+    package let askedRunAt: Int64
+    /// ``askedRunAt``, or the end of a retry's pause.
     package var runAt: Int64
     package var rank: Int64
     package var state: TaskState = .queued
+    package var block: Block?
+    /// Those of ``after`` that stand noted as holding it back.
+    package var parents: Set<TaskID> = []
     package var attempt = 0
     package var failures = 0
     package var losses = 0
@@ -27,14 +45,18 @@ package struct ModelTask: Sendable {
     package var lease: LeaseID?
     package var session: SessionID?
     package var cancelRequested = false
-    /// Pinned; nil keeps it out of line.
+    /// Pinned.
     package var resolved: [UInt8]?
+    /// Digest of the checkpoint that it is pinned to.
+    package var model: String?
     package var resume: [UInt8]?
     package var error: ContractError?
     /// When it ended, in microseconds.
     package var endedAt: Int64?
     /// How each ended lease ended: an ending of `attempts`.
     package var endings: [LeaseID: String] = [:]
+    /// When the last of them ended.
+    package var lastEnd: Int64?
     /// The lease of the outcome.
     package var finalLease: LeaseID?
     /// Completions that were recorded: more than one is a broken invariant.
@@ -42,7 +64,29 @@ package struct ModelTask: Sendable {
     /// How often it was queued anew after its end.
     package var retries = 0
     package var generations: [GenerationRecord] = []
+    /// Steps of the checkpoints that were filed, by their ids.
+    package var checkpoints: [UUIDValue: Int] = [:]
 
-    /// Whether it waits in line now.
-    func isInLine(at now: Int64) -> Bool { state == .queued && resolved != nil && runAt <= now }
+    init(
+        id: TaskID, kind: TaskKind, queue: String, priority: Int, maxAttempts: Int, params: [UInt8], paramsDigest: [UInt8], createdAt: Int64,
+        runAt: Int64
+    ) {
+        self.id = id
+        self.kind = kind
+        self.queue = queue
+        self.priority = priority
+        self.maxAttempts = maxAttempts
+        self.params = params
+        self.paramsDigest = paramsDigest
+        self.createdAt = createdAt
+        self.runAt = runAt
+        askedRunAt = runAt
+        rank = Self.rank(runAt, priority)
+    }
+
+    /// A minute for each point of priority.
+    static func rank(_ runAt: Int64, _ priority: Int) -> Int64 { runAt - Int64(priority) * 60_000 }
+
+    /// Whether it waits in line.
+    var isInLine: Bool { state == .queued && block == nil }
 }

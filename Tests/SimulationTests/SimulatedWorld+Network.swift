@@ -93,7 +93,8 @@ extension SimulatedWorld {
         let id = TaskID(hi: fate.random.next(), lo: fate.random.next())
         let isValid = fate.happens(700)
         published.append(id)
-        store.publish(id, params: Array(#"{"model":"demo"\#(isValid ? "" : #","temperature":-1"#)}"#.utf8), now: Self.databaseEpoch + now)
+        let params = Array(#"{"model":"demo"\#(isValid ? "" : #","temperature":-1"#)}"#.utf8)
+        store.publish(ModelStore.Publication(params: params), id: id, now: Self.databaseEpoch + now)
         for index in brokers.indices where fate.happens(600) {
             queue.add(.notify(index, epoch: brokers[index].epoch), at: now + fate.delay(now))
         }

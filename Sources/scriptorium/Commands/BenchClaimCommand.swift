@@ -1,5 +1,6 @@
 import ArgumentParser
 import Encodings
+import Glibc
 import Supervision
 
 /// `scriptorium bench claim`: what leasing waiting tasks takes, with history behind it, and while somebody's transaction keeps vacuum from its work.
@@ -44,6 +45,7 @@ struct BenchClaimCommand: AsyncParsableCommand {
         try database.use { database in
             try benchmark.run(database) { phase in
                 print(json ? String(decoding: JSONValue.object(phase.json).serialised, as: UTF8.self) : phase.line)
+                fflush(nil)
             }
         }
     }

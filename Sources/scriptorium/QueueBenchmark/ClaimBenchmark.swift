@@ -1,4 +1,5 @@
 import Encodings
+import FoundationEssentials
 import Supervision
 import TaskProtocol
 import TaskStore
@@ -23,6 +24,8 @@ struct ClaimBenchmark {
         var batch: Int
         var tasks = 0
         var seconds = 0.0
+        /// Of the database's processor, for the batches' connection; nil where the server runs elsewhere.
+        var serverSeconds: Double?
         /// Milliseconds of claims from the mark, and of those that looked through the whole line.
         var claims: [Double] = []
         var scans: [Double] = []
@@ -34,19 +37,25 @@ struct ClaimBenchmark {
         private static func rounded(_ value: Double) -> JSONValue { .real((value * 100).rounded() / 100) }
 
         var json: JSONObject {
-            [
+            var members: JSONObject = [
                 "bench": "claim", "phase": .string(name), "finished": .integer(Int64(finished)), "batch": .integer(Int64(batch)),
                 "tasks": .integer(Int64(tasks)), "tasks_per_second": Self.rounded(Double(tasks) / seconds),
                 "claim_p50_ms": Self.rounded(Self.percentile(claims, 0.5)), "claim_p99_ms": Self.rounded(Self.percentile(claims, 0.99)),
                 "scan_p50_ms": Self.rounded(Self.percentile(scans, 0.5)), "scan_p99_ms": Self.rounded(Self.percentile(scans, 0.99)),
             ]
+            if let serverMicroseconds { members["server_us_per_task"] = Self.rounded(serverMicroseconds) }
+            return members
         }
+
+        /// Less moved by what else the machine does than ``seconds``.
+        private var serverMicroseconds: Double? { tasks == 0 ? nil : serverSeconds.map { $0 / Double(tasks) * 1_000_000 } }
 
         var line: String {
             let milliseconds = { (value: Double) in "\((value * 100).rounded() / 100) ms" }
             return "claim    \(name): \(Int(Double(tasks) / seconds)) tasks/s; \(batch) leased in p50 "
                 + "\(milliseconds(Self.percentile(claims, 0.5))), p99 \(milliseconds(Self.percentile(claims, 0.99))); a look at the whole line p50 "
                 + "\(milliseconds(Self.percentile(scans, 0.5))), p99 \(milliseconds(Self.percentile(scans, 0.99)))"
+                + (serverMicroseconds.map { "; \(Int($0)) us of the server's processor a task" } ?? "")
         }
     }
 
@@ -55,22 +64,24 @@ struct ClaimBenchmark {
         try QueueBenchmark.registerModel(database.url)
         try database.addFinished(finished)
         let connection = try DatabasePreparation.connect(database.url, withinSeconds: 0, setup: .broker)
+        let server = try ServerProcessor(connection, isLocal: database.isOwn)
         var line = try Line(StoreSession(connection), batch: batch)
         // The first seconds fill caches.
-        _ = try phase("warm", min(seconds, 3), &line)
+        _ = try phase("warm", min(seconds, 3), &line, server)
         for _ in 0..<rounds {
-            report(try phase("clean", seconds, &line))
+            report(try phase("clean", seconds, &line, server))
             let other = try DatabasePreparation.connect(database.url, withinSeconds: 0, setup: .migration)
             try other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM scriptorium.queues", name: "bench_hold")
-            report(try phase("held", seconds, &line))
+            report(try phase("held", seconds, &line, server))
             try other.execute("COMMIT", name: "bench_let_go")
         }
-        report(try phase("clean", seconds, &line))
+        report(try phase("clean", seconds, &line, server))
         try line.end()
     }
 
-    private func phase(_ name: String, _ seconds: Double, _ line: inout Line) throws -> Phase {
+    private func phase(_ name: String, _ seconds: Double, _ line: inout Line, _ server: ServerProcessor) throws -> Phase {
         var phase = Phase(name: name, finished: finished, batch: batch)
+        let used = server.seconds
         let begin = monotonicSeconds()
         var nextScan = begin
         while monotonicSeconds() < begin + seconds {
@@ -85,7 +96,27 @@ struct ClaimBenchmark {
             phase.tasks += grants.count
         }
         phase.seconds = monotonicSeconds() - begin
+        if let used, let now = server.seconds { phase.serverSeconds = now - used }
         return phase
+    }
+}
+
+/// The processor time of the server's process for one connection.
+private struct ServerProcessor {
+    private let path: String?
+    private static let ticksPerSecond = 100.0
+
+    init(_ connection: StoreConnection, isLocal: Bool) throws {
+        let pid = try connection.run(Statement("bench_pid", "SELECT pg_backend_pid()::bigint")).requireInt(0, 0)
+        path = isLocal ? "/proc/\(pid)/stat" : nil
+    }
+
+    /// Fields 14 and 15 of proc(5)'s stat, counted from behind the name, which may hold blanks.
+    var seconds: Double? {
+        guard let path, let text = try? String(contentsOfFile: path, encoding: .utf8), let end = text.lastIndex(of: ")") else { return nil }
+        let fields = text[end...].split(separator: " ")
+        guard fields.count > 13, let user = Double(fields[12]), let system = Double(fields[13]) else { return nil }
+        return (user + system) / Self.ticksPerSecond
     }
 }
 

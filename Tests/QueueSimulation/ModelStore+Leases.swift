@@ -1,0 +1,131 @@
+internal import TaskProtocol
+
+/// Sessions and the leases that live as long as they do.
+extension ModelStore {
+    static func lease(_ task: inout ModelTask, _ lease: LeaseID, _ session: SessionID) {
+        task.attempt += 1
+        task.state = .running
+        (task.lease, task.session) = (lease, session)
+        task.isolated = task.losses >= 2
+    }
+
+    func grant(_ task: ModelTask, waited: Int64? = nil) -> Grant {
+        Grant(
+            task: task.id, lease: task.lease ?? UUIDValue(hi: 0, lo: 0), session: task.session ?? UUIDValue(hi: 0, lo: 0), attempt: task.attempt,
+            failures: task.failures, kind: task.kind, queue: task.queue, isolated: task.isolated, maxAttempts: task.maxAttempts,
+            timeoutSeconds: task.timeoutSeconds, resolved: task.resolved ?? [], resume: task.resume,
+            waitedMilliseconds: waited)
+    }
+
+    mutating func claim(_ request: ClaimRequest) -> ClaimReply {
+        let from = request.fromRank ?? Int64.min
+        let line = tasks.values.filter { task in
+            let isFree = task.isInLine || (mutation == .claimOfRunningTask && task.state == .running)
+            return task.queue == request.queue && isFree && task.rank >= from
+        }.sorted {
+            ($0.rank, $0.id) < ($1.rank, $1.id)
+        }
+        let window = Array(line.prefix(request.limit))
+        let isExhausted = window.count < request.limit
+        let known = Set(window.map(\.client))
+        let farther = isExhausted || !request.looksFarther ? [] : line.dropFirst(request.limit).prefix(10_000).filter { !known.contains($0.client) }
+        let all = window + farther.prefix(request.leases.count)
+        let dealt = FairShare.order(all.map(\.client), after: request.lastClient).map { all[$0] }
+        let offers = request.offers.filter { sessions[$0.session] != nil || mutation == .leaseWithoutSession }
+        let places = Placement.assign(
+            candidates: dealt.map { PlacementCandidate(task: $0.id, kind: $0.kind, model: $0.model, isolated: $0.losses >= 2) }, offers: offers)
+        var grants: [Grant] = []
+        var lastClient: String?
+        for (candidate, place) in zip(dealt, places) {
+            guard let place, grants.count < request.leases.count, var task = tasks[candidate.id] else { continue }
+            Self.lease(&task, request.leases[grants.count], offers[place].session)
+            write(task)
+            grants.append(grant(task, waited: max(0, now - max(task.runAt, task.lastEnd ?? 0))))
+            lastClient = task.client
+        }
+        let granted = Set(grants.map(\.task))
+        return ClaimReply(
+            queue: request.queue, grants: grants, exhausted: isExhausted,
+            lowWater: window.first { !granted.contains($0.id) }?.rank ?? window.last?.rank ?? request.fromRank,
+            unplaced: window.count { !granted.contains($0.id) }, heldBack: false, lastClient: lastClient)
+    }
+
+    func leases(of ids: [SessionID]) -> [HeldLease] {
+        let wanted = Set(ids)
+        return tasks.values.filter { $0.lease != nil && $0.session.map(wanted.contains) ?? false }.sorted { $0.id < $1.id }
+            .map { HeldLease(grant: grant($0), cancelRequested: $0.cancelRequested) }
+    }
+
+    // MARK: Processes
+
+    mutating func register(_ registration: BrokerRegistration) -> StoreReply {
+        brokers[registration.id] = BrokerRow(
+            id: registration.id, counter: brokers[registration.id]?.counter ?? 0, peersEndpoint: registration.endpoints["peers"],
+            publicKey: registration.publicKey)
+        return .done
+    }
+
+    mutating func register(_ registration: SessionRegistration) -> StoreReply {
+        sessions[registration.session] = (sessions[registration.session].map { $0.counter + 1 } ?? 0, registration.broker)
+        return .done
+    }
+
+    mutating func beat(_ beat: BeatRequest) -> BeatReply {
+        var unknown: [SessionID] = []
+        for entry in beat.sessions.sorted(by: { $0.session < $1.session }) {
+            guard let counter = sessions[entry.session]?.counter else {
+                unknown.append(entry.session)
+                continue
+            }
+            sessions[entry.session] = (counter + 1, beat.broker)
+        }
+        let mine = Set(beat.sessions.map(\.session))
+        let isKnown = brokers[beat.broker] != nil
+        brokers[beat.broker]?.counter += 1
+        return BeatReply(
+            databaseMilliseconds: now, unknown: unknown,
+            counters: sessions.sorted { $0.key < $1.key }.map { SessionCounter(session: $0.key, counter: $0.value.counter, broker: $0.value.broker) },
+            cancels: cancels { mine.contains($0) }, brokerKnown: isKnown,
+            brokers: brokers.values.sorted { $0.id < $1.id })
+    }
+
+    func cancels(_ isWanted: (SessionID) -> Bool) -> [LeaseReference] {
+        tasks.values.sorted { $0.id < $1.id }.compactMap { task in
+            guard task.cancelRequested, let lease = task.lease, let session = task.session, isWanted(session) else { return nil }
+            return LeaseReference(task: task.id, lease: lease, session: session, attempt: task.attempt)
+        }
+    }
+
+    // MARK: Ends of sessions
+
+    mutating func sweep(_ dead: [DeadSession]) -> SweepReply {
+        let still = dead.filter { mutation == .sweepOfBeatingSession || sessions[$0.session]?.counter == $0.counter }
+        return end(still.map(\.session).sorted(), lost: true)
+    }
+
+    mutating func end(_ ids: [SessionID], lost: Bool) -> SweepReply {
+        var reply = SweepReply(ended: [], settled: [])
+        for id in ids where sessions.removeValue(forKey: id) != nil {
+            reply.ended.append(id)
+            if mutation == .sessionEndedWithoutItsLeases { continue }
+            for task in tasks.values.filter({ $0.session == id && $0.lease != nil }).sorted(by: { $0.id < $1.id }) {
+                let reference = LeaseReference(task: task.id, lease: task.lease ?? task.id, session: id, attempt: task.attempt)
+                let settlement = lose(task, lost: lost)
+                if case .recorded(let state, _) = settlement { _ = settleDependents(of: [(task.id, state)]) }
+                reply.settled.append(SettledLease(reference: reference, settlement: settlement))
+            }
+        }
+        return reply
+    }
+
+    private mutating func lose(_ old: ModelTask, lost: Bool) -> Settlement {
+        var task = old
+        let counted = lost && task.isolated
+        if counted { task.failures += 1 }
+        if lost { task.losses += 1 }
+        let ending = lost ? "lost" : "released"
+        if task.cancelRequested { return finish(task, .cancelled, ending, nil) }
+        if counted && task.failures >= task.maxAttempts { return finish(task, .failed, ending, ContractError(.lost, "its workers died")) }
+        return requeue(task, ending, delay: 0)
+    }
+}

@@ -1,0 +1,219 @@
+import QueueSimulation
+import TaskProtocol
+import Testing
+
+/// The promises of the seam one by one, each put to the model and to PostgreSQL.
+@Suite("What every store promises") struct ConformanceCases {
+    @Test("a result is recorded once: sent again it is known, under another lease it is stale", arguments: StoreKind.allCases)
+    func completion(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let grant = try bench.running()
+        var foreign = grant
+        foreign.lease = .random()
+        #expect(try bench.complete([foreign])[0].settlement == .stale)
+        #expect(try bench.complete([grant, grant]).map(\.settlement) == [.recorded(.succeeded, nil), .alreadyRecorded(.succeeded, nil)])
+        #expect(try bench.complete([grant])[0].settlement == .alreadyRecorded(.succeeded, nil))
+        #expect(try bench.settle(bench.failure(grant))[0].settlement == .stale)
+        let row = try bench.row(grant.task)
+        #expect(row.texts == "0:text-0" && row.endings == "\(grant.lease)=succeeded")
+    }
+
+    @Test("what a lost attempt brings is kept as superseded, and all that comes under its lease is stale", arguments: StoreKind.allCases)
+    func superseded(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let grant = try bench.running()
+        #expect(try bench.lose(bench.session).settled.map(\.reference.task) == [grant.task])
+        for _ in 0..<2 {
+            #expect(try bench.complete([grant])[0].settlement == .stale)
+            #expect(try bench.settle(bench.failure(grant))[0].settlement == .stale)
+        }
+        #expect(try bench.row(grant.task).endings == "\(grant.lease)=superseded")
+        #expect(try bench.row(grant.task).losses == 1 && bench.row(grant.task).failures == 0)
+    }
+
+    @Test("in one batch, what comes under an old lease is stale, whatever comes under the present one", arguments: StoreKind.allCases)
+    func mixedBatch(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let old = [try bench.running(), try bench.running()].sorted { $0.task < $1.task }
+        _ = try bench.lose(bench.session)
+        bench.register(bench.session)
+        let new = try bench.claim().sorted { $0.task < $1.task }
+        #expect(new.map(\.task) == old.map(\.task))
+        #expect(try bench.complete([old[0], new[0], old[0]]).map(\.settlement) == [.stale, .recorded(.succeeded, nil), .stale])
+        #expect(try bench.row(old[0].task).texts == "0:text-0", "the texts of one completion")
+        let failures = [old[1], new[1], new[1], old[1]].map {
+            Failure(
+                task: $0.task, lease: $0.lease, attempt: $0.attempt, error: ContractError(.modelError, "not a number"), cause: .failed, final: true,
+                delayMilliseconds: 0)
+        }
+        let error = failures[0].error
+        #expect(
+            try bench.settle(.fail(failures)).map(\.settlement) == [.stale, .recorded(.failed, error), .alreadyRecorded(.failed, error), .stale])
+        #expect(try bench.row(old[1].task).attempt == 2)
+    }
+
+    @Test("a session ends only while its counter stands still; its tasks return to their places in line", arguments: StoreKind.allCases)
+    func sweep(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        var urgent = ConformanceScript.generate()
+        urgent.priority = 5
+        let grant = try bench.running(urgent)
+        let rank = try bench.row(grant.task).rank
+        bench.register(bench.session)
+        #expect(bench.ask(.sweep([DeadSession(session: bench.session, counter: 0)])) == .swept(SweepReply(ended: [], settled: [])))
+        #expect(try bench.state(grant.task) == "running")
+        guard case .requeued(let ready, _)? = try bench.lose(bench.session).settled.first?.settlement else { return unexpected() }
+        #expect(ready.rank == rank)
+        #expect(try bench.claim().isEmpty, "its session is gone")
+        let other = SessionID.random()
+        bench.register(other)
+        #expect(try bench.claim(session: other).map(\.attempt) == [2])
+    }
+
+    @Test("a submit sent again finds its task as it is, also when it has ended", arguments: StoreKind.allCases)
+    func resent(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let item = bench.item(lease: true)
+        let first = try bench.submit([item])
+        #expect(try bench.submit([item]).map { $0.grant?.lease } == first.map { $0.grant?.lease })
+        _ = try bench.complete([try #require(first[0].grant)])
+        let again = try bench.submit([item])[0]
+        #expect(again.state == .succeeded && again.grant == nil && !again.duplicate && again.rank == 0)
+        #expect(try bench.state(item.id) == "succeeded")
+    }
+
+    @Test("a key names one task of its queue; other params are a conflict that stores nothing of the request", arguments: StoreKind.allCases)
+    func keys(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        var keyed = ConformanceScript.generate()
+        keyed.key = "one"
+        let first = bench.item(keyed)
+        let twice = try bench.submit([first, bench.item(keyed)])
+        #expect(twice.map(\.id) == [first.id, first.id] && twice.map(\.duplicate) == [false, true])
+        #expect(try bench.submit([bench.item(keyed)])[0].id == first.id)
+        var other = ConformanceScript.generate(prompt: "Once")
+        other.key = "one"
+        let innocent = bench.item()
+        guard case .submitted(let outcomes) = bench.ask(.submit([SubmitGroup(items: [innocent, bench.item(other)])])),
+            case .refused(1, let error) = outcomes[0]
+        else { return unexpected() }
+        #expect(error.code == .conflict && error.field == "key")
+        #expect(bench.ask(.states([innocent.id])) == .outlines([nil]))
+        other.queue = "elsewhere"
+        #expect(try !bench.submit([bench.item(other)])[0].duplicate)
+    }
+
+    @Test("a failed attempt waits out of line until a sweep finds it due, its priority kept", arguments: StoreKind.allCases)
+    func pause(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        var urgent = ConformanceScript.generate()
+        (urgent.priority, urgent.maxAttempts) = (7, 2)
+        let grant = try bench.running(urgent)
+        guard case .requeued(let ready, let runAt) = try bench.settle(bench.failure(grant, delay: 3_600_000))[0].settlement else {
+            return unexpected()
+        }
+        #expect(abs(runAt - ready.rank - 420_000) <= 1)
+        #expect(try bench.claim().isEmpty && bench.due().ready.isEmpty)
+        try bench.bringForward()
+        #expect(try bench.claim().isEmpty, "only a sweep puts it in line")
+        #expect(try bench.due().ready.map(\.task) == [grant.task])
+        let second = try #require(try bench.claim().first)
+        #expect(second.failures == 1)
+        guard case .recorded(.failed, _) = try bench.settle(bench.failure(second))[0].settlement else { return unexpected() }
+        #expect(try bench.row(grant.task).failures == 2)
+    }
+
+    @Test("a retry counts failures and losses anew, the attempts go on, and its priority counts", arguments: StoreKind.allCases)
+    func retry(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        var urgent = ConformanceScript.generate()
+        urgent.priority = 2
+        let grant = try bench.running(urgent)
+        let lost = try bench.lose(bench.session)
+        #expect(lost.ended == [bench.session])
+        bench.register(bench.session)
+        let second = try #require(try bench.claim().first { $0.task == grant.task })
+        _ = try bench.settle(bench.failure(second, final: true))
+        let before = ConformanceBench.now()
+        let retry = try bench.retry([grant.task, grant.task])
+        guard case .retried(let outlines) = bench.ask(retry) else { return unexpected() }
+        #expect(outlines.map(\.state) == [.queued, .queued] && outlines.map(\.attempt) == [2, 2])
+        let row = try bench.row(grant.task)
+        #expect(row.failures == 0 && row.losses == 0 && row.errorCode == nil)
+        let rank = try #require(row.rank)
+        #expect((before - 120_000...ConformanceBench.now() - 120_000).contains(rank))
+        #expect(try bench.claim().map(\.attempt) == [3])
+    }
+
+    @Test("a retry that is sent again leaves an end alone that came later", arguments: StoreKind.allCases)
+    func repeatedRetry(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let waiting = try bench.submit([bench.item()])[0].id
+        bench.ask(.cancel([waiting]))
+        let retry = try bench.retry([waiting])
+        bench.ask(retry)
+        #expect(try bench.state(waiting) == "queued")
+        bench.ask(.cancel([waiting]))
+        guard case .retried(let outlines) = bench.ask(retry) else { return unexpected() }
+        #expect(outlines.map(\.state) == [.cancelled])
+    }
+
+    @Test("cancelling ends what waits, with all that waits for it, and only marks what runs", arguments: StoreKind.allCases)
+    func cancel(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let parent = try bench.submit([bench.item()])[0].id
+        var child = ConformanceScript.generate()
+        child.after = [parent]
+        let first = try bench.submit([bench.item(child)])[0].id
+        child.after = [first]
+        let second = try bench.submit([bench.item(child)])[0].id
+        let running = try bench.running()
+        let other = try bench.running()
+        guard case .cancelled(let replies) = bench.ask(.cancel([parent, parent, running.task, other.task])) else { return unexpected() }
+        #expect(replies.map(\.state) == [.cancelled, .cancelled, .running, .running] && replies.map(\.changed) == [true, true, false, false])
+        #expect(replies.map { $0.running?.lease } == [nil, nil, running.lease, other.lease])
+        #expect(try [first, second].map { try bench.row($0).errorCode } == ["dependency_failed", "dependency_failed"])
+        #expect(try bench.complete([running])[0].settlement == .recorded(.succeeded, nil), "the completion stands")
+        #expect(try bench.settle(bench.failure(other))[0].settlement == .recorded(.cancelled, nil))
+    }
+
+    @Test("a stop that is confirmed twice, in one batch or two, ends its task once", arguments: StoreKind.allCases)
+    func confirmTwice(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let grant = try bench.running()
+        bench.ask(.cancel([grant.task]))
+        let reference = LeaseReference(task: grant.task, lease: grant.lease, session: grant.session, attempt: grant.attempt)
+        let twice = try bench.settle(.confirmCancel([reference, reference])).map(\.settlement)
+        #expect(twice == [.recorded(.cancelled, nil), .alreadyRecorded(.cancelled, nil)])
+        #expect(try bench.settle(.confirmCancel([reference]))[0].settlement == .alreadyRecorded(.cancelled, nil))
+        #expect(try bench.row(grant.task).endings == "\(grant.lease)=cancelled")
+    }
+
+    @Test("a task lost twice runs alone, and only what is lost then counts", arguments: StoreKind.allCases)
+    func isolation(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        var submission = ConformanceScript.generate()
+        submission.maxAttempts = 1
+        let task = try bench.submit([bench.item(submission)])[0].id
+        for isAlone in [false, false, true] {
+            #expect(try bench.claim().map(\.isolated) == [isAlone])
+            _ = try bench.lose(bench.session)
+            bench.register(bench.session)
+        }
+        let row = try bench.row(task)
+        #expect(row.state == "failed" && row.errorCode == "lost" && row.failures == 1 && row.losses == 3 && row.attempt == 3)
+    }
+
+    @Test("a task that comes to wait for one that has failed already is ended by the sweep", arguments: StoreKind.allCases)
+    func lateChild(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let parent = try bench.running()
+        _ = try bench.settle(bench.failure(parent, final: true))
+        var child = ConformanceScript.generate()
+        child.after = [parent.task]
+        let id = try bench.submit([bench.item(child, lease: true)])[0].id
+        #expect(try bench.row(id).block == "a")
+        #expect(try bench.due().ended.map(\.task) == [id])
+        #expect(try bench.row(id).errorCode == "dependency_failed")
+    }
+}
