@@ -223,6 +223,16 @@ package enum WorkerMessage: Sendable, Equatable {
     /// A part of an artifact to keep or to give; answered under the same number by ``BrokerMessage/artifact(number:_:)``. Sent over a connection of
     /// its own, on which nothing else is said, so that no heartbeat ever waits behind an artifact.
     case artifact(number: Int64, ArtifactOperation)
+
+    /// The lease whose task this reports on; nil where it is about the session or an artifact.
+    package var reportedLease: LeaseID? {
+        switch self {
+        case .started(let held), .event(let held, _), .progress(let held, _, _), .checkpoint(let held, _, _, _), .complete(let held, _, _, _),
+            .failed(let held, _, _), .release(let held, _, _, _), .cancelled(let held):
+            held.lease
+        case .register, .heartbeat, .goodbye, .confirm, .artifact: nil
+        }
+    }
 }
 
 /// From broker to worker.

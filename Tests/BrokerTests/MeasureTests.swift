@@ -73,17 +73,33 @@ import Testing
         #expect(next[0][0].discardAfter == 1)
     }
 
-    @Test("steps of a lease that a broker has yet to read are kept: whether they count is the store's to say")
-    func stepsOfAnUnreadLease() throws {
+    @Test("a broker started anew at the same address takes no report before its worker has registered: the steps before a checkpoint are told first")
+    func reportsBeforeRegistration() throws {
         var bench = CoreBench()
-        bench.joinWorker()
-        bench.submit()
-        var held = try #require(bench.grants.first).held
-        held.lease = LeaseID.random()
+        let held = WorkerLease(task: UUIDValue.random(), lease: .random(), attempt: 1)
+        let reports: [WorkerMessage] = [
+            .progress(held, WorkerProgress(phase: .training, done: 3, total: 100), steps: steps(1...3)),
+            .checkpoint(held, step: 3, record: nil, resume: Array("{}".utf8)), .complete(held, generations: [], result: nil, checkpoint: nil),
+        ]
+        func asked() -> [String] {
+            bench.held.compactMap {
+                switch $0.request {
+                case .trainingSteps: "steps"
+                case .checkpoint: "checkpoint"
+                case .complete: "completion"
+                default: nil
+                }
+            }
+        }
         bench.holds = true
-        bench.feed(.workerMessage(from: [7], .progress(held, WorkerProgress(phase: .training, done: 1, total: 100), steps: steps(1...3))))
-        let sent = bench.held.compactMap { if case .trainingSteps(let updates) = $0.request { updates } else { nil } }
-        #expect(sent.map { $0.map(\.lease) } == [[held.lease]])
+        for report in reports { bench.feed(.workerMessage(from: [7], report)) }
+        #expect(asked() == [])
+        bench.holds = false
+        bench.joinWorker()
+        bench.holds = true
+        for report in reports { bench.feed(.workerMessage(from: [7], report)) }
+        // The checkpoint waits behind the steps.
+        #expect(asked().sorted() == ["completion", "steps"])
     }
 
     @Test("training steps do not pass a checkpoint of their own lease")

@@ -38,8 +38,8 @@ extension BrokerCore {
 
     mutating func taskProgress(_ held: WorkerLease, _ progress: WorkerProgress, _ steps: [TrainingStepRecord], from address: [UInt8]) {
         let lease = heardOf(held, from: address)
-        // Steps are kept also while the lease is still being read, as a checkpoint is: whether it counts is the store's to say.
-        if !steps.isEmpty {
+        // Steps are kept also where the lease is not known here, as a checkpoint is: whether it counts is the store's to say.
+        if !steps.isEmpty, lease != nil || lanes.waitingCount(.training) < settings.waitingSteps {
             let update = TrainingStepsUpdate(
                 task: held.task, lease: held.lease, discardAfter: steps.map(\.step).min().map { $0 - 1 }, steps: steps)
             counters.droppedTrainingSteps += lanes.add(update, atMost: settings.waitingSteps)
@@ -94,7 +94,8 @@ extension BrokerCore {
     mutating func complete(
         _ held: WorkerLease, _ generations: [GenerationRecord], _ result: [UInt8]?, _ checkpoint: UUIDValue?, from address: [UInt8]
     ) {
-        guard beginEnd(held, from: address) else { return }
+        // Its rows' ids carry the database's time: before that is known the worker has to say it again.
+        guard clock.isSet, beginEnd(held, from: address) else { return }
         let ids = generations.map { _ in random.timed(wallClock()) }
         let completion = Completion(
             task: held.task, lease: held.lease, attempt: held.attempt, result: result, generations: generations, generationIDs: ids,

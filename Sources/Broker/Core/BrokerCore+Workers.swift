@@ -3,6 +3,9 @@ internal import TaskProtocol
 /// What workers say, and who they are.
 extension BrokerCore {
     mutating func workerMessage(_ message: WorkerMessage, from address: [UInt8]) {
+        // What a worker reports to a broker that was started anew at the same address waits until it has registered: it then offers all of it again,
+        // in its order. Taken one by one, a checkpoint would be recorded whose steps only the broker before was told.
+        if let lease = message.reportedLease, leases[lease] == nil, !sessions.isJoined(at: address) { return }
         switch message {
         case .register(let registration): register(registration, from: address)
         case .heartbeat(let beat): heartbeat(beat, from: address)

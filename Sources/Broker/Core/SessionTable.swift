@@ -64,6 +64,9 @@ struct SessionTable: Sendable {
     /// Room to offer, in an order that does not depend on hashing.
     var offers: [PlacementOffer] { all.values.filter { $0.credit > 0 }.sorted { $0.id < $1.id }.map(\.offer) }
 
+    /// Whether a worker that has joined was heard from there last.
+    func isJoined(at address: [UInt8]) -> Bool { all.values.contains { $0.state == .joined && $0.address == address } }
+
     /// A worker says who it is.
     mutating func register(_ registration: WorkerRegistration, from address: [UInt8], now: Int64) {
         let id = registration.session
