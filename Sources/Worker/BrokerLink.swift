@@ -94,10 +94,11 @@ package struct BrokerLink: Sendable {
     }
 
     /// `welcome` came over the current link.
-    /// - Returns: true where that joined the broker now, false where it was joined already.
+    /// - Returns: true where that joined the broker now, false where it was joined already. One that was started anew behind the same connection is
+    ///   another broker: it was told nothing.
     package mutating func welcome(_ broker: BrokerID, heartbeatMilliseconds: Int, now: Milliseconds) -> Bool {
         guard let link = current else { return false }
-        let first = joined == nil
+        let first = if case .joined(_, let known, _, _) = state { known != broker } else { true }
         heartbeat = Milliseconds(min(max(heartbeatMilliseconds, 100), 5000))
         triedInVain = 0
         rounds = 0

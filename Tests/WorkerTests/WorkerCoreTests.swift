@@ -240,6 +240,23 @@ import Worker
         #expect(try again < #require(end))
     }
 
+    @Test("a broker started anew behind the same connection is told the steps again, and one that only greets again is not")
+    func stepsAfterARestart() throws {
+        var bench = CoreBench.joined()
+        bench.say(.grant(CoreBench.grant(1)))
+        let lease = CoreBench.grant(1).lease
+        let step = TrainingStepRecord(step: 1, loss: 2, averageLoss: 2, learningRate: 1, gradientNorm: 1, tokensPerSecond: 1)
+        bench.handle(.engine(.started(lease)))
+        bench.handle(.engine(.progress(lease, WorkerProgress(phase: .training, done: 1), steps: [step])))
+        let told = WorkerMessage.progress(CoreBench.grant(1).held, WorkerProgress(phase: .training, done: 1), steps: [step])
+        func tells(_ actions: [WorkerAction]) -> Bool { actions.contains { if case .send(_, told) = $0 { true } else { false } } }
+        bench.actions = []
+        bench.say(.welcome(broker: CoreBench.broker, heartbeatMilliseconds: 1000))
+        #expect(!tells(bench.actions))
+        bench.say(.welcome(broker: BrokerID(hi: 8, lo: 8), heartbeatMilliseconds: 1000))
+        #expect(tells(bench.actions))
+    }
+
     @Test("of kept training steps the newest ten thousand stay, and those that a recorded checkpoint covers go")
     func boundsSteps() {
         func steps(_ range: ClosedRange<Int>) -> [TrainingStepRecord] {
