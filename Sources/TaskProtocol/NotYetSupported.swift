@@ -4,15 +4,4 @@
 enum NotYetSupported {
     /// Kinds of tasks that are known and refused.
     static let kinds: Set<TaskKind> = [.verify]
-    /// A parameter and the value of it that is refused.
-    struct Refusal {
-        let field: String
-        let what: String?
-    }
-
-    /// The first parameter whose value asks for something that comes later; nil where all can be done.
-    static func refusal(_ parameters: GenerateParameters) -> Refusal? {
-        if parameters.precision != .float32 { return Refusal(field: "precision", what: "\"\(parameters.precision.rawValue)\"") }
-        return nil
-    }
 }

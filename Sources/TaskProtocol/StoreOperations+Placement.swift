@@ -5,14 +5,17 @@ package struct PlacementOffer: Sendable, Equatable {
     package var freeSlots: Int
     /// It holds no task at all.
     package var idle: Bool
-    /// Digests of the checkpoints that it has loaded.
+    /// Keys of the models that it has loaded (``Precision/modelKey(checkpoint:)``).
     package var models: Set<String>
+    /// What it computes in.
+    package var precisions: Set<Precision>
 
-    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>) {
+    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>, precisions: Set<Precision> = Set(Precision.allCases)) {
         self.session = session
         self.freeSlots = freeSlots
         self.idle = idle
         self.models = models
+        self.precisions = precisions
     }
 }
 
@@ -22,15 +25,21 @@ package struct PlacementCandidate: Sendable, Equatable {
     package var kind: TaskKind
     /// Digest of the checkpoint it runs on.
     package var model: String?
+    /// What a generate's model is rounded to.
+    package var precision: Precision
     /// It must run with no batch mates.
     package var isolated: Bool
 
-    package init(task: TaskID, kind: TaskKind, model: String?, isolated: Bool) {
+    package init(task: TaskID, kind: TaskKind, model: String?, precision: Precision = .float32, isolated: Bool) {
         self.task = task
         self.kind = kind
         self.model = model
+        self.precision = precision
         self.isolated = isolated
     }
+
+    /// Its model as workers announce it.
+    var modelKey: String? { model.map(precision.modelKey) }
 
     /// Whether it takes a whole worker.
     package var needsIdleSession: Bool { isolated || kind == .finetune }
@@ -40,8 +49,8 @@ package struct PlacementCandidate: Sendable, Equatable {
 package enum Placement {
     /// Assigns candidates, in their order, to sessions.
     ///
-    /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model, then the
-    /// one with most room; equal ones in the order offered.
+    /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model in their
+    /// precision, then the one with most room; equal ones in the order offered. No task goes where its precision is not known.
     /// - Returns: for each candidate the index of its offer, or nil where none can take it now.
     package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> [Int?] {
         var offers = offers
@@ -51,7 +60,7 @@ package enum Placement {
             let taken = candidate.needsIdleSession ? offers[chosen].freeSlots : 1
             offers[chosen].freeSlots -= taken
             offers[chosen].idle = false
-            if let model = candidate.model { offers[chosen].models.insert(model) }
+            if let model = candidate.modelKey { offers[chosen].models.insert(model) }
             room -= taken
             return chosen
         }
@@ -60,8 +69,9 @@ package enum Placement {
     private static func choose(for candidate: PlacementCandidate, among offers: [PlacementOffer]) -> Int? {
         var best: Int?
         var bestScore = (holds: false, slots: 0)
-        for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && (offer.idle || !candidate.needsIdleSession) {
-            let score = (holds: candidate.model.map(offer.models.contains) ?? false, slots: offer.freeSlots)
+        for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && offer.precisions.contains(candidate.precision) {
+            guard offer.idle || !candidate.needsIdleSession else { continue }
+            let score = (holds: candidate.modelKey.map(offer.models.contains) ?? false, slots: offer.freeSlots)
             let better = score.holds == bestScore.holds ? score.slots > bestScore.slots : score.holds
             if best == nil || better { (best, bestScore) = (index, score) }
         }

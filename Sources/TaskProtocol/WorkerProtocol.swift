@@ -53,7 +53,7 @@ package struct WorkerRegistration: Sendable, Equatable {
     package var slots: Int
     /// Names of the parameters that it knows: a task goes only to a worker that knows all of its own.
     package var parameters: [String]
-    /// Checkpoint digests of the models in memory: routing prefers them.
+    /// Keys of the models in memory (``Precision/modelKey(checkpoint:)``): routing prefers them.
     package var models: [String]
     package var leases: [WorkerLease]
 
@@ -73,6 +73,11 @@ package struct WorkerRegistration: Sendable, Equatable {
         self.parameters = parameters
         self.models = models
         self.leases = leases
+    }
+
+    /// What it computes in, by ``numerics``; float32 always.
+    package var precisions: Set<Precision> {
+        Set(numerics.compactMap { Precision(rawValue: String($0.prefix { $0 != "/" })) }).union([.float32])
     }
 }
 

@@ -65,8 +65,8 @@ final class Engine {
         switch command {
         case .start(let grant): start(grant, now: now)
         case .stop(let lease, let reason): stop(lease, reason)
-        case .modelLoaded(let model, let result): modelLoaded(model, result, now: now)
-        case .modelLoading(let model, let progress): modelLoading(model, progress)
+        case .modelLoaded(let identity, let result): modelLoaded(identity, result, now: now)
+        case .modelLoading(let identity, let progress): modelLoading(identity, progress)
         case .finetunePrepared(let lease, let result): finetunePrepared(lease, result, now: now)
         case .finetunePreparing(let lease, let progress):
             if preparing.contains(where: { $0.lease == lease }) { report(.progress(lease, progress, steps: [])) }
@@ -106,11 +106,11 @@ final class Engine {
 
     private func startGenerate(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: GenerateParameters, now: Milliseconds) throws(ContractError) {
         guard let model = task.model else { throw ContractError(.internalError, "the task's model was not pinned") }
-        let identity = ModelIdentity(model)
+        let identity = ModelIdentity(model, parameters.precision)
         if let seat = shelf.seat(identity, now: now) { return run(lease, task, parameters, on: seat, now: now) }
         let isOnItsWay = preparing.contains { $0.model == identity }
         preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
-        if !isOnItsWay { load(.model(model)) }
+        if !isOnItsWay { load(.model(model, parameters.precision)) }
     }
 
     private func run(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: GenerateParameters, on seat: ModelSeat, now: Milliseconds) {
@@ -121,7 +121,7 @@ final class Engine {
 
     private func startFinetune(_ grant: WorkerGrant, _ task: ResolvedTask) {
         shelf.dropIdle()
-        report(.models(shelf.digests))
+        report(.models(shelf.keys))
         let stop = StopFlag()
         preparing.append(PreparingTask(lease: grant.lease, task: task, model: nil, stop: stop))
         load(.finetune(grant.lease, task, resume: grant.resume.flatMap(ResumeReference.init(json:)), stop: stop))
@@ -129,8 +129,7 @@ final class Engine {
 
     // MARK: What was prepared
 
-    private func modelLoaded(_ model: ResolvedModel, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
-        let identity = ModelIdentity(model)
+    private func modelLoaded(_ identity: ModelIdentity, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
         let waiting = preparing.filter { $0.model == identity }
         preparing.removeAll { $0.model == identity }
         do throws(TaskFault) {
@@ -140,7 +139,7 @@ final class Engine {
                 seat = try ModelSeat(identity: identity, loaded: loaded, slots: settings.slots, pool: pool)
             } catch { throw TaskFault(error) }
             shelf.add(seat, now: now)
-            report(.models(shelf.digests))
+            report(.models(shelf.keys))
             for entry in waiting {
                 if case .generate(let parameters) = entry.task.parameters { run(entry.lease, entry.task, parameters, on: seat, now: now) }
             }
@@ -149,8 +148,8 @@ final class Engine {
         }
     }
 
-    private func modelLoading(_ model: ResolvedModel, _ progress: WorkerProgress) {
-        for entry in preparing where entry.model == ModelIdentity(model) { report(.progress(entry.lease, progress, steps: [])) }
+    private func modelLoading(_ identity: ModelIdentity, _ progress: WorkerProgress) {
+        for entry in preparing where entry.model == identity { report(.progress(entry.lease, progress, steps: [])) }
     }
 
     private func finetunePrepared(_ lease: LeaseID, _ result: Result<PreparedFinetune, TaskFault>, now: Milliseconds) {

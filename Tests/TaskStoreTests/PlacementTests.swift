@@ -24,6 +24,17 @@ import Testing
         #expect(Placement.assign(candidates: [candidate(), candidate(.finetune)], offers: [offer(1, 4, idle: true)]) == [0, nil])
     }
 
+    @Test("a model counts as held in its own precision only, and no task goes where its precision is not known") func precision() {
+        func candidate(_ precision: Precision) -> PlacementCandidate {
+            PlacementCandidate(task: .random(), kind: .generate, model: "m", precision: precision, isolated: false)
+        }
+        let offers = [offer(0, 4), offer(1, 1, models: ["m"]), offer(2, 1, models: ["m/int8"])]
+        #expect(Placement.assign(candidates: [candidate(.int8), candidate(.float32), candidate(.bfloat16)], offers: offers) == [2, 1, 0])
+        let old = PlacementOffer(session: sessions[0], freeSlots: 9, idle: true, models: ["m"], precisions: [.float32])
+        #expect(Placement.assign(candidates: [candidate(.int8), candidate(.float32)], offers: [old]) == [nil, 0])
+        #expect(Placement.assign(candidates: [candidate(.int8)], offers: [old, offer(1, 1)]) == [1])
+    }
+
     @Test("no session gets more than its room") func room() {
         let placed = Placement.assign(candidates: (0..<10).map { _ in candidate() }, offers: [offer(0, 2), offer(1, 3), offer(2, 0)])
         #expect(placed.count { $0 == 0 } == 2 && placed.count { $0 == 1 } == 3 && placed.count { $0 == nil } == 5)
