@@ -84,11 +84,14 @@ struct EngineBench {
 }
 
 extension [EngineReport] {
-    /// The texts of a task that finished.
-    func texts(of lease: LeaseID) -> [String]? {
-        for case .finished(lease, let generations, _) in self { return generations.sorted { $0.sample < $1.sample }.map(\.text) }
+    /// The records of a task that finished, by sample.
+    func records(of lease: LeaseID) -> [GenerationRecord]? {
+        for case .finished(lease, let generations, _) in self { return generations.sorted { $0.sample < $1.sample } }
         return nil
     }
+
+    /// The texts of a task that finished.
+    func texts(of lease: LeaseID) -> [String]? { records(of: lease)?.map(\.text) }
 
     /// How a task failed.
     func failure(of lease: LeaseID) -> (error: ContractError, isFinal: Bool)? {

@@ -50,28 +50,30 @@ import Worker
 
     @Test("each precision has a model of its own: tasks of several at once give what each gives alone")
     func precisions() throws {
-        var texts: [Precision: [String]] = [:]
+        func task(_ precision: Precision) -> TaskParameters {
+            EngineBench.generate { ($0.n, $0.precision, $0.temperature) = (3, precision, [1.5]) }
+        }
+        // The mean log-probability tells precisions apart even where all draws fall on the same tokens.
+        var alone: [Precision: [GenerationRecord]] = [:]
         for precision in Precision.allCases {
-            var alone = try EngineBench()
-            let model = try alone.model()
-            let lease = alone.start(EngineBench.generate { ($0.n, $0.precision) = (3, precision) }, model: model)
-            let reports = alone.run()
-            texts[precision] = try #require(reports.texts(of: lease))
+            var bench = try EngineBench()
+            let model = try bench.model()
+            let lease = bench.start(task(precision), model: model)
+            let reports = bench.run()
+            let records = try #require(reports.records(of: lease))
             #expect(reports.contains(.models([precision.modelKey(checkpoint: model.sha256)])))
-            guard case .finished(lease, let generations, nil)? = reports.last else { return }
-            for record in generations {
+            for record in records {
                 #expect(record.numerics == "\(precision)/1" && record.checkpointSHA256 == model.sha256)
                 #expect(try JSONValue.parse(record.params)["precision"]?.stringValue == precision.rawValue)
             }
+            alone[precision] = records
         }
-        #expect(Set(texts.values.map { $0 }).count == 3)
+        #expect(Set(alone.values.map { $0.map(\.meanLogprob) }).count == 3)
         var together = try EngineBench()
         let model = try together.model()
-        let leases = Precision.allCases.map { precision in
-            (precision, together.start(EngineBench.generate { ($0.n, $0.precision) = (3, precision) }, model: model))
-        }
+        let leases = Precision.allCases.map { ($0, together.start(task($0), model: model)) }
         let reports = together.run()
-        for (precision, lease) in leases { #expect(reports.texts(of: lease) == texts[precision], "\(precision)") }
+        for (precision, lease) in leases { #expect(reports.records(of: lease) == alone[precision], "\(precision)") }
         #expect(reports.contains(.models(Precision.allCases.map { $0.modelKey(checkpoint: model.sha256) })))
     }
 
