@@ -233,6 +233,12 @@ package enum WorkerMessage: Sendable, Equatable {
         case .register, .heartbeat, .goodbye, .confirm, .artifact: nil
         }
     }
+
+    /// Whether it holds all of a task's result, so that nothing which was reported before has to be known: not so a training's, which its steps belong to.
+    package var standsAlone: Bool {
+        guard case .complete(_, _, _, let checkpoint) = self else { return false }
+        return checkpoint == nil
+    }
 }
 
 /// From broker to worker.
