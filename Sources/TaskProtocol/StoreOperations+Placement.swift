@@ -7,8 +7,11 @@ package struct PlacementOffer: Sendable, Equatable {
     package var idle: Bool
     /// Digests of the checkpoints that it has loaded.
     package var models: Set<String>
+    /// Versions of the arithmetic that it computes in, one a precision.
+    package var numerics: [String]
 
-    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>) {
+    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>, numerics: [String]) {
+        self.numerics = numerics
         self.session = session
         self.freeSlots = freeSlots
         self.idle = idle
@@ -24,8 +27,11 @@ package struct PlacementCandidate: Sendable, Equatable {
     package var model: String?
     /// It must run with no batch mates.
     package var isolated: Bool
+    /// The version of the arithmetic that it has to be run in; nil where any will do.
+    package var numerics: String?
 
-    package init(task: TaskID, kind: TaskKind, model: String?, isolated: Bool) {
+    package init(task: TaskID, kind: TaskKind, model: String?, isolated: Bool, numerics: String? = nil) {
+        self.numerics = numerics
         self.task = task
         self.kind = kind
         self.model = model
@@ -40,7 +46,7 @@ package struct PlacementCandidate: Sendable, Equatable {
 package enum Placement {
     /// Assigns candidates, in their order, to sessions.
     ///
-    /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model, then the
+    /// A finetune or an isolated task needs an idle session and takes all of it; one that is bound to a version of the arithmetic, a session that has it. Others prefer a session that holds their model, then the
     /// one with most room; equal ones in the order offered.
     /// - Returns: for each candidate the index of its offer, or nil where none can take it now.
     package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> [Int?] {
@@ -61,6 +67,7 @@ package enum Placement {
         var best: Int?
         var bestScore = (holds: false, slots: 0)
         for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && (offer.idle || !candidate.needsIdleSession) {
+            guard candidate.numerics.map(offer.numerics.contains) ?? true else { continue }
             let score = (holds: candidate.model.map(offer.models.contains) ?? false, slots: offer.freeSlots)
             let better = score.holds == bestScore.holds ? score.slots > bestScore.slots : score.holds
             if best == nil || better { (best, bestScore) = (index, score) }

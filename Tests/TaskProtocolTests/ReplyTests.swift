@@ -82,6 +82,7 @@ struct ReplyTests {
         .progress(TaskProgress(phase: "training", step: 5, numSteps: 10, loss: 2.5, averageLoss: 3, tokensPerSecond: 28_000)),
         .progress(TaskProgress(step: 1)),
         .checkpoint(id: id, step: 9, uri: "sha256:ab", sha256: "cd", bytes: 1 << 40), .retrying(error: nil, runAt: nil),
+        .retrying(error: nil, runAt: nil, numerics: "float32/2"),
         .retrying(error: ContractError(.timedOut, "slow"), runAt: now), .succeeded, .failed(ContractError(.modelError, "NaN", field: nil)),
         .cancelled,
     ]

@@ -4,8 +4,10 @@ import Testing
 @Suite("Placement") struct PlacementTests {
     private let sessions = (0..<3).map { UUIDValue(hi: UInt64($0), lo: 0) }
 
-    private func offer(_ index: Int, _ slots: Int, idle: Bool = false, models: Set<String> = []) -> PlacementOffer {
-        PlacementOffer(session: sessions[index], freeSlots: slots, idle: idle, models: models)
+    private func offer(
+        _ index: Int, _ slots: Int, idle: Bool = false, models: Set<String> = [], numerics: [String] = ["float32/1"]
+    ) -> PlacementOffer {
+        PlacementOffer(session: sessions[index], freeSlots: slots, idle: idle, models: models, numerics: numerics)
     }
 
     private func candidate(_ kind: TaskKind = .generate, model: String? = "m", isolated: Bool = false) -> PlacementCandidate {

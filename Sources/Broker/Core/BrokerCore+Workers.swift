@@ -212,6 +212,7 @@ extension BrokerCore {
         }
         guard leases[grant.lease] == nil, !leases.endedLately(grant.lease) else { return }
         insert(grant, phase: .granted(since: now, sent: 1, last: now))
+        if let numerics = grant.newNumerics { emit(.retrying(error: nil, runAt: nil, numerics: numerics), under: grant.lease) }
         if let message = leases[grant.lease]?.grant { tell(session: grant.session, .grant(message)) }
     }
 
