@@ -28,15 +28,18 @@ struct StoredVerification {
 
     /// Texts and tasks have ids of one kind: what is no text is taken for a task.
     private func submit(_ client: ScriptoriumClient) async throws -> String {
-        var parameters: JSONObject = ["generation": .string(id.description)]
-        if replay { parameters["method"] = "replay" }
         do {
-            return try await client.submit(TaskRequest(kind: "verify", parameters: parameters)).id
-        } catch ClientError.refused(let refusal) where refusal.code == "not_found" {
-            parameters["generation"] = nil
-            parameters["task"] = .string(id.description)
-            return try await client.submit(TaskRequest(kind: "verify", parameters: parameters)).id
+            return try await client.submit(request("generation")).id
+        } catch let error as ClientError {
+            guard case .refused(let refusal) = error, refusal.code == "not_found" else { throw error }
         }
+        return try await client.submit(request("task")).id
+    }
+
+    private func request(_ subject: String) -> TaskRequest {
+        var parameters: JSONObject = [subject: .string(id.description)]
+        parameters.set("method", replay ? "replay" : nil)
+        return TaskRequest(kind: "verify", parameters: parameters)
     }
 
     private func show(_ verdict: JSONValue, _ report: VerdictReport) throws {

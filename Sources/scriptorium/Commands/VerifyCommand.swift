@@ -29,7 +29,7 @@ struct VerifyCommand: AsyncParsableCommand {
     var replay = false
 
     @Option(
-        parsing: .unconditionalSingleValue,
+        parsing: .unconditional,
         help: ArgumentHelp("Whose signature the proofs must have: 64 hexadecimal digits, or a PEM file.", valueName: "key|file"))
     var publicKey: String?
 
