@@ -10,7 +10,10 @@ enum ProofFile {
             throw CommandFailure.usage("\(path) cannot be read")
         }
         // One document over several lines, such as a verdict printed for people, is taken whole.
-        if let whole = try? JSONValue.parse(bytes), let claim = try? claim(whole) { return [claim] }
+        if let whole = try? JSONValue.parse(bytes) {
+            if let verdicts = whole["verdicts"]?.arrayValue, let claims = try? verdicts.map(claim) { return claims }
+            if let claim = try? claim(whole) { return [claim] }
+        }
         var claims: [Claim] = []
         for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
             guard line.contains(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\r") }) else { continue }

@@ -30,7 +30,7 @@ struct StoredVerification {
     private func submit(_ client: ScriptoriumClient) async throws -> String {
         do {
             return try await client.submit(request("generation")).id
-        } catch let error as ClientError {
+        } catch {
             guard case .refused(let refusal) = error, refusal.code == "not_found" else { throw error }
         }
         return try await client.submit(request("task")).id
@@ -64,8 +64,10 @@ extension VerdictReport {
         count(isProved: isProved)
         guard !isJSON else { return }
         let generation = verdict["generation"]?.stringValue ?? verdict["first_difference"]?["generation"]?.stringValue
-        print("text \(generation ?? "\(proof?.members["sample"]?.intValue ?? 0)") (\(verdict["method"]?.stringValue ?? "")) ")
-        if let message = verdict["message"]?.stringValue { step(VerificationStep(.fails, message)) }
+        print("text \(generation ?? "\(proof?.members["sample"]?.intValue ?? 0)") (\(verdict["method"]?.stringValue ?? ""))")
+        if let message = verdict["message"]?.stringValue {
+            step(VerificationStep(verdict["verified"]?.boolValue == false ? .fails : .unknown, message))
+        }
         if let signatureFault { step(VerificationStep(.fails, signatureFault)) }
         if let difference = verdict["first_difference"], !difference.isNull {
             print("          expected \(Self.text(difference["expected"] ?? .null)), found \(Self.text(difference["actual"] ?? .null))")

@@ -131,6 +131,7 @@ class Verify(unittest.TestCase):
         verdicts = self.elsewhere("\n".join(proofs), "--public-key", self.public)
         self.assertEqual([v["verified"] for v in verdicts], [True] * 3)
         self.assertEqual(self.elsewhere(json.dumps(self.verify(generation=generations[0]), indent=2))[0]["verified"], True)
+        self.assertEqual(len(self.elsewhere(self.verify(task=task))), 3)
         self.assertEqual(self.elsewhere(proofs[0], "--replay")[0]["method"], "replay")
 
         proof = json.loads(proofs[0])
