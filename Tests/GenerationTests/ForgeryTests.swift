@@ -102,7 +102,8 @@ struct ForgeryTests {
     @Test("a member that was changed with its digest made anew is caught by what it yields", arguments: VerificationMethod.allCases)
     func forged(method: VerificationMethod) throws {
         let forged: [(Claim, Finding.Reason)] = [
-            (claim.forging("seed", 4243), .tokens), (claim.forging("sample", 1), .tokens), (claim.forging("draw", 1), method == .forward ? .tokens : .draw),
+            (claim.forging("seed", 4243), .tokens), (claim.forging("sample", 1), .tokens),
+            (claim.forging("draw", 1), method == .forward ? .tokens : .draw),
             (claim.forging("finish_reason", "eos"), .finishReason), (claim.forging("prompt", "In a"), .prompt),
             (claim.forging(parameter: "temperature", 1.9), .tokens), (claim.forging(parameter: "top_k", 2), .tokens),
             (claim.forging(parameter: "repetition_penalty", 3), .tokens), (claim.forging(parameter: "max_length", 47), .tokens),
