@@ -2,8 +2,6 @@
 ///
 /// To add a feature, remove its line here.
 enum NotYetSupported {
-    /// Kinds of tasks that are known and refused.
-    static let kinds: Set<TaskKind> = [.verify]
     /// A parameter and the value of it that is refused.
     struct Refusal {
         let field: String

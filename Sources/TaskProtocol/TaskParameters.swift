@@ -31,10 +31,10 @@ package enum TaskParameters: Sendable, Equatable {
         }
     }
 
+    /// Whether a seed is assigned where none is given. A `verify` draws nothing of its own.
+    package var needsSeed: Bool { kind != .verify }
+
     /// The parameters that workers of this version know, as they announce them: one that is only known to be refused is not among them, so
     /// that a later broker keeps such tasks for workers that can run them.
-    package static let knownNames: [String] = {
-        let verify = NotYetSupported.kinds.contains(.verify) ? [] : VerifyParameters.names
-        return Set(GenerateParameters.names + FinetuneParameters.names + verify).sorted()
-    }()
+    package static let knownNames: [String] = Set(GenerateParameters.names + FinetuneParameters.names + VerifyParameters.names).sorted()
 }

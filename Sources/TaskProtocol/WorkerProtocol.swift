@@ -131,7 +131,7 @@ package enum WorkerEvent: Sendable, Equatable {
 /// How far a task is: its sign of life against `stall_s`, and what `progress` shows.
 package struct WorkerProgress: Sendable, Equatable {
     /// What the worker is at.
-    package enum Phase: String, Sendable, CaseIterable { case loading, encoding, generating, training, saving }
+    package enum Phase: String, Sendable, CaseIterable { case loading, encoding, generating, training, saving, verifying }
 
     package var phase: Phase
     /// Bytes, texts, tokens or steps so far, by phase; it rises while the task lives.

@@ -91,6 +91,7 @@ extension ModelStore {
         guard var task = holder(completion.task, completion.lease, .completionUnderOldLease) else { return nil }
         task.recorded += 1
         task.generations += completion.generations
+        task.generationIDs += completion.generationIDs
         return withDependents(finish(task, .succeeded, "succeeded", nil), of: task.id)
     }
 

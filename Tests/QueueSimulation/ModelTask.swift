@@ -66,6 +66,8 @@ package struct ModelTask: Sendable {
     /// How often it was queued anew after its end.
     package var retries = 0
     package var generations: [GenerationRecord] = []
+    /// Ids of ``generations``.
+    package var generationIDs: [UUIDValue] = []
     /// Steps of the checkpoints that were filed, by their ids.
     package var checkpoints: [UUIDValue: Int] = [:]
 
