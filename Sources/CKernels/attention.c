@@ -2,9 +2,12 @@
 #include <string.h>
 
 #include "divide.h"
+#include "target.h"
 
 size_t ck_value_stride(size_t head_width) { return ck_multiple(head_width, 16); }
-size_t ck_page_floats(size_t heads, size_t head_width) { return heads * CK_PAGE_POSITIONS * (head_width + ck_value_stride(head_width)); }
+size_t ck_page_floats(size_t heads, size_t head_width, bool narrow) {
+    return heads * CK_PAGE_POSITIONS * (head_width + ck_value_stride(head_width)) / (narrow ? 2 : 1);
+}
 
 size_t ck_attention_scratch(const ck_kernels *kernels, const ck_attention_shape *shape, size_t positions) {
     // Scores of a tile (whole blocks of 16, aligned at 16 positions), and one row of value sums each.
@@ -51,6 +54,26 @@ void ck_attention(ck_pool *pool, const ck_attention_shape *shape, const ck_atten
     }
 }
 
+CK_TARGET_BEGIN
+
+#include "definition/functions.h"
+#include "definition/bfloat16.h"
+
+static uint16_t narrowed(float x) { return (uint16_t)(ck_bits(ck_bfloat16(x)) >> 16); }
+
+/// One head's key and value of one position; `values` are the page's.
+static void store_wide(const float *key, const float *value, size_t d, size_t dv, float *column, float *values) {
+    for (size_t i = 0; i < d; i++) column[i * 16] = key[i];
+    memcpy(values, value, d * sizeof(float));
+    memset(values + d, 0, (dv - d) * sizeof(float));
+}
+
+static void store_narrow(const float *key, const float *value, size_t d, size_t dv, uint16_t *column, uint16_t *values) {
+    for (size_t i = 0; i < d; i++) column[i * 16] = narrowed(key[i]);
+    for (size_t i = 0; i < d; i++) values[i] = narrowed(value[i]);
+    memset(values + d, 0, (dv - d) * sizeof(uint16_t));
+}
+
 void ck_store_keys_values(const ck_attention_shape *shape, float *const *pages, size_t page_offset, uint32_t first_position, uint32_t rows,
                           const float *keys, const float *values, size_t stride, size_t head_stride) {
     size_t d = shape->head_width, dv = ck_value_stride(d);
@@ -58,12 +81,14 @@ void ck_store_keys_values(const ck_attention_shape *shape, float *const *pages, 
         size_t position = first_position + row, place = position % CK_PAGE_POSITIONS;
         float *page = pages[position / CK_PAGE_POSITIONS] + page_offset;
         for (size_t head = 0; head < shape->heads; head++) {
-            const float *key = keys + row * stride + head * head_stride;
-            float *column = page + head * CK_PAGE_POSITIONS * d + place / 16 * 16 * d + place % 16;
-            for (size_t i = 0; i < d; i++) column[i * 16] = key[i];
-            float *value = page + shape->heads * CK_PAGE_POSITIONS * d + (head * CK_PAGE_POSITIONS + place) * dv;
-            memcpy(value, values + row * stride + head * head_stride, d * sizeof(float));
-            memset(value + d, 0, (dv - d) * sizeof(float));
+            const float *key = keys + row * stride + head * head_stride, *value = values + row * stride + head * head_stride;
+            size_t column = head * CK_PAGE_POSITIONS * d + place / 16 * 16 * d + place % 16;
+            size_t line = shape->heads * CK_PAGE_POSITIONS * d + (head * CK_PAGE_POSITIONS + place) * dv;
+            uint16_t *narrow = (uint16_t *)(void *)page;
+            if (shape->narrow) store_narrow(key, value, d, dv, narrow + column, narrow + line);
+            else store_wide(key, value, d, dv, page + column, page + line);
         }
     }
 }
+
+CK_TARGET_END

@@ -9,26 +9,46 @@
 enum { CK_ROW_WORK = 8192 };
 
 typedef struct {
-    const ck_kernels *kernels;
+    void (*linear)(const ck_linear_args *, size_t panel_begin, size_t panel_end, size_t row_begin, size_t row_end);
+    void (*prepare)(const ck_linear_args *, size_t row_begin, size_t row_end);
     const ck_linear_args *args;
-    size_t panels, panel_grain, row_grain, row_parts;
+    size_t prepare_grain, panels, panel_grain, row_grain, row_parts;
 } ck_linear_job;
+
+static void ck_prepare_part(void *context, size_t part, size_t thread) {
+    const ck_linear_job *job = context;
+    job->prepare(job->args, part * job->prepare_grain, ck_smaller((part + 1) * job->prepare_grain, job->args->rows));
+}
 
 static void ck_linear_part(void *context, size_t part, size_t thread) {
     const ck_linear_job *job = context;
     size_t panel = part / job->row_parts * job->panel_grain, row = part % job->row_parts * job->row_grain;
-    job->kernels->linear(job->args, panel, ck_smaller(panel + job->panel_grain, job->panels), row, ck_smaller(row + job->row_grain, job->args->rows));
+    job->linear(job->args, panel, ck_smaller(panel + job->panel_grain, job->panels), row, ck_smaller(row + job->row_grain, job->args->rows));
 }
 
-size_t ck_panel_floats(size_t inputs, size_t outputs) { return inputs * ck_multiple(outputs, 16); }
+/// The fastest variant for narrow weights; NULL for fp32.
+static const ck_narrow_kernels *ck_narrow(ck_pool *pool, int32_t precision) {
+    if (precision == CK_FLOAT32) return NULL;
+    const ck_narrow_kernels *variants[2];
+    ck_narrow_variants(ck_isa_of(ck_pool_kernels(pool)), precision, variants);
+    return variants[0];
+}
 
-void ck_linear(ck_pool *pool, const ck_linear_args *args) {
+void ck_linear(ck_pool *pool, const ck_linear_args *args) { ck_linear_with(pool, ck_narrow(pool, args->precision), args); }
+
+void ck_linear_with(ck_pool *pool, const ck_narrow_kernels *narrow, const ck_linear_args *args) {
     if (args->rows == 0 || args->outputs == 0) return;
     const ck_kernels *kernels = ck_pool_kernels(pool);
-    ck_linear_job job = {kernels, args, ck_parts(args->outputs, kernels->panel_columns), 0, args->rows, 1};
+    ck_linear_job job = {kernels->linear, NULL, args, 0, ck_parts(args->outputs, kernels->panel_columns), 0, args->rows, 1};
+    if (narrow) {
+        job.linear = narrow->linear;
+        job.prepare = narrow->prepare;
+        job.prepare_grain = ck_grain(pool, args->rows, args->inputs, CK_ROW_WORK, 1);
+        ck_pool_run(pool, ck_parts(args->rows, job.prepare_grain), ck_prepare_part, &job);
+    }
     size_t threads = ck_pool_threads(pool);
     if (threads == 1 || args->inputs * args->outputs * (args->rows + 2) < 120000) {
-        kernels->linear(args, 0, job.panels, 0, args->rows);
+        job.linear(args, 0, job.panels, 0, args->rows);
         return;
     }
     // Panels first, so that each thread streams its own range of the weights; rows too where panels are few.
@@ -43,21 +63,24 @@ void ck_linear(ck_pool *pool, const ck_linear_args *args) {
 }
 
 typedef struct {
-    const ck_kernels *kernels;
+    void (*pack)(const ck_pack_args *, size_t panel_begin, size_t panel_end);
     const ck_pack_args *args;
     size_t panels, grain;
 } ck_pack_job;
 
 static void ck_pack_part(void *context, size_t part, size_t thread) {
     const ck_pack_job *job = context;
-    job->kernels->pack(job->args, part * job->grain, ck_smaller((part + 1) * job->grain, job->panels));
+    job->pack(job->args, part * job->grain, ck_smaller((part + 1) * job->grain, job->panels));
 }
 
 void ck_pack(ck_pool *pool, const ck_pack_args *args) {
     if (args->inputs == 0 || args->outputs == 0) return;
     const ck_kernels *kernels = ck_pool_kernels(pool);
+    const ck_narrow_kernels *narrow = ck_narrow(pool, args->precision);
     size_t panels = ck_parts(args->outputs, kernels->panel_columns);
-    ck_pack_job job = {kernels, args, panels, ck_grain(pool, panels, args->inputs * kernels->panel_columns, 16384, 1)};
+    ck_pack_job job = {
+        narrow ? narrow->pack : kernels->pack, args, panels, ck_grain(pool, panels, args->inputs * kernels->panel_columns, 16384, 1),
+    };
     ck_pool_run(pool, ck_parts(panels, job.grain), ck_pack_part, &job);
 }
 

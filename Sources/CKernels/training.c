@@ -182,14 +182,14 @@ static void ck_training_attention_part(void *context, size_t part, size_t thread
     const ck_training_job *job = context;
     const ck_training_attention_args *a = job->args;
     size_t sequence = part / a->heads, head = part % a->heads, first = sequence * a->length;
-    size_t pages = ck_training_pages(a), floats = ck_multiple(ck_page_floats(1, a->head_width), 16);
+    size_t pages = ck_training_pages(a), floats = ck_multiple(ck_page_floats(1, a->head_width, false), 16);
     char *memory = ck_pool_scratch(job->pool, thread, job->scratch);
     if (memory == NULL) return;
     float **addresses = (float **)memory;
     float *page = (float *)(memory + ck_multiple(pages * sizeof(float *), 64)), *scratch = page + pages * floats;
     for (size_t i = 0; i < pages; i++) addresses[i] = page + i * floats;
 
-    ck_attention_shape shape = {1, a->head_width, a->scale, a->window};
+    ck_attention_shape shape = {1, a->head_width, a->scale, a->window, false};
     ck_store_keys_values(&shape, addresses, 0, 0, (uint32_t)a->length, a->keys + first * a->stride + head * a->head_stride,
                          a->values + first * a->stride + head * a->head_stride, a->stride, a->head_stride);
     ck_attention_dropout dropout = ck_training_dropout(a, sequence, head);
@@ -204,9 +204,9 @@ static void ck_training_attention_part(void *context, size_t part, size_t thread
 
 void ck_training_attention(ck_pool *pool, const ck_training_attention_args *args) {
     const ck_kernels *kernels = ck_pool_kernels(pool);
-    ck_attention_shape shape = {1, args->head_width, args->scale, args->window};
+    ck_attention_shape shape = {1, args->head_width, args->scale, args->window, false};
     size_t pages = ck_training_pages(args);
-    size_t bytes = ck_multiple(pages * sizeof(float *), 64) + pages * ck_multiple(ck_page_floats(1, args->head_width), 16) * sizeof(float)
+    size_t bytes = ck_multiple(pages * sizeof(float *), 64) + pages * ck_multiple(ck_page_floats(1, args->head_width, false), 16) * sizeof(float)
         + ck_attention_scratch(kernels, &shape, args->length);
     ck_training_job job = {pool, kernels, args, args->sequences * args->heads, 1, bytes};
     ck_pool_run(pool, job.count, ck_training_attention_part, &job);

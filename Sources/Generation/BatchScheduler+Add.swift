@@ -86,7 +86,7 @@ extension BatchScheduler {
     private func checkPages(_ job: Job) throws(GenerationError) {
         let needed = job.prompts.map { pages(of: job, $0) + prefixPages($0) }.max() ?? 0
         guard needed <= pageLimit else {
-            let pageBytes = InferenceSession.pageByteCount(model.description)
+            let pageBytes = InferenceSession.pageByteCount(model)
             throw .tooLarge(neededBytes: needed * pageBytes, allowedBytes: pageLimit * pageBytes)
         }
     }

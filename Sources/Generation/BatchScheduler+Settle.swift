@@ -1,4 +1,5 @@
 import Encodings
+import Kernels
 import LanguageModels
 import Tokenizers
 
@@ -68,9 +69,9 @@ extension BatchScheduler {
         }
         sample.record =
             ProofRecord(
-                checkpointSHA256: model.checkpointSHA256, tokenizerSHA256: tokenizer.digest, numerics: Numerics.float32, precision: "float32",
-                rng: job.plan.rng.rawValue, seed: job.plan.seed, seedAssigned: request.identity.seedAssigned, params: request.identity.params,
-                sample: sample.sample, promptIndex: sample.promptIndex, draw: sample.draw, prompt: sample.prompt,
+                checkpointSHA256: model.checkpointSHA256, tokenizerSHA256: tokenizer.digest, numerics: Numerics.version(of: model.precision),
+                precision: model.precision.rawValue, rng: job.plan.rng.rawValue, seed: job.plan.seed, seedAssigned: request.identity.seedAssigned,
+                params: request.identity.params, sample: sample.sample, promptIndex: sample.promptIndex, draw: sample.draw, prompt: sample.prompt,
                 promptTokenIDs: sample.promptTokenIDs, tokenIDs: sample.tokenIDs, finishReason: sample.finishReason
             ).canonical
         sample.recordSHA256 = SHA256Digest.hex(of: sample.record)

@@ -65,7 +65,7 @@ package final class BatchScheduler {
         self.tokenizer = tokenizer
         self.options = options
         let most = max(2 * options.slots, Self.leastTexts) * InferenceSession.pageCount(positions: model.description.contextLength)
-        let pageBytes = InferenceSession.pageByteCount(model.description)
+        let pageBytes = InferenceSession.pageByteCount(model)
         pageLimit = options.keyValueBytes.map { max(1, $0 / pageBytes) } ?? most
         session = InferenceSession(
             model: model, pool: pool, maximumRows: options.slots + options.prefillRows, maximumLogitRows: options.slots,

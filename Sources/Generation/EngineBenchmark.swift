@@ -16,7 +16,7 @@ package enum EngineBenchmark {
         package var seconds: Double
         package var threads: Int
         package var instructionSet: String
-        package var precision = "float32"
+        package var precision: WeightPrecision
         package var parameters: Int
 
         /// The line.
@@ -24,7 +24,7 @@ package enum EngineBenchmark {
             JSONValue.object([
                 "bench": .string(name), "batch": .integer(Int64(batch)), "prompt_tokens": .integer(Int64(promptTokens)),
                 "new_tokens": .integer(Int64(newTokens)), "tokens_per_second": .real(tokensPerSecond), "seconds": .real(seconds),
-                "threads": .integer(Int64(threads)), "instruction_set": .string(instructionSet), "precision": .string(precision),
+                "threads": .integer(Int64(threads)), "instruction_set": .string(instructionSet), "precision": .string(precision.rawValue),
                 "parameters": .integer(Int64(parameters)),
             ]).serialised
         }
@@ -37,8 +37,8 @@ package enum EngineBenchmark {
     ]
 
     /// A model of GPT-2 124M's shape whose weights come from a seed: speed does not depend on their values.
-    package static func gpt2(pool: ThreadPool) throws(ModelError) -> LanguageModel {
-        try LanguageModel.random(Architectures.describe(config: gpt2Config), seed: 1, pool: pool)
+    package static func gpt2(precision: WeightPrecision, pool: ThreadPool) throws(ModelError) -> LanguageModel {
+        try LanguageModel.random(Architectures.describe(config: gpt2Config), seed: 1, precision: precision, pool: pool)
     }
 
     /// New tokens a second of `batch` sequences that draw from the whole vocabulary, after prompts of `promptTokens`.
@@ -108,7 +108,8 @@ package enum EngineBenchmark {
     ) -> Result {
         Result(
             name: name, batch: batch, promptTokens: promptTokens, newTokens: newTokens, tokensPerSecond: Double(count) / seconds, seconds: seconds,
-            threads: pool.threadCount, instructionSet: pool.instructionSet.rawValue, parameters: model.description.parameterCount)
+            threads: pool.threadCount, instructionSet: pool.instructionSet.rawValue, precision: model.precision,
+            parameters: model.description.parameterCount)
     }
 
     /// Draws a token for each sequence of a batch, as the scheduler does.

@@ -1,9 +1,11 @@
 package import Encodings
+package import Kernels
 
 extension GenerationRequest {
     /// Every effective parameter of a request that no task submitted, under the names and with the members that a task's proof
     /// record has. What stands beside them there (prompts, seed) or is the service's alone (the model's name) is not in it.
-    package var effectiveParams: JSONObject {
+    /// - Parameter precision: that of the model that runs it.
+    package func effectiveParams(precision: WeightPrecision) -> JSONObject {
         var params = textParams
         let numbers = parameters.temperature.map { JSONValue.real($0) }
         params["temperature"] = numbers.count == 1 ? numbers[0] : .array(numbers)
@@ -28,7 +30,7 @@ extension GenerationRequest {
         params["batch_size"] = parameters.batchSize.map { .integer(Int64($0)) }
         params["logprobs"] = parameters.logprobs.map { .integer(Int64($0)) }
         params["sliding_window"] = .bool(parameters.slidingWindow)
-        params["precision"] = "float32"
+        params["precision"] = .string(precision.rawValue)
         return params
     }
 

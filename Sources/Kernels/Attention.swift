@@ -6,14 +6,17 @@ package struct KVLayout: Sendable, Equatable {
     package static let pagePositions = Int(CK_PAGE_POSITIONS)
     package let heads: Int
     package let headWidth: Int
+    /// Elements are bfloat16, rounded as they are stored.
+    package let isNarrow: Bool
 
-    package init(heads: Int, headWidth: Int) {
+    package init(heads: Int, headWidth: Int, isNarrow: Bool = false) {
         self.heads = heads
         self.headWidth = headWidth
+        self.isNarrow = isNarrow
     }
 
     /// Floats that one layer takes of a page. A page of several layers puts them `pageFloats` apart (`pageOffset`).
-    package var pageFloats: Int { ck_page_floats(heads, headWidth) }
+    package var pageFloats: Int { ck_page_floats(heads, headWidth, isNarrow) }
 }
 
 /// Rows of one sequence at consecutive positions, as attention takes them: `pages` of the sequence (page i holds positions
@@ -27,7 +30,8 @@ package enum Attention {
     package static func apply(
         spans: UnsafePointer<AttentionSpan>, count: Int, layout: KVLayout, scale: Float, window: Int = 0, pool: ThreadPool
     ) {
-        var shape = ck_attention_shape(heads: layout.heads, head_width: layout.headWidth, scale: scale, window: UInt32(window))
+        var shape = ck_attention_shape(
+            heads: layout.heads, head_width: layout.headWidth, scale: scale, window: UInt32(window), narrow: layout.isNarrow)
         ck_attention(pool.handle, &shape, spans, count)
     }
 
@@ -36,7 +40,7 @@ package enum Attention {
         keys: UnsafePointer<Float>, values: UnsafePointer<Float>, stride: Int, rows: Int, firstPosition: Int,
         pages: UnsafePointer<UnsafeMutablePointer<Float>?>, pageOffset: Int, layout: KVLayout
     ) {
-        var shape = ck_attention_shape(heads: layout.heads, head_width: layout.headWidth, scale: 1, window: 0)
+        var shape = ck_attention_shape(heads: layout.heads, head_width: layout.headWidth, scale: 1, window: 0, narrow: layout.isNarrow)
         ck_store_keys_values(&shape, pages, pageOffset, UInt32(firstPosition), UInt32(rows), keys, values, stride, layout.headWidth)
     }
 }

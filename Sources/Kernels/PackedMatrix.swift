@@ -1,7 +1,8 @@
 import CKernels
 import Glibc
 
-/// A weight matrix packed into column panels for `Linear.apply`, in memory advised to lie on 2 MiB pages.
+/// A weight matrix packed into column panels for `Linear.apply`, rounded to its precision on the way, in memory advised to
+/// lie on 2 MiB pages.
 ///
 /// Packing may be repeated (training packs after each step) without allocating. A matrix belongs to the instruction set
 /// it was made for. Unchecked: written only by `pack`, which its owner never runs beside a reader.
@@ -17,6 +18,8 @@ package final class PackedMatrix: @unchecked Sendable {
     package let inputs: Int
     package let outputs: Int
     package let instructionSet: InstructionSet
+    package let precision: WeightPrecision
+    /// Words of 32 bits: floats, pairs or quads (ck_narrow.h).
     package let panels: UnsafeMutablePointer<Float>
     private let capacity: Int
 
@@ -24,12 +27,13 @@ package final class PackedMatrix: @unchecked Sendable {
     package var byteCount: Int { capacity }
 
     /// - Throws: `KernelError.outOfMemory`.
-    package init(inputs: Int, outputs: Int, instructionSet: InstructionSet = .current) throws(KernelError) {
+    package init(inputs: Int, outputs: Int, precision: WeightPrecision = .float32, instructionSet: InstructionSet = .current) throws(KernelError) {
         self.inputs = inputs
+        self.precision = precision
         self.outputs = outputs
         self.instructionSet = instructionSet
         let page = 2 << 20
-        let needed = max(64, ck_panel_floats(inputs, outputs) * MemoryLayout<Float>.stride)
+        let needed = max(64, ck_panel_words(precision.code, inputs, outputs) * MemoryLayout<Float>.stride)
         let alignment = needed >= page ? page : 64
         capacity = (needed + alignment - 1) / alignment * alignment
         var memory: UnsafeMutableRawPointer?
@@ -52,7 +56,8 @@ package final class PackedMatrix: @unchecked Sendable {
     package func pack(_ source: UnsafePointer<Float>, inputStride: Int, outputStride: Int, pool: ThreadPool) {
         precondition(pool.instructionSet == instructionSet, "a packed matrix belongs to one instruction set")
         var arguments = ck_pack_args(
-            source: source, k_stride: inputStride, n_stride: outputStride, inputs: inputs, outputs: outputs, panels: panels)
+            source: source, k_stride: inputStride, n_stride: outputStride, inputs: inputs, outputs: outputs, panels: panels,
+            precision: precision.code)
         ck_pack(pool.handle, &arguments)
     }
 }

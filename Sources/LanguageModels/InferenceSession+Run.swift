@@ -45,8 +45,8 @@ extension InferenceSession {
             return
         }
         var context = TiedEmbedding(
-            panels: plan.head.panels, panelColumns: plan.panelColumns, outputs: plan.head.outputs, positions: plan.positions, width: plan.width,
-            tokens: workspace.tokens, places: workspace.places, out: workspace.stream)
+            kernels: plan.kernels, head: plan.head, positions: plan.positions, tokens: workspace.tokens, places: workspace.places,
+            out: workspace.stream)
         ck_pool_run(
             pool.handle, rowCount, { context, row, _ in context?.assumingMemoryBound(to: TiedEmbedding.self).pointee.embed(row) }, &context)
     }
@@ -65,7 +65,7 @@ extension InferenceSession {
         var args = ck_linear_args(
             x: x, rows: rows, x_stride: projection.inputs, panels: projection.panels, inputs: projection.inputs, outputs: projection.outputs,
             bias: projection.bias, activation: activation, residual: addingToOut ? UnsafePointer(out) : nil, out: out, out_stride: projection.outputs,
-            accumulate: false)
+            accumulate: false, precision: projection.precision, prepared: workspace.prepared)
         ck_linear(pool.handle, &args)
     }
 
@@ -133,27 +133,20 @@ extension InferenceSession {
 
 /// Reads tokens' rows from the head's panels (ck_linear.h says how they lie), so that a tied matrix is kept once.
 private struct TiedEmbedding {
-    let panels: UnsafePointer<Float>
-    let panelColumns: Int
-    let outputs: Int
+    let kernels: UnsafePointer<ck_kernels>
+    let head: ProjectionPlan
     let positions: UnsafePointer<Float>?
-    let width: Int
     let tokens: UnsafePointer<Int32>
     let places: UnsafePointer<Int32>
     let out: UnsafeMutablePointer<Float>
 
     func embed(_ row: Int) {
-        let token = Int(tokens[row])
-        let first = token / panelColumns * panelColumns
-        let stride = min(panelColumns, (outputs - first + 15) / 16 * 16)
-        let column = panels + first * width + (token - first)
+        let width = head.inputs
         let target = out + row * width
-        guard let positions else {
-            for index in 0..<width { target[index] = column[index * stride] }
-            return
-        }
+        ck_read_column(kernels, head.precision, head.panels, width, head.outputs, Int(tokens[row]), target)
+        guard let positions else { return }
         let position = positions + Int(places[row]) * width
-        for index in 0..<width { target[index] = column[index * stride] + position[index] }
+        for index in 0..<width { target[index] += position[index] }
     }
 }
 

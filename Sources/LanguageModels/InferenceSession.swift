@@ -44,15 +44,17 @@ package final class InferenceSession {
         self.maximumRows = maximumRows
         self.maximumLogitRows = maximumLogitRows
         plan = ModelPlan(model, pool: pool)
-        workspace = Workspace(model.description, rows: maximumRows, logitRows: maximumLogitRows)
+        workspace = Workspace(model.description, precision: model.precision, rows: maximumRows, logitRows: maximumLogitRows)
         let most = maximumSequences * SequenceTable.pageCount(model.description.contextLength)
-        pages = KeyValuePool(description: model.description, limit: maximumPages ?? most)
+        pages = KeyValuePool(description: model.description, isNarrow: model.precision.hasNarrowKeys, limit: maximumPages ?? most)
         sequences = SequenceTable(capacity: maximumSequences, contextLength: model.description.contextLength, pool: pages)
     }
 
-    /// Bytes of a page of 64 positions of such a model.
-    package static func pageByteCount(_ description: ModelDescription) -> Int {
-        ck_page_floats(description.heads, description.headWidth) * description.layers * MemoryLayout<Float>.stride
+    /// Bytes of a page of 64 positions of a model.
+    package static func pageByteCount(_ model: LanguageModel) -> Int {
+        let description = model.description
+        let floats = ck_page_floats(description.heads, description.headWidth, model.precision.hasNarrowKeys)
+        return floats * description.layers * MemoryLayout<Float>.stride
     }
     /// Pages in use.
     package var usedPages: Int { pages.usedCount }

@@ -19,9 +19,11 @@ final class KeyValuePool {
     private var references: [Int32] = []
     private var free: [Int32] = []
 
-    /// - Parameter limit: the most pages to hand out at a time.
-    init(description: ModelDescription, limit: Int) {
-        layerFloats = ck_page_floats(description.heads, description.headWidth)
+    /// - Parameters:
+    ///   - isNarrow: elements are bfloat16, two in a float's place.
+    ///   - limit: the most pages to hand out at a time.
+    init(description: ModelDescription, isNarrow: Bool, limit: Int) {
+        layerFloats = ck_page_floats(description.heads, description.headWidth, isNarrow)
         floats = layerFloats * description.layers
         self.limit = limit
     }

@@ -7,11 +7,14 @@ package import ModelFiles
 ///     let session = try InferenceSession(model: model, pool: pool)
 ///
 /// Weights never change, so any number of sessions may share it. Memory: the packed weights, of which a tied head
-/// serves as the token embedding too; while loading one tensor more.
+/// serves as the token embedding too; while loading one tensor more. Matrices are rounded to ``precision`` once, as they are
+/// loaded; vectors, positions and an embedding of its own stay float32.
 package final class LanguageModel: Sendable {
     package let description: ModelDescription
     /// The checkpoint's digest (reproducibility, point 13).
     package let checkpointSHA256: String
+    /// What the matrices are kept as.
+    package let precision: WeightPrecision
     let embedding: FloatBuffer?
     let positions: FloatBuffer?
     let rotary: RotaryTable?
@@ -21,33 +24,37 @@ package final class LanguageModel: Sendable {
 
     /// Reads a directory's weights, one tensor at a time.
     /// - Parameters:
+    ///   - precision: what the matrices become.
     ///   - pool: packs them; its instruction set is the one that the model can run on.
     ///   - checkpointSHA256: the digest where it is known and checked already; nil: it is computed, one more pass over the files.
     ///   - progress: called with the share that is done, 0 ... 1.
     /// - Throws: ``ModelError`` naming the key or tensor that is wrong.
     package static func load(
-        _ directory: ModelDirectory, pool: ThreadPool, checkpointSHA256: String? = nil, progress: ((Double) -> Void)? = nil
+        _ directory: ModelDirectory, precision: WeightPrecision = .float32, pool: ThreadPool, checkpointSHA256: String? = nil,
+        progress: ((Double) -> Void)? = nil
     ) throws(ModelError) -> LanguageModel {
         let description = try Architectures.describe(config: directory.config, generation: directory.generationConfig)
         let weights = try description.weights(in: directory.tensors)
         let digest = if let checkpointSHA256 { checkpointSHA256 } else { try description.checkpointDigest(weights) }
         for name in weights.names { weights.releasePages(of: name) }
         let source = DirectoryWeights(tensors: weights)
-        return try LanguageModel(description, from: source, digest: digest, pool: pool, progress: progress)
+        return try LanguageModel(description, from: source, precision: precision, digest: digest, pool: pool, progress: progress)
     }
 
     /// A model of this shape with arbitrary weights, for benchmarks and tests.
-    package static func random(_ description: ModelDescription, seed: UInt64, scale: Float = 0.02, pool: ThreadPool) throws(ModelError)
-        -> LanguageModel
-    {
+    package static func random(
+        _ description: ModelDescription, seed: UInt64, scale: Float = 0.02, precision: WeightPrecision = .float32, pool: ThreadPool
+    ) throws(ModelError) -> LanguageModel {
         let digest = String(repeating: "0", count: 64)
-        return try LanguageModel(description, from: RandomWeights(seed: seed, scale: scale), digest: digest, pool: pool, progress: nil)
+        let weights = RandomWeights(seed: seed, scale: scale)
+        return try LanguageModel(description, from: weights, precision: precision, digest: digest, pool: pool, progress: nil)
     }
 
     private init(
-        _ description: ModelDescription, from source: some WeightSource, digest: String, pool: ThreadPool, progress: ((Double) -> Void)?
+        _ description: ModelDescription, from source: some WeightSource, precision: WeightPrecision, digest: String, pool: ThreadPool,
+        progress: ((Double) -> Void)?
     ) throws(ModelError) {
-        let loader = WeightLoader(source: source, pool: pool)
+        let loader = WeightLoader(source: source, precision: precision, pool: pool)
         let tensors = description.tensors
         let steps = Double(description.layers + 2)
         head = try loader.head(tensors.head ?? tensors.tokenEmbedding)
@@ -63,6 +70,7 @@ package final class LanguageModel: Sendable {
         }
         self.layers = layers
         self.description = description
+        self.precision = precision
         checkpointSHA256 = digest
         progress?(1)
     }

@@ -7,6 +7,7 @@ struct ProjectionPlan {
     let bias: UnsafePointer<Float>?
     let inputs: Int
     let outputs: Int
+    let precision: Int32
 
     init(_ weights: ProjectionWeights) { self.init(weights.matrix, bias: weights.bias) }
 
@@ -15,6 +16,7 @@ struct ProjectionPlan {
         self.bias = bias.map { UnsafePointer($0.pointer) }
         inputs = matrix.inputs
         outputs = matrix.outputs
+        precision = matrix.precision.code
     }
 }
 
@@ -58,8 +60,8 @@ final class ModelPlan {
     let head: ProjectionPlan
     let embedding: UnsafePointer<Float>?
     let positions: UnsafePointer<Float>?
-    /// Columns of a full panel: a tied embedding is read from the head's panels.
-    let panelColumns: Int
+    /// A tied embedding is read from the head's panels as these kernels packed them.
+    let kernels: UnsafePointer<ck_kernels>
 
     init(_ model: LanguageModel, pool: ThreadPool) {
         let description = model.description
@@ -76,13 +78,14 @@ final class ModelPlan {
         head = ProjectionPlan(model.head, bias: nil)
         embedding = model.embedding.map { UnsafePointer($0.pointer) }
         positions = model.positions.map { UnsafePointer($0.pointer) }
-        panelColumns = ck_pool_kernels(pool.handle).pointee.panel_columns
+        kernels = ck_pool_kernels(pool.handle)
         layers = .allocate(capacity: layerCount)
-        let pageFloats = ck_page_floats(description.heads, description.headWidth)
+        let isNarrow = model.precision.hasNarrowKeys
+        let pageFloats = ck_page_floats(description.heads, description.headWidth, isNarrow)
         for (index, layer) in model.layers.enumerated() {
             let shape = ck_attention_shape(
                 heads: description.heads, head_width: description.headWidth, scale: description.attentionScale(layer: index),
-                window: UInt32(description.attentionWindows[index]))
+                window: UInt32(description.attentionWindows[index]), narrow: isNarrow)
             (layers + index).initialize(
                 to: LayerPlan(
                     norm1: NormPlan(layer.norm1), attentionInput: ProjectionPlan(layer.attentionInput),

@@ -28,9 +28,10 @@ struct LayerWeights: Sendable {
     var matrixByteCount: Int { projections.reduce(0) { $0 + $1.matrix.byteCount } }
 }
 
-/// Reads tensors one at a time and packs the matrices; nothing unpacked outlives its call.
+/// Reads tensors one at a time and packs the matrices, rounded to their precision; nothing unpacked outlives its call.
 struct WeightLoader<Source: WeightSource> {
     let source: Source
+    let precision: WeightPrecision
     let pool: ThreadPool
 
     /// A tensor as it is.
@@ -64,11 +65,12 @@ struct WeightLoader<Source: WeightSource> {
 
     private func pack(_ weights: FloatBuffer, inputs: Int, outputs: Int, layout: PackedMatrix.Layout) throws(ModelError) -> PackedMatrix {
         do {
-            let matrix = try PackedMatrix(inputs: inputs, outputs: outputs, instructionSet: pool.instructionSet)
+            let matrix = try PackedMatrix(
+                inputs: inputs, outputs: outputs, precision: precision, instructionSet: pool.instructionSet)
             matrix.pack(weights.pointer, layout: layout, pool: pool)
             return matrix
         } catch {
-            throw .outOfMemory(byteCount: ck_panel_floats(inputs, outputs) * MemoryLayout<Float>.stride)
+            throw .outOfMemory(byteCount: ck_panel_words(precision.code, inputs, outputs) * MemoryLayout<Float>.stride)
         }
     }
 

@@ -1,4 +1,5 @@
 import CKernels
+import Kernels
 
 /// Rows of one sequence in a step.
 struct Segment {
@@ -22,6 +23,8 @@ final class Workspace {
     let inner: UnsafeMutablePointer<Float>
     /// [L, V]
     let logits: UnsafeMutablePointer<Float>
+    /// The rows of a product as narrow weights want them; nothing for float32
+    let prepared: UnsafeMutablePointer<Float>
     /// [R], token ids
     let tokens: UnsafeMutablePointer<Int32>
     /// [R], positions
@@ -36,11 +39,12 @@ final class Workspace {
     let spans: UnsafeMutablePointer<ck_attention_span>
     private let floats: [FloatBuffer]
 
-    init(_ description: ModelDescription, rows: Int, logitRows count: Int) {
+    init(_ description: ModelDescription, precision: WeightPrecision, rows: Int, logitRows count: Int) {
         let (C, F, V) = (description.width, description.inner, description.vocabularySize)
-        floats = [rows * C, rows * C, rows * 3 * C, rows * F, count * V].map { FloatBuffer(count: $0) }
+        let prepared = precision.preparedFloats(rows: max(rows, count), inputs: max(C, F))
+        floats = [rows * C, rows * C, rows * 3 * C, rows * F, count * V, prepared].map { FloatBuffer(count: $0) }
         (stream, normed, attention, inner) = (floats[0].pointer, floats[1].pointer, floats[2].pointer, floats[3].pointer)
-        logits = floats[4].pointer
+        (logits, self.prepared) = (floats[4].pointer, floats[5].pointer)
         tokens = .allocate(capacity: rows)
         places = .allocate(capacity: rows)
         logitRows = .allocate(capacity: count)

@@ -14,6 +14,16 @@ internal import Tokenizers
 /// (and on threads of the engine's own) until they are done, so keep them off Swift's cooperative pool. Not Sendable: one
 /// thread at a time.
 public final class TextEngine {
+    /// What a model's matrices are rounded to as it is loaded. Texts of one precision are the same everywhere; those of two differ.
+    public enum Precision: String, Sendable, CaseIterable {
+        /// Nothing is rounded.
+        case float32
+        /// Half the memory.
+        case bfloat16
+        /// About a quarter of it.
+        case int8
+    }
+
     private let pool: ThreadPool
     private let model: LanguageModel
     private let tokenizer: Tokenizer
@@ -22,16 +32,17 @@ public final class TextEngine {
     /// Loads a model with its tokenizer.
     /// - Parameters:
     ///   - path: a directory with config.json, weights and tokenizer.json (or vocab.json and merges.txt).
+    ///   - precision: what its matrices are rounded to.
     ///   - threads: nil: one a processor.
     /// - Throws: ``EngineError`` saying which file is wrong, and how.
-    public init(model path: String, threads: Int? = nil) throws(EngineError) {
+    public init(model path: String, precision: Precision = .float32, threads: Int? = nil) throws(EngineError) {
         do {
             let directory = try ModelDirectory.open(path)
             guard let tokens = directory.tokenizerPath else { throw EngineError("\(path) holds no tokenizer.json and no vocab.json with merges.txt") }
             pool = ThreadPool(threads: max(1, threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN))))
             tokenizer = try Tokenizer.load(path: tokens)
             schema = Schema(config: directory.config)
-            model = try LanguageModel.load(directory, pool: pool)
+            model = try LanguageModel.load(directory, precision: WeightPrecision(precision), pool: pool)
         } catch { throw EngineError(error) }
     }
 
@@ -92,7 +103,7 @@ public final class TextEngine {
         request.parameters = options.sampling
         request.text = options.textOptions(schema)
         request.prependBos = options.prependBOS
-        request.identity = ProofIdentity(params: request.effectiveParams)
+        request.identity = ProofIdentity(params: request.effectiveParams(precision: model.precision))
         return request
     }
 
@@ -109,5 +120,15 @@ public final class TextEngine {
                 events.removeAll(keepingCapacity: true)
             }
         } catch { throw EngineError(error) }
+    }
+}
+
+extension WeightPrecision {
+    init(_ precision: TextEngine.Precision) {
+        switch precision {
+        case .float32: self = .float32
+        case .bfloat16: self = .bfloat16
+        case .int8: self = .int8
+        }
     }
 }

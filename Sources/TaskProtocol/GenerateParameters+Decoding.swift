@@ -129,7 +129,6 @@ extension GenerateParameters {
             let formula = "texts (\(textCount)) × max_length (\(maxLength)) × (1 + logprobs)"
             throw ContractError(.tooLarge, "\(formula) is \(work), above \(Limits.work)", field: reader.field("max_length"))
         }
-        if let refusal = NotYetSupported.refusal(self) { throw reader.notYet(refusal.field, refusal.what) }
     }
 }
 

@@ -5,7 +5,7 @@ package struct PlacementOffer: Sendable, Equatable {
     package var freeSlots: Int
     /// It holds no task at all.
     package var idle: Bool
-    /// Digests of the checkpoints that it has loaded.
+    /// Keys of the models that it has loaded (``Precision/modelKey(checkpoint:)``).
     package var models: Set<String>
     /// Versions of the arithmetic that it computes in, one a precision.
     package var numerics: [String]
@@ -17,6 +17,9 @@ package struct PlacementOffer: Sendable, Equatable {
         self.idle = idle
         self.models = models
     }
+
+    /// Whether it knows a precision; float32 always.
+    func computes(_ precision: Precision) -> Bool { precision == .float32 || NumericsPreference.version(of: precision, in: numerics) != nil }
 }
 
 /// A waiting task, as far as placing it needs.
@@ -25,18 +28,24 @@ package struct PlacementCandidate: Sendable, Equatable {
     package var kind: TaskKind
     /// Digest of the checkpoint it runs on.
     package var model: String?
+    /// What a generate's model is rounded to.
+    package var precision: Precision
     /// It must run with no batch mates.
     package var isolated: Bool
     /// The version of the arithmetic that it has to be run in; nil where any will do.
     package var numerics: String?
 
-    package init(task: TaskID, kind: TaskKind, model: String?, isolated: Bool, numerics: String? = nil) {
+    package init(task: TaskID, kind: TaskKind, model: String?, precision: Precision = .float32, isolated: Bool, numerics: String? = nil) {
         self.numerics = numerics
         self.task = task
         self.kind = kind
         self.model = model
+        self.precision = precision
         self.isolated = isolated
     }
+
+    /// Its model as workers announce it.
+    var modelKey: String? { model.map(precision.modelKey) }
 
     /// Whether it takes a whole worker.
     package var needsIdleSession: Bool { isolated || kind == .finetune }
@@ -46,8 +55,9 @@ package struct PlacementCandidate: Sendable, Equatable {
 package enum Placement {
     /// Assigns candidates, in their order, to sessions.
     ///
-    /// A finetune or an isolated task needs an idle session and takes all of it; one that is bound to a version of the arithmetic, a session that has it. Others prefer a session that holds their model, then the
-    /// one with most room; equal ones in the order offered.
+    /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model in their
+    /// precision, then the one with most room; equal ones in the order offered. No task goes where its precision, or the version of it that it
+    /// is bound to, is not known.
     /// - Returns: for each candidate the index of its offer, or nil where none can take it now.
     package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> [Int?] {
         var offers = offers
@@ -57,7 +67,7 @@ package enum Placement {
             let taken = candidate.needsIdleSession ? offers[chosen].freeSlots : 1
             offers[chosen].freeSlots -= taken
             offers[chosen].idle = false
-            if let model = candidate.model { offers[chosen].models.insert(model) }
+            if let model = candidate.modelKey { offers[chosen].models.insert(model) }
             room -= taken
             return chosen
         }
@@ -66,9 +76,9 @@ package enum Placement {
     private static func choose(for candidate: PlacementCandidate, among offers: [PlacementOffer]) -> Int? {
         var best: Int?
         var bestScore = (holds: false, slots: 0)
-        for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && (offer.idle || !candidate.needsIdleSession) {
-            guard candidate.numerics.map(offer.numerics.contains) ?? true else { continue }
-            let score = (holds: candidate.model.map(offer.models.contains) ?? false, slots: offer.freeSlots)
+        for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && offer.computes(candidate.precision) {
+            guard offer.idle || !candidate.needsIdleSession, candidate.numerics.map(offer.numerics.contains) ?? true else { continue }
+            let score = (holds: candidate.modelKey.map(offer.models.contains) ?? false, slots: offer.freeSlots)
             let better = score.holds == bestScore.holds ? score.slots > bestScore.slots : score.holds
             if best == nil || better { (best, bestScore) = (index, score) }
         }

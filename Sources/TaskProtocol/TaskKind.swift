@@ -27,7 +27,12 @@ package enum WaitingReason: String, Sendable, CaseIterable {
 }
 
 /// The arithmetic that a task asks for.
-package enum Precision: String, Sendable, CaseIterable { case float32, bfloat16, int8 }
+package enum Precision: String, Sendable, CaseIterable {
+    case float32, bfloat16, int8
+
+    /// By which workers and brokers know a checkpoint in memory: its digest, then a slash and the precision where that is not float32.
+    package func modelKey(checkpoint: String) -> String { self == .float32 ? checkpoint : "\(checkpoint)/\(rawValue)" }
+}
 
 /// Where a task's random numbers come from.
 package enum RandomSource: String, Sendable, CaseIterable {

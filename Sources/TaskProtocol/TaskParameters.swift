@@ -34,6 +34,11 @@ package enum TaskParameters: Sendable, Equatable {
     /// Whether a seed is assigned where none is given. A `verify` draws nothing of its own.
     package var needsSeed: Bool { kind != .verify }
 
+    /// What a generate's model is rounded to. A finetune's precision is another thing: its weights stay float32.
+    package var precision: Precision {
+        if case .generate(let parameters) = self { parameters.precision } else { .float32 }
+    }
+
     /// The parameters that workers of this version know, as they announce them: one that is only known to be refused is not among them, so
     /// that a later broker keeps such tasks for workers that can run them.
     package static let knownNames: [String] = Set(GenerateParameters.names + FinetuneParameters.names + VerifyParameters.names).sorted()

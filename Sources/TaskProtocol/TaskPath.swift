@@ -54,10 +54,6 @@ struct MemberReader {
         ContractError(.invalidArgument, "\(printable(name)) is not a member that this version knows", field: field(printable(name)))
     }
 
-    func notYet(_ name: String, _ what: String? = nil) -> ContractError {
-        outOfRange(name, "\(what.map { "\($0) " } ?? "")is not supported yet")
-    }
-
     func bool(_ name: String, _ node: Node) throws(ContractError) -> Bool {
         guard let value = node.boolValue else { throw wrongType(name, node, expected: "true or false") }
         return value

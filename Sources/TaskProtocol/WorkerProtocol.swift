@@ -53,7 +53,7 @@ package struct WorkerRegistration: Sendable, Equatable {
     package var slots: Int
     /// Names of the parameters that it knows: a task goes only to a worker that knows all of its own.
     package var parameters: [String]
-    /// Checkpoint digests of the models in memory: routing prefers them.
+    /// Keys of the models in memory (``Precision/modelKey(checkpoint:)``): routing prefers them.
     package var models: [String]
     package var leases: [WorkerLease]
 

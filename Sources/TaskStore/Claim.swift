@@ -21,15 +21,16 @@ extension StoreSession {
 
     private static let details = """
         SELECT c.task, c.rank, c.attempt, c.failures, c.losses, t.kind, t.max_attempts, t.timeout_s,
-            convert_to(coalesce(t.resolved, r.resolved)::text, 'UTF8'), coalesce(t.resolved, r.resolved)::jsonb #>> '{model,sha256}',
+            convert_to(coalesce(t.resolved, r.resolved)::text, 'UTF8'), j.json #>> '{model,sha256}',
             convert_to(p.resume::text, 'UTF8'), c.client,
             floor(extract(epoch FROM clock_timestamp() - greatest(
                 c.run_at,
                 CASE WHEN c.attempt > 0 THEN (SELECT tries.finished_at FROM tries WHERE tries.task = c.task AND tries.attempt = c.attempt) END
-            )) * 1000)::bigint, array_to_string(c.numerics, ' ')
+            )) * 1000)::bigint, j.json #>> '{params,precision}', array_to_string(c.numerics, ' ')
         FROM c
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = c.task OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM resolutions WHERE resolutions.task = c.task OFFSET 0) r ON true
+        CROSS JOIN LATERAL (SELECT coalesce(t.resolved, r.resolved)::jsonb AS json OFFSET 0) j
         LEFT JOIN LATERAL (SELECT * FROM task_resume WHERE task_resume.task = c.task OFFSET 0) p ON true
         ORDER BY c.rank, c.task
         """
@@ -122,6 +123,8 @@ extension StoreSession {
         var rank: Int64
         /// Digest of the checkpoint it runs on.
         var model: String?
+        /// What a generate's model is rounded to.
+        var precision: Precision
         var client: String
         /// What the worker of its first attempt computed in; empty where it is the first.
         var pastNumerics: [String]
@@ -136,7 +139,8 @@ extension StoreSession {
         let placed = Placement.assign(
             candidates: dealt.map {
                 PlacementCandidate(
-                    task: $0.grant.task, kind: $0.grant.kind, model: $0.model, isolated: $0.grant.isolated, numerics: $0.preference.required)
+                    task: $0.grant.task, kind: $0.grant.kind, model: $0.model, precision: $0.precision, isolated: $0.grant.isolated,
+                    numerics: $0.preference.required)
             }, offers: offers)
         var grants: [Grant] = []
         var lastClient: String?
@@ -193,10 +197,12 @@ extension StoreSession {
                 isolated: try rows.requireInt(row, 4) >= Int64(Self.lossesBeforeIsolation), maxAttempts: Int(try rows.requireInt(row, 6)),
                 timeoutSeconds: rows.double(row, 7), resolved: try rows.requireBytes(row, 8), resume: rows.bytes(row, 10),
                 waitedMilliseconds: max(0, try rows.requireInt(row, 12)))
+            // A precision of a later release, too.
+            guard let precision = kind == .generate ? Precision(rawValue: rows.string(row, 13) ?? "float32") : .float32 else { continue }
             found.append(
                 Candidate(
-                    grant: grant, rank: try rows.requireInt(row, 1), model: rows.string(row, 9), client: try rows.requireString(row, 11),
-                    pastNumerics: rows.string(row, 13)?.split(separator: " ").map(String.init) ?? []))
+                    grant: grant, rank: try rows.requireInt(row, 1), model: rows.string(row, 9), precision: precision,
+                    client: try rows.requireString(row, 11), pastNumerics: rows.string(row, 14)?.split(separator: " ").map(String.init) ?? []))
         }
         return found
     }

@@ -69,8 +69,8 @@ final class Engine {
         switch command {
         case .start(let grant): start(grant, now: now)
         case .stop(let lease, let reason): stop(lease, reason)
-        case .modelLoaded(let model, let result): modelLoaded(model, result, now: now)
-        case .modelLoading(let model, let progress): modelLoading(model, progress)
+        case .modelLoaded(let identity, let result): modelLoaded(identity, result, now: now)
+        case .modelLoading(let identity, let progress): modelLoading(identity, progress)
         case .finetunePrepared(let lease, let result): finetunePrepared(lease, result, now: now)
         case .finetunePreparing(let lease, let progress):
             if preparing.contains(where: { $0.lease == lease }) { report(.progress(lease, progress, steps: [])) }
@@ -114,24 +114,26 @@ final class Engine {
 
     private func startGenerate(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: GenerateParameters, now: Milliseconds) throws(ContractError) {
         guard let model = task.model else { throw ContractError(.internalError, "the task's model was not pinned") }
-        if let seat = shelf.seat(ModelIdentity(model), now: now) { return run(lease, task, parameters, on: seat, now: now) }
-        prepare(lease, task, model)
+        let identity = ModelIdentity(model, parameters.precision)
+        if let seat = shelf.seat(identity, now: now) { return run(lease, task, parameters, on: seat, now: now) }
+        prepare(lease, task, model, parameters.precision)
     }
 
     /// Lets a task wait for its model.
-    private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ model: ResolvedModel) {
-        let identity = ModelIdentity(model)
+    private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ model: ResolvedModel, _ precision: Precision) {
+        let identity = ModelIdentity(model, precision)
         let isOnItsWay = preparing.contains { $0.model == identity }
         preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
-        if !isOnItsWay { load(.model(model)) }
+        if !isOnItsWay { load(.model(model, precision)) }
     }
 
     private func startVerify(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: VerifyParameters, now: Milliseconds) {
         guard let model = task.model else {
             return verify(lease, task, parameters, on: .failure(.model("no checkpoint has this digest any more")), now: now)
         }
-        if let seat = shelf.seat(ModelIdentity(model), now: now) { return verify(lease, task, parameters, on: .success(seat), now: now) }
-        prepare(lease, task, model)
+        let precision = task.textPrecision
+        if let seat = shelf.seat(ModelIdentity(model, precision), now: now) { return verify(lease, task, parameters, on: .success(seat), now: now) }
+        prepare(lease, task, model, precision)
     }
 
     private func verify(
@@ -153,7 +155,7 @@ final class Engine {
 
     private func startFinetune(_ grant: WorkerGrant, _ task: ResolvedTask) {
         shelf.dropIdle()
-        report(.models(shelf.digests))
+        report(.models(shelf.keys))
         let stop = StopFlag()
         preparing.append(PreparingTask(lease: grant.lease, task: task, model: nil, stop: stop))
         load(.finetune(grant.lease, task, resume: grant.resume.flatMap(ResumeReference.init(json:)), stop: stop))
@@ -161,8 +163,7 @@ final class Engine {
 
     // MARK: What was prepared
 
-    private func modelLoaded(_ model: ResolvedModel, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
-        let identity = ModelIdentity(model)
+    private func modelLoaded(_ identity: ModelIdentity, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
         let waiting = preparing.filter { $0.model == identity }
         preparing.removeAll { $0.model == identity }
         do throws(TaskFault) {
@@ -172,7 +173,7 @@ final class Engine {
                 seat = try ModelSeat(identity: identity, loaded: loaded, slots: settings.slots, pool: pool)
             } catch { throw TaskFault(error) }
             shelf.add(seat, now: now)
-            report(.models(shelf.digests))
+            report(.models(shelf.keys))
             for entry in waiting {
                 switch entry.task.parameters {
                 case .generate(let parameters): run(entry.lease, entry.task, parameters, on: seat, now: now)
@@ -191,8 +192,8 @@ final class Engine {
         }
     }
 
-    private func modelLoading(_ model: ResolvedModel, _ progress: WorkerProgress) {
-        for entry in preparing where entry.model == ModelIdentity(model) { report(.progress(entry.lease, progress, steps: [])) }
+    private func modelLoading(_ identity: ModelIdentity, _ progress: WorkerProgress) {
+        for entry in preparing where entry.model == identity { report(.progress(entry.lease, progress, steps: [])) }
     }
 
     private func finetunePrepared(_ lease: LeaseID, _ result: Result<PreparedFinetune, TaskFault>, now: Milliseconds) {

@@ -8,9 +8,9 @@ enum EngineCommand: Sendable {
     /// Stop a task at its next token or step, and say so.
     case stop(LeaseID, StopReason)
     /// A model that was asked for is in memory, or cannot be.
-    case modelLoaded(ResolvedModel, Result<LoadedModel, TaskFault>)
+    case modelLoaded(ModelIdentity, Result<LoadedModel, TaskFault>)
     /// How far the loading of a model is: bytes that came, then hundredths of what was loaded.
-    case modelLoading(ResolvedModel, WorkerProgress)
+    case modelLoading(ModelIdentity, WorkerProgress)
     /// What a finetune needs is there, or cannot be.
     case finetunePrepared(LeaseID, Result<PreparedFinetune, TaskFault>)
     /// How far a finetune's preparation is.
@@ -21,7 +21,7 @@ enum EngineCommand: Sendable {
 
 /// What the loader's thread is asked for.
 enum LoadJob: Sendable {
-    case model(ResolvedModel)
+    case model(ResolvedModel, Precision)
     case finetune(LeaseID, ResolvedTask, resume: ResumeReference?, stop: StopFlag)
     case end
 }

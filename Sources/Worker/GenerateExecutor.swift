@@ -173,7 +173,8 @@ extension GenerationRecord {
             finishReason: TaskProtocol.FinishReason(rawValue: sample.finishReason.rawValue) ?? .length,
             meanLogprob: sample.tokenIDs.isEmpty ? nil : sample.meanLogprob, logprobs: sample.logprobs.map { $0.json.serialised },
             redrawn: sample.redrawn,
-            params: parameters.recordJSON, recordSHA256: sample.recordSHA256, numerics: Numerics.float32,
+            params: parameters.recordJSON, recordSHA256: sample.recordSHA256,
+            numerics: Numerics.version(of: loaded.model.precision),
             checkpointSHA256: loaded.model.checkpointSHA256, tokenizerSHA256: loaded.tokenizer.digest)
     }
 }

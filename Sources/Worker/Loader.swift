@@ -30,7 +30,8 @@ final class Loader {
     /// Does a job and answers it. False at the end.
     func perform(_ job: LoadJob) -> Bool {
         switch job {
-        case .model(let model): answer(.modelLoaded(model, Result { () throws(TaskFault) in try load(model) }))
+        case .model(let model, let precision):
+            answer(.modelLoaded(ModelIdentity(model, precision), Result { () throws(TaskFault) in try load(model, precision) }))
         case .finetune(let lease, let task, let resume, let stop):
             guard !stop.isRaised else { return true }
             answer(.finetunePrepared(lease, Result { () throws(TaskFault) in try prepare(lease, task, resume, stop) }))
@@ -39,22 +40,22 @@ final class Loader {
         return true
     }
 
-    private func load(_ model: ResolvedModel) throws(TaskFault) -> LoadedModel {
-        let folder = try folder(of: model)
-        return try withExtendedLifetime(folder) { () throws(TaskFault) in try load(model, from: folder.path) }
+    private func load(_ model: ResolvedModel, _ precision: Precision) throws(TaskFault) -> LoadedModel {
+        let folder = try folder(of: model, precision)
+        return try withExtendedLifetime(folder) { () throws(TaskFault) in try load(model, precision, from: folder.path) }
     }
 
-    private func load(_ model: ResolvedModel, from folder: String) throws(TaskFault) -> LoadedModel {
+    private func load(_ model: ResolvedModel, _ precision: Precision, from folder: String) throws(TaskFault) -> LoadedModel {
         let loaded: LanguageModel
         let files: ModelDirectory
         do throws(ModelFileError) { files = try ModelDirectory.open(folder) } catch { throw TaskFault(error) }
         var saidAt = MonotonicClock.milliseconds
         do throws(ModelError) {
-            loaded = try LanguageModel.load(files, pool: pool) { [answer] share in
+            loaded = try LanguageModel.load(files, precision: WeightPrecision(precision), pool: pool) { [answer] share in
                 let now = MonotonicClock.milliseconds
                 guard now - saidAt >= Self.progressMilliseconds else { return }
                 saidAt = now
-                answer(.modelLoading(model, WorkerProgress(phase: .loading, done: Int(share * 100), total: 100)))
+                answer(.modelLoading(ModelIdentity(model, precision), WorkerProgress(phase: .loading, done: Int(share * 100), total: 100)))
             }
         } catch { throw TaskFault(error) }
         guard loaded.checkpointSHA256 == model.sha256 else {
@@ -67,13 +68,13 @@ final class Loader {
         } catch { throw TaskFault(error, field: "params.model") }
     }
 
-    private func folder(of model: ResolvedModel) throws(TaskFault) -> CachedFolder {
+    private func folder(of model: ResolvedModel, _ precision: Precision) throws(TaskFault) -> CachedFolder {
         var saidAt = MonotonicClock.milliseconds
         let watch = TransferWatch(progress: { [answer] done, total in
             let now = MonotonicClock.milliseconds
             guard now - saidAt >= Self.progressMilliseconds else { return }
             saidAt = now
-            answer(.modelLoading(model, WorkerProgress(phase: .loading, done: Int(done), total: Int(total))))
+            answer(.modelLoading(ModelIdentity(model, precision), WorkerProgress(phase: .loading, done: Int(done), total: Int(total))))
         })
         do throws(TransferError) {
             return try cache.folder(model.manifest, watch: watch)

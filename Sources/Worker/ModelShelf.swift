@@ -1,7 +1,7 @@
 import Generation
-import Kernels
+package import Kernels
 import LanguageModels
-import TaskProtocol
+package import TaskProtocol
 import Tokenizers
 
 /// A model in memory, with the tokenizer that came with it.
@@ -13,14 +13,31 @@ struct LoadedModel: Sendable {
     let schema: Schema?
 }
 
-/// Which model: equal weights may come with another tokenizer or config, and are then another model here.
+/// Which model: equal weights may come with another tokenizer or config, or be rounded to another precision, and are then
+/// another model here.
 struct ModelIdentity: Equatable {
-    /// The checkpoint digest, by which brokers know the model.
+    /// The checkpoint digest.
     let checkpoint: String
     /// The digest of the manifest of its files.
     let manifest: String
+    /// What its matrices are kept as.
+    let precision: Precision
 
-    init(_ model: ResolvedModel) { (checkpoint, manifest) = (model.sha256, model.manifest) }
+    init(_ model: ResolvedModel, _ precision: Precision) { (checkpoint, manifest, self.precision) = (model.sha256, model.manifest, precision) }
+
+    /// By which brokers know the model.
+    var key: String { precision.modelKey(checkpoint: checkpoint) }
+}
+
+extension WeightPrecision {
+    /// A task's precision as the engine knows it.
+    package init(_ precision: Precision) {
+        switch precision {
+        case .float32: self = .float32
+        case .bfloat16: self = .bfloat16
+        case .int8: self = .int8
+        }
+    }
 }
 
 /// A model at work: its scheduler, and which of its requests belongs to which lease.
@@ -55,14 +72,15 @@ final class ModelSeat {
     }
 }
 
-/// The models in memory, by checkpoint digest; above a bound the least recently used idle ones go.
+/// The models in memory, each in the precisions that were asked for; above a bound the least recently used idle ones go.
 struct ModelShelf {
     private(set) var seats: [ModelSeat] = []
     let byteLimit: Int
 
     init(byteLimit: Int) { self.byteLimit = byteLimit }
 
-    var digests: [String] { seats.map(\.identity.checkpoint) }
+    /// By which brokers know what is here.
+    var keys: [String] { seats.map(\.identity.key) }
 
     /// The seat of a model, marked as used now.
     func seat(_ identity: ModelIdentity, now: Milliseconds) -> ModelSeat? {

@@ -104,7 +104,7 @@ package final class WorkerService: Sendable {
         return WorkerRegistration(
             session: SessionID.random(), host: options.label.isEmpty ? host : "\(host)/\(options.label)", pid: Int(getpid()),
             version: options.version,
-            numerics: [Numerics.float32], instructionSet: InstructionSet.current.rawValue, threads: options.threads, slots: options.slots,
+            numerics: Numerics.all, instructionSet: InstructionSet.current.rawValue, threads: options.threads, slots: options.slots,
             parameters: TaskParameters.knownNames)
     }
 }

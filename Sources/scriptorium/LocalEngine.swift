@@ -15,9 +15,10 @@ struct LocalEngine {
 
     /// - Parameters:
     ///   - path: a Hugging Face directory.
+    ///   - precision: what its matrices are rounded to.
     ///   - threads: nil: one a processor.
     /// - Throws: ``CommandFailure/usage(_:)`` where the directory or SCRIPTORIUM_ISA is wrong.
-    init(model path: String, threads: Int?) throws {
+    init(model path: String, precision: WeightPrecision, threads: Int?) throws {
         do {
             let chosen = try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"])
             let directory = try ModelDirectory.open(path)
@@ -25,7 +26,7 @@ struct LocalEngine {
             schema = Schema(config: directory.config)
             tokenizer = try directory.tokenizerPath.map { try Tokenizer.load(path: $0) }
             var bar = ProgressBar(total: 100, label: "loading")
-            model = try LanguageModel.load(directory, pool: pool) { share in bar.update(Int(share * 100)) }
+            model = try LanguageModel.load(directory, precision: precision, pool: pool) { share in bar.update(Int(share * 100)) }
             bar.finish()
         } catch {
             throw CommandFailure.usage("\(error)")

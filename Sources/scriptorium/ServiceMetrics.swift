@@ -57,7 +57,7 @@ extension BrokerSnapshot {
 
 /// The program, as a dashboard joins it to other series.
 private var buildInfo: MetricFamily {
-    let labels = [(name: "version", value: Version.number), (name: "numerics", value: Numerics.float32)]
+    let labels = [(name: "version", value: Version.number), (name: "numerics", value: Numerics.all.joined(separator: " "))]
     return MetricFamily("scriptorium_build_info", .gauge, help: "The program.", samples: [.init(1, labels: labels)])
 }
 

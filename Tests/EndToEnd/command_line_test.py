@@ -29,7 +29,12 @@ class Engine(unittest.TestCase):
             self.assertIn(member, record)
 
     def test_every_instruction_set_gives_the_same_bytes(self):
-        arguments = ["generate", "--model", MODEL, "--prompt", "of", "--n", 2, "--seed", 5, "--json"]
+        for precision in ("float32", "bfloat16", "int8"):
+            with self.subTest(precision):
+                self.same_bytes(precision)
+
+    def same_bytes(self, precision):
+        arguments = ["generate", "--model", MODEL, "--prompt", "of", "--n", 2, "--seed", 5, "--json", "--precision", precision]
         texts = {}
         for name in ("plain", "avx2", "avx512"):
             done = subprocess.run(
@@ -42,6 +47,8 @@ class Engine(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             texts[name] = done.stdout
         self.assertEqual(len(set(texts.values())), 1, texts.keys())
+        record = json.loads(texts["plain"].splitlines()[0])
+        self.assertEqual((record["precision"], record["numerics"], record["params"]["precision"]), (precision, precision + "/1", precision))
 
     def test_texts_for_people_are_separated_by_a_rule(self):
         said = run("generate", "--model", MODEL, "--prompt", "the", "--n", 2, "--seed", 5)
@@ -62,6 +69,11 @@ class Engine(unittest.TestCase):
         scored = json.loads(run("score", "--model", MODEL, "--ids", ids, "--logits", "--json"))
         self.assertEqual(len(scored["logits"]), len(prompt["last_logits"]))
         self.assertLess(max(abs(a - b) for a, b in zip(scored["logits"], prompt["last_logits"])), 1e-4)
+        for precision, bound in (("bfloat16", 0.05), ("int8", 0.05)):
+            narrow = json.loads(run("score", "--model", MODEL, "--ids", ids, "--precision", precision, "--json"))
+            self.assertEqual(narrow["numerics"], precision + "/1")
+            self.assertNotEqual(narrow["perplexity"], scored["perplexity"])
+            self.assertLess(abs(narrow["perplexity"] / scored["perplexity"] - 1), bound)
         with open(os.path.join(support.FIXTURES, "tokenizer_cases.json")) as file:
             case = json.load(file)[0]
         said = run("tokenize", "--tokenizer", MODEL, input=case["text"].encode())

@@ -65,15 +65,29 @@ class MainPath(support.ServiceTestCase):
         self.assertEqual(models["again"]["sha256"], models["demo"]["sha256"])
         self.assertIn("again", self.service.run("model", "list"))
 
-    def test_the_service_writes_what_the_engine_alone_writes(self):
+    def test_the_service_writes_what_the_engine_alone_writes_in_every_precision(self):
         parameters = {"prompt": "the", "n": 4, "seed": 4242, "max_length": 32, "temperature": 1.1, "top_k": 40}
-        status = self.service.client().generate(model="demo", **parameters)
-        served = [g["text"] for g in status["result"]["generations"]]
-        lines = support.run(
-            "generate", "--model", os.path.join(support.FIXTURES, "gpt2"), "--prompt", "the", "--n", 4, "--seed", 4242, "--max-length", 32,
-            "--temperature", 1.1, "--top-k", 40, "--json",
-        ).splitlines()  # fmt: skip
-        self.assertEqual([json.loads(line)["text"] for line in lines], served)
+        client = self.service.client()
+        # All at once, so that a worker holds the model in each precision and must not mix them up.
+        tasks = {name: client.submit("generate", {"model": "demo", "precision": name, **parameters}) for name in ("int8", "float32", "bfloat16")}
+        texts = set()
+        for precision, task in tasks.items():
+            status = client.result(task, 60)
+            self.assertEqual(status["state"], "succeeded", status)
+            result = status["result"]
+            self.assertEqual((result["precision"], result["numerics"]), (precision, precision + "/1"))
+            served = [g["text"] for g in result["generations"]]
+            lines = support.run(
+                "generate", "--model", os.path.join(support.FIXTURES, "gpt2"), "--prompt", "the", "--n", 4, "--seed", 4242, "--max-length", 32,
+                "--temperature", 1.1, "--top-k", 40, "--precision", precision, "--json",
+            ).splitlines()  # fmt: skip
+            self.assertEqual([json.loads(line)["text"] for line in lines], served)
+            rows = self.service.sql("SELECT DISTINCT precision, numerics FROM scriptorium.generations WHERE task_id = %s", task)
+            self.assertEqual(rows, [(precision, precision + "/1")])
+            texts.add(tuple(served))
+        self.assertEqual(len(texts), 3)
+        (numerics,) = self.service.sql("SELECT DISTINCT numerics FROM scriptorium.workers")
+        self.assertEqual(sorted(numerics[0]), ["bfloat16/1", "float32/1", "int8/1"])
 
     def test_publishing_in_sql(self):
         rows = self.service.sql("""SELECT scriptorium.submit('generate', '{"model": "demo", "prompt": "the", "max_length": 16, "seed": 5}')""")

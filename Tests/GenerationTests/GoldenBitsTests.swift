@@ -6,30 +6,41 @@ import TestSupport
 import Testing
 import Tokenizers
 
-/// Bits of version `float32/1`. Where one of these fails, the arithmetic has changed: raise ``Numerics/float32`` and
-/// renew them together.
-@Suite("Golden bits of float32/1")
+/// Bits of versions `float32/1`, `bfloat16/1` and `int8/1`. Where one of these fails, the arithmetic has changed: raise that
+/// precision's version in ``Numerics`` and renew them together.
+@Suite("Golden bits of float32/1, bfloat16/1 and int8/1")
 struct GoldenBitsTests {
-    private static let logits = "2b08461bd206be5b033eaaf25d16a5e2627bf03abec5b6d5688133f6c73b1db4"
-    private static let texts = "2e15821cc326cf8b9a60bbe37513ce6ae893ecba3a3081b24bd6cd0e38cccf6f"
+    private static let logits: [WeightPrecision: String] = [
+        .float32: "2b08461bd206be5b033eaaf25d16a5e2627bf03abec5b6d5688133f6c73b1db4",
+        .bfloat16: "",
+        .int8: "",
+    ]
+    private static let texts: [WeightPrecision: String] = [
+        .float32: "2e15821cc326cf8b9a60bbe37513ce6ae893ecba3a3081b24bd6cd0e38cccf6f",
+        .bfloat16: "",
+        .int8: "",
+    ]
 
-    @Test("logits of a long text have the committed bits on every instruction set")
-    func logits() throws {
+    @Test("the versions are those that these bits belong to")
+    func versions() { #expect(Numerics.all == ["float32/1", "bfloat16/1", "int8/1"]) }
+
+    @Test("logits of a long text have the committed bits on every instruction set", arguments: WeightPrecision.allCases)
+    func logits(precision: WeightPrecision) throws {
         for set in InstructionSet.available {
-            let engine = try Self.engine(set)
+            let engine = try Self.engine(set, precision)
             let score = try Scorer(model: engine.model, pool: engine.pool).score((0..<300).map { Int32(($0 * 37 + 5) % 280) })
             var digest = SHA256Digest()
             for values in [score.firstLogits, score.lastLogits, score.logprobs] {
                 for value in values { withUnsafeBytes(of: value.bitPattern.littleEndian) { digest.update($0) } }
             }
-            #expect(hexString(digest.finish()) == Self.logits, "\(set)")
+            #expect(hexString(digest.finish()) == Self.logits[precision], "\(set)")
         }
     }
 
-    @Test("texts under every kind of processor have the committed tokens on every instruction set")
-    func texts() throws {
+    @Test("texts under every kind of processor have the committed tokens on every instruction set", arguments: WeightPrecision.allCases)
+    func texts(precision: WeightPrecision) throws {
         for set in InstructionSet.available {
-            let engine = try Self.engine(set)
+            let engine = try Self.engine(set, precision)
             var digest = SHA256Digest()
             for edit in Self.edits {
                 var request = GenerationRequest(prompts: ["the first", "x"], n: 3)
@@ -42,7 +53,7 @@ struct GoldenBitsTests {
                     withUnsafeBytes(of: sample.meanLogprob.bitPattern.littleEndian) { digest.update($0) }
                 }
             }
-            #expect(hexString(digest.finish()) == Self.texts, "\(set)")
+            #expect(hexString(digest.finish()) == Self.texts[precision], "\(set)")
         }
     }
 
@@ -60,7 +71,7 @@ struct GoldenBitsTests {
     ]
 
     /// A model and a tokenizer that no file holds, so that other fixtures change nothing here.
-    private static func engine(_ set: InstructionSet) throws -> Engine {
+    private static func engine(_ set: InstructionSet, _ precision: WeightPrecision) throws -> Engine {
         let pool = ThreadPool(threads: 2, instructionSet: set)
         var trainer = TokenizerTrainer(vocabularySize: 280, minimumFrequency: 2)
         trainer.feed(text: "the first and the last of the things that the first thing was and the last thing is\n")
@@ -69,6 +80,7 @@ struct GoldenBitsTests {
             "vocab_size": 280, "n_positions": 320, "n_embd": 72, "n_layer": 3, "n_head": 3, "n_inner": 272, "layer_norm_epsilon": 1e-5,
             "bos_token_id": 0, "eos_token_id": 0,
         ])
-        return Engine(model: try LanguageModel.random(description, seed: 17, scale: 0.15, pool: pool), tokenizer: tokenizer, pool: pool)
+        let model = try LanguageModel.random(description, seed: 17, scale: 0.15, precision: precision, pool: pool)
+        return Engine(model: model, tokenizer: tokenizer, pool: pool)
     }
 }

@@ -162,7 +162,7 @@ struct SchedulerTests {
     @Test("requests wait for pages where memory is short and end like any others")
     func memory() throws {
         let engine = try Engine()
-        let page = InferenceSession.pageByteCount(engine.model.description)
+        let page = InferenceSession.pageByteCount(engine.model)
         let request = GenerationRequest.tokens([3, 4, 5], n: 6) { $0.maxLength = 60 }
         let wanted = try engine.generate(request)
         let scheduler = try engine.scheduler(SchedulerOptions(slots: 6, keyValueBytes: 3 * page))

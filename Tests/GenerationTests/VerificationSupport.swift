@@ -1,5 +1,6 @@
 import Encodings
 import Generation
+import Kernels
 import LanguageModels
 import TestSupport
 
@@ -50,26 +51,26 @@ enum Proofs {
         request.text.deduplicate = one([false, false, true])
         if one([false, false, true]) { request.text.schema = Schema(tokens: ["the", "a"], returned: one([nil, ["a"]])) }
         request.prependBos = one([nil, true, false])
-        return request.recorded
+        return request.recorded(in: engine.model.precision)
     }
 
     /// A plain request whose texts are long enough to be changed.
-    static func plain(_ edit: (inout GenerationRequest) -> Void = { _ in }) -> GenerationRequest {
+    static func plain(in precision: WeightPrecision = .float32, _ edit: (inout GenerationRequest) -> Void = { _ in }) -> GenerationRequest {
         var request = GenerationRequest(prompts: ["In the"])
         request.parameters.maxLength = 48
         request.parameters.temperature = [1.1]
         request.parameters.seed = 4242
         request.parameters.logprobs = 1
         edit(&request)
-        return request.recorded
+        return request.recorded(in: precision)
     }
 }
 
 extension GenerationRequest {
     /// The request with its parameters in its proof record.
-    var recorded: GenerationRequest {
+    func recorded(in precision: WeightPrecision) -> GenerationRequest {
         var request = self
-        request.identity = ProofIdentity(params: effectiveParams, seedAssigned: true)
+        request.identity = ProofIdentity(params: effectiveParams(precision: precision), seedAssigned: true)
         return request
     }
 }

@@ -10,7 +10,8 @@ struct VerificationTests {
     @Test("every generated text is proved by a replay and, but for beams, moved windows and torch's redraws, by one pass", arguments: 0..<40)
     func everything(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
-        let engine = try Engine(["gpt2", "gpt-neo", "gpt2-ending"][Int(seed % 3)])
+        let precision = WeightPrecision.allCases[Int(seed / 3 % 3)]
+        let engine = try Engine(["gpt2", "gpt-neo", "gpt2-ending"][Int(seed % 3)], precision: precision)
         let request = Proofs.request(engine, using: &generator)
         let samples: [GeneratedSample]
         do { samples = try engine.generate(request) } catch GenerationError.everythingBanned { return }
@@ -34,6 +35,21 @@ struct VerificationTests {
             #expect(replay.findings == [] && replay.method == .replay, told)
             #expect(try verifier.verify(claim).isVerified == true, told)
         }
+    }
+
+    @Test("a text is proved with the model in its own precision, and undecided with another", arguments: WeightPrecision.allCases)
+    func precisions(precision: WeightPrecision) throws {
+        let claim = try #require(try Engine(precision: precision).generate(Proofs.plain(in: precision)).first).claim
+        #expect(claim.precision == precision)
+        for other in WeightPrecision.allCases {
+            let verdict = try Engine(precision: other).verifier().verify(claim)
+            #expect(verdict.isVerified == (other == precision ? true : nil))
+            #expect(other == precision || verdict.decisive?.reason == .numerics)
+        }
+        // A forger who says another precision than the text was made in is told that the tokens differ, or that this arithmetic is not known.
+        let said = WeightPrecision.allCases.first { $0 != precision } ?? precision
+        let forged = claim.forging("precision", .string(said.rawValue))
+        #expect(try Engine(precision: said).verifier().verify(forged).isVerified != true)
     }
 
     @Test("beams, a window that moved and torch's redraws are generated anew, and asked for one pass the answer is null")

@@ -15,6 +15,15 @@ import Testing
         }
     }
 
+    @Test("products with narrow weights keep their bits", arguments: [WeightPrecision.bfloat16, .int8])
+    func narrowLinear(precision: WeightPrecision) throws {
+        var numbers = Numbers(seed: 55)
+        let made = LinearCase(
+            rows: 7, inputs: 603, outputs: 100, x: numbers.uniform(7 * 603), weights: numbers.uniform(603 * 100), bias: numbers.uniform(100),
+            residual: numbers.uniform(700), activation: .geluNew, precision: precision)
+        for set in InstructionSet.available { Golden.expect(bitsHash(try made.run(set)), "linear \(precision)") }
+    }
+
     @Test("attention keeps its bits")
     func attention() {
         var numbers = Numbers(seed: 51)
@@ -22,6 +31,7 @@ import Testing
         let training = TrainingAttentionTests.Case(sequences: 1, length: 280, heads: 1, width: 40, numbers: &numbers)
         for set in InstructionSet.available {
             Golden.expect(bitsHash(made.run(set, chunk: 300)), "attention")
+            Golden.expect(bitsHash(made.run(set, chunk: 300, isNarrow: true)), "attention bfloat16")
             Golden.expect(bitsHash(training.run(set).gradients), "attention backward")
         }
     }

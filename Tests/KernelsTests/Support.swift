@@ -66,21 +66,36 @@ struct LinearCase {
     var activation: Activation = .linear
     var layout: PackedMatrix.Layout = .inputMajor
     var start: [Float]?
+    var precision = WeightPrecision.float32
 
     func run(_ set: InstructionSet, threads: Int = 1) throws -> [Float] {
         let pool = ThreadPool(threads: threads, instructionSet: set)
-        let matrix = try PackedMatrix(inputs: inputs, outputs: outputs, instructionSet: set)
+        let matrix = try PackedMatrix(inputs: inputs, outputs: outputs, precision: precision, instructionSet: set)
         matrix.pack(weights, layout: layout, pool: pool)
+        let prepared = AlignedFloats(precision.preparedFloats(rows: rows, inputs: inputs))
         var out = start ?? [Float](repeating: .nan, count: rows * outputs)
         withOptionalPointer(bias) { bias in
             withOptionalPointer(residual) { residual in
                 Linear.apply(
                     x: x, rows: rows, xStride: inputs, weights: matrix, bias: bias, activation: activation, residual: residual, out: &out,
-                    outStride: outputs, accumulate: start != nil, pool: pool)
+                    outStride: outputs, accumulate: start != nil, prepared: prepared.pointer, pool: pool)
             }
         }
         return out
     }
+}
+
+/// Memory as products with narrow weights want it, full of NaN: what was not written must not be used.
+final class AlignedFloats {
+    let pointer: UnsafeMutablePointer<Float>
+
+    init(_ count: Int) {
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: max(64, count * 4), alignment: 64)
+        pointer = memory.bindMemory(to: Float.self, capacity: count)
+        pointer.initialize(repeating: .nan, count: count)
+    }
+
+    deinit { UnsafeMutableRawPointer(pointer).deallocate() }
 }
 
 func withOptionalPointer(_ values: [Float]?, _ body: (UnsafePointer<Float>?) -> Void) {
@@ -109,9 +124,9 @@ struct AttentionCase {
         values = numbers.uniform(floats)
     }
 
-    func run(_ set: InstructionSet, threads: Int = 1, chunk: Int) -> [Float] {
+    func run(_ set: InstructionSet, threads: Int = 1, chunk: Int, isNarrow: Bool = false) -> [Float] {
         let pool = ThreadPool(threads: threads, instructionSet: set)
-        let layout = KVLayout(heads: heads, headWidth: headWidth)
+        let layout = KVLayout(heads: heads, headWidth: headWidth, isNarrow: isNarrow)
         let stride = heads * headWidth
         let pageCount = (count + KVLayout.pagePositions - 1) / KVLayout.pagePositions
         let offset = 7

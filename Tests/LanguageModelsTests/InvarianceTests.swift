@@ -7,8 +7,8 @@ import Testing
 
 @Suite("The same bits however a text is run")
 struct InvarianceTests {
-    @Test("chunks, batch mates, threads and instruction sets change no bit", arguments: 0..<12)
-    func everything(seed: UInt64) throws {
+    @Test("chunks, batch mates, threads and instruction sets change no bit", arguments: 0..<12, WeightPrecision.allCases)
+    func everything(seed: UInt64, precision: WeightPrecision) throws {
         var generator = SeededGenerator(seed: seed)
         let description = try Architectures.describe(config: randomConfig(seed, using: &generator))
         let text = Support.tokens(Int.random(in: 1...190, using: &generator), below: description.vocabularySize, using: &generator)
@@ -16,7 +16,7 @@ struct InvarianceTests {
         for set in InstructionSet.available {
             for threads in [1, 2, 3] {
                 let pool = ThreadPool(threads: threads, instructionSet: set)
-                let model = try LanguageModel.random(description, seed: seed, scale: 0.3, pool: pool)
+                let model = try LanguageModel.random(description, seed: seed, scale: 0.3, precision: precision, pool: pool)
                 for chunks in [[text.count], [Int](repeating: 1, count: text.count), Support.chunks(text.count, using: &generator)] {
                     let found = try Support.logits(model, text, chunks: chunks, pool: pool).map(bits)
                     if let wanted { #expect(found == wanted, "seed \(seed), \(set), \(threads) threads, chunks \(chunks)") }

@@ -8,8 +8,8 @@ import TestSupport
 /// Small models and reference files for these tests.
 enum Support {
     /// A folder of the reference set, loaded for one instruction set.
-    static func model(_ name: String, pool: ThreadPool) throws -> LanguageModel {
-        try LanguageModel.load(ModelDirectory.open(Fixtures.model(name)), pool: pool)
+    static func model(_ name: String, precision: WeightPrecision = .float32, pool: ThreadPool) throws -> LanguageModel {
+        try LanguageModel.load(ModelDirectory.open(Fixtures.model(name)), precision: precision, pool: pool)
     }
 
     /// What transformers computes with a reference model.

@@ -24,6 +24,21 @@ struct TextEngineTests {
         #expect(try engine.generate("In the", options).map(\.text) != texts.map(\.text))
     }
 
+    @Test("each precision writes texts of its own, and its record says which it was")
+    func precisions() throws {
+        let options = GenerateOptions(n: 2, seed: 42, maxLength: 60, temperature: 1)
+        var texts: Set<[String]> = []
+        for precision in TextEngine.Precision.allCases {
+            let engine = try TextEngine(model: Fixtures.reference + "/gpt2", precision: precision, threads: 2)
+            let made = try engine.generate("In the", options)
+            texts.insert(made.map(\.text))
+            #expect(made.allSatisfy { $0.record.contains("\"numerics\":\"\(precision.rawValue)/1\"") })
+            #expect(made.allSatisfy { $0.record.ranges(of: "\"precision\":\"\(precision.rawValue)\"").count == 2 })
+            #expect(try #require(try engine.score("In the beginning").perplexity) > 1)
+        }
+        #expect(texts.count == 3)
+    }
+
     @Test("streamed pieces spell the text behind the prompt")
     func stream() throws {
         var options = GenerateOptions(seed: 7, maxLength: 40)

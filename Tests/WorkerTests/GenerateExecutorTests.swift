@@ -48,6 +48,33 @@ import Worker
         #expect(reports.texts(of: other)?.count == 2)
     }
 
+    @Test("each precision has a model of its own: tasks of several at once give what each gives alone")
+    func precisions() throws {
+        var texts: [Precision: [String]] = [:]
+        for precision in Precision.allCases {
+            var alone = try EngineBench()
+            let model = try alone.model()
+            let lease = alone.start(EngineBench.generate { ($0.n, $0.precision) = (3, precision) }, model: model)
+            let reports = alone.run()
+            texts[precision] = try #require(reports.texts(of: lease))
+            #expect(reports.contains(.models([precision.modelKey(checkpoint: model.sha256)])))
+            guard case .finished(lease, let generations, nil)? = reports.last else { return }
+            for record in generations {
+                #expect(record.numerics == "\(precision)/1" && record.checkpointSHA256 == model.sha256)
+                #expect(try JSONValue.parse(record.params)["precision"]?.stringValue == precision.rawValue)
+            }
+        }
+        #expect(Set(texts.values.map { $0 }).count == 3)
+        var together = try EngineBench()
+        let model = try together.model()
+        let leases = Precision.allCases.map { precision in
+            (precision, together.start(EngineBench.generate { ($0.n, $0.precision) = (3, precision) }, model: model))
+        }
+        let reports = together.run()
+        for (precision, lease) in leases { #expect(reports.texts(of: lease) == texts[precision], "\(precision)") }
+        #expect(reports.contains(.models(Precision.allCases.map { $0.modelKey(checkpoint: model.sha256) })))
+    }
+
     @Test("a streaming task reports each token, and together they are the text")
     func streams() throws {
         var bench = try EngineBench()

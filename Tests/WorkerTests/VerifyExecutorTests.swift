@@ -41,6 +41,16 @@ import Worker
         }
     }
 
+    @Test("texts of each precision are proved with the model in that precision", arguments: [Precision.bfloat16, .int8])
+    func precisions(precision: Precision) throws {
+        var (bench, model, records) = try generated { ($0.n, $0.precision) = (2, precision) }
+        let lease = bench.start(Self.verify(), model: model, texts: try EngineBench.texts(records))
+        let result = try #require(bench.run().result(of: lease))
+        #expect(result["verified"] == true)
+        let narrow = bench.start(Self.verify(), model: model, texts: try EngineBench.texts(records) { $0["precision"] = "float16" })
+        #expect(bench.run().result(of: narrow)?["verified"] != true)
+    }
+
     @Test("one text has no list, and its proof is proved anywhere")
     func one() throws {
         var (bench, model, records) = try generated { $0.n = 1 }

@@ -48,7 +48,8 @@ extension BrokerCore {
                 let name = item.submission.parameters.modelName
                 candidates.append(
                     PlacementCandidate(
-                        task: item.id, kind: item.submission.kind, model: name.flatMap { modelNames.digest($0) }, isolated: false))
+                        task: item.id, kind: item.submission.kind, model: name.flatMap { modelNames.digest($0) },
+                        precision: item.submission.parameters.precision, isolated: false))
             }
         }
         for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers).enumerated() {

@@ -2,17 +2,28 @@
 
 CK_INLINE size_t ck_round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
+/// The address of an element of a page; a narrow one takes half a float.
+CK_INLINE const float *ck_element(const ck_attention_shape *shape, const float *base, size_t index) {
+    return shape->narrow ? (const float *)(const void *)((const uint16_t *)(const void *)base + index) : base + index;
+}
+
+/// What stands there.
+CK_INLINE float ck_element_value(const ck_attention_shape *shape, const float *base, size_t index) {
+    return shape->narrow ? ck_from_bits((uint32_t)((const uint16_t *)(const void *)base)[index] << 16) : base[index];
+}
+
 /// Keys of 16 positions from `position` (a multiple of 16): [d][16].
 CK_INLINE const float *ck_key_block(const ck_attention_shape *shape, const ck_attention_span *span, size_t head, size_t position) {
     size_t d = shape->head_width;
-    return span->pages[position / CK_PAGE_POSITIONS] + span->page_offset + head * CK_PAGE_POSITIONS * d + position % CK_PAGE_POSITIONS * d;
+    const float *page = span->pages[position / CK_PAGE_POSITIONS] + span->page_offset;
+    return ck_element(shape, page, head * CK_PAGE_POSITIONS * d + position % CK_PAGE_POSITIONS * d);
 }
 
 /// Values of one position; the following ones of the page are dv further each.
 CK_INLINE const float *ck_value_row(const ck_attention_shape *shape, const ck_attention_span *span, size_t head, size_t position) {
     size_t d = shape->head_width, dv = ck_round_up(d, 16);
-    return span->pages[position / CK_PAGE_POSITIONS] + span->page_offset + shape->heads * CK_PAGE_POSITIONS * d
-        + head * CK_PAGE_POSITIONS * dv + position % CK_PAGE_POSITIONS * dv;
+    const float *page = span->pages[position / CK_PAGE_POSITIONS] + span->page_offset;
+    return ck_element(shape, page, shape->heads * CK_PAGE_POSITIONS * d + head * CK_PAGE_POSITIONS * dv + position % CK_PAGE_POSITIONS * dv);
 }
 
 /// First position that the row standing at `position` sees.
@@ -29,9 +40,9 @@ static void plain_attention(
         size_t end = span->first_position + r + 1, begin = ck_first_visible(shape, end - 1);
         float maximum = -__builtin_inff();
         for (size_t j = begin; j < end; j++) {
-            const float *keys = ck_key_block(shape, span, head, j / 16 * 16) + j % 16;
+            const float *keys = ck_key_block(shape, span, head, j / 16 * 16);
             float score = 0.0f;
-            for (size_t i = 0; i < d; i++) score = CK_FMA(q[i], keys[i * 16], score);
+            for (size_t i = 0; i < d; i++) score = CK_FMA(q[i], ck_element_value(shape, keys, i * 16 + j % 16), score);
             score = score * shape->scale;
             scratch[j - begin] = score;
             maximum = score > maximum ? score : maximum;
@@ -51,7 +62,7 @@ static void plain_attention(
                 float chain = 0.0f;
                 size_t first = block < begin ? begin : block;
                 for (size_t j = first; j < ck_minimum_size(block + CK_BLOCK, end); j++)
-                    chain = CK_FMA(scratch[j - begin], ck_value_row(shape, span, head, j)[i], chain);
+                    chain = CK_FMA(scratch[j - begin], ck_element_value(shape, ck_value_row(shape, span, head, j), i), chain);
                 value = value + chain;
             }
             out[i] = value / total;

@@ -1,32 +1,18 @@
 // Matrix product with packed weights: the definition of ck_linear.h.
-#include <string.h>
-
-enum { CK_BLOCK = 256 };
-
-CK_INLINE size_t ck_minimum_size(size_t a, size_t b) { return a < b ? a : b; }
-
-/// Width of panel `panel`: C, or for the last what is left, rounded up to 16.
-CK_INLINE size_t ck_panel_width(size_t outputs, size_t columns, size_t panel) {
-    size_t padded = (outputs + 15) / 16 * 16;
-    return ck_minimum_size(columns, padded - panel * columns);
-}
+#include "panels.h"
 
 static void plain_linear(const ck_linear_args *a, size_t panelBegin, size_t panelEnd, size_t rowBegin, size_t rowEnd) {
     for (size_t row = rowBegin; row < rowEnd; row++) {
         const float *x = a->x + row * a->x_stride;
         for (size_t n = panelBegin * 16; n < ck_minimum_size(panelEnd * 16, a->outputs); n++) {
             const float *w = a->panels + (n / 16) * 16 * a->inputs + n % 16;
-            size_t index = row * a->out_stride + n;
-            float sum = a->accumulate ? a->out[index] : 0.0f;
+            float sum = a->accumulate ? a->out[row * a->out_stride + n] : 0.0f;
             for (size_t begin = 0; begin < a->inputs; begin += CK_BLOCK) {
                 float chain = 0.0f;
                 for (size_t k = begin; k < ck_minimum_size(begin + CK_BLOCK, a->inputs); k++) chain = CK_FMA(x[k], w[k * 16], chain);
                 sum = sum + chain;
             }
-            if (a->bias) sum = sum + a->bias[n];
-            sum = ck_scalar_apply(a->activation, sum);
-            if (a->residual) sum = a->residual[index] + sum;
-            a->out[index] = sum;
+            ck_finish(a, row, n, sum);
         }
     }
 }

@@ -7,7 +7,7 @@ static void plain_attention_backward(const ck_training_attention_backward_args *
     const float *v = f->values + first * f->stride + head * f->head_stride;
     const float *dout = a->dout + first * a->dout_stride + head * d;
     const float *statistics = f->statistics + (sequence * f->heads + head) * length * 2;
-    ck_attention_shape shape = {f->heads, d, f->scale, f->window};
+    ck_attention_shape shape = {f->heads, d, f->scale, f->window, false};
     ck_attention_dropout mask = ck_training_dropout(f, sequence, head);
     float *p = scratch, *ds = scratch + length * length;
 

@@ -10,6 +10,7 @@
 #include "ck_functions.h"
 #include "ck_isa.h"
 #include "ck_linear.h"
+#include "ck_narrow.h"
 #include "ck_philox.h"
 #include "ck_pool.h"
 #include "ck_race_best.h"

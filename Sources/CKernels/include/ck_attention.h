@@ -2,6 +2,7 @@
 //
 // A page holds, from its base plus `page_offset` floats: keys [head][position / 16][d][16], then values [head][position][dv],
 // dv = d rounded up to 16, zeros beyond d. Page i of a sequence holds positions 64·i … 64·i + 63.
+// Narrow pages hold the same elements as bfloat16, rounded (nearest, ties to even, in integers) when they are stored, before any use.
 //
 // Order: score = fma chain over d, times `scale`. Maximum first. exp(score − maximum). Sum in 16 lanes, lane = absolute
 // position mod 16, then the tree. Values: within blocks of 256 absolute positions a chain from zero, positions ascending;
@@ -39,12 +40,13 @@ typedef struct {
     size_t heads, head_width;
     float scale;
     uint32_t window;
+    bool narrow;  // pages hold bfloat16; arithmetic is fp32 all the same
 } ck_attention_shape;
 
 /// dv: head_width rounded up to 16.
 size_t ck_value_stride(size_t head_width);
-/// Floats of one page: heads · 64 · (d + dv).
-size_t ck_page_floats(size_t heads, size_t head_width);
+/// Floats of one page: heads · 64 · (d + dv), of a narrow one half of it.
+size_t ck_page_floats(size_t heads, size_t head_width, bool narrow);
 
 /// Any mix of prefill chunks and single rows, on all threads.
 void ck_attention(ck_pool *pool, const ck_attention_shape *shape, const ck_attention_span *spans, size_t count);

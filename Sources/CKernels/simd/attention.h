@@ -40,9 +40,9 @@ static void simd_attention(
         size_t blocks = (ck_minimum_size(pageEnd, lastEnd) - position + LANES - 1) / LANES;
         tile_args t = {
             queries, span->query_stride, 1, ck_key_block(shape, span, head, position), LANES, d * LANES, d, scores + (position - origin), stride,
-            shape->scale,
+            shape->scale, shape->narrow,
         };
-        tile_run(tile_set, t, rows, blocks);
+        tile_run(shape->narrow ? tile_narrow_set : tile_set, t, rows, blocks);
         position += blocks * LANES;
     }
 
@@ -58,6 +58,7 @@ static void simd_attention(
         if (dropout) simd_drop(dropout->mask, dropout->row + row + r, dropout->element + origin, scores + r * stride, stride);
     }
 
+    const tile_function(*chains)[4] = shape->narrow ? tile_narrow_chain : tile_chain;
     memset(chain, 0, 2 * rows * dv * sizeof(float));
     for (size_t position = begin; position < lastEnd;) {
         // Up to the next border: page, and where the set of rows that see a position changes.
@@ -65,16 +66,19 @@ static void simd_attention(
         if (position < lastBegin) end = ck_minimum_size(end, lastBegin);
         if (position < firstEnd) end = ck_minimum_size(end, firstEnd);
         const float *values = ck_value_row(shape, span, head, position);
-        tile_args t = {scores + (position - origin), stride, 1, values, dv, LANES, end - position, chain, dv, 1.0f};
+        tile_args t = {scores + (position - origin), stride, 1, values, dv, LANES, end - position, chain, dv, 1.0f, shape->narrow};
         if (position >= lastBegin && position < firstEnd) {
-            tile_run(tile_chain, t, rows, vectors);
+            tile_run(chains, t, rows, vectors);
         } else {
             for (size_t r = 0; r < rows; r++) {
                 size_t from = ck_first_visible(shape, firstEnd + r - 1), to = ck_minimum_size(end, firstEnd + r);
                 if (from < position) from = position;
                 if (from >= to) continue;
-                tile_args one = {scores + r * stride + (from - origin), stride, 1, values + (from - position) * dv, dv, LANES, to - from, chain + r * dv, dv, 1.0f};
-                tile_run(tile_chain, one, 1, vectors);
+                tile_args one = {
+                    scores + r * stride + (from - origin), stride, 1, ck_element(shape, values, (from - position) * dv), dv, LANES, to - from,
+                    chain + r * dv, dv, 1.0f, shape->narrow,
+                };
+                tile_run(chains, one, 1, vectors);
             }
         }
         position = end;

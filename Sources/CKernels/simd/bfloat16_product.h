@@ -4,16 +4,6 @@
 // chains two fused multiply-adds, denormals flushed by the control register.
 enum { PRODUCT_BLOCK = 256, PRODUCT_COLUMNS = 64, PRODUCT_TILE_ROWS = 6 };
 
-/// ck_bfloat16 in sixteen lanes.
-CK_INLINE vf v_bfloat16(vf x) {
-    vu u = __builtin_bit_cast(vu, x);
-    vu rounded = u + 0x7fffu + (u >> 16 & 1u);
-    return __builtin_bit_cast(vf, (x != x ? (u | 0x400000u) : rounded) & 0xffff0000u);
-}
-
-/// Sixteen words of a pair each from the even and the odd elements, already rounded.
-CK_INLINE vf v_pair(vf even, vf odd) { return __builtin_bit_cast(vf, __builtin_bit_cast(vu, even) >> 16 | __builtin_bit_cast(vu, odd)); }
-
 /// Floats that a row of the workspace takes, or a column of the scratch: rounded values, or words of two.
 #if BFLOAT16_NATIVE
 #define STORED(k) (((k) + 1) / 2)
@@ -24,14 +14,11 @@ CK_INLINE vf v_pair(vf even, vf odd) { return __builtin_bit_cast(vf, __builtin_b
 /// Rounds `count` ≤ 32 elements, `step` apart, into one stored run of STORED(count) floats.
 CK_INLINE void store_run(const float *x, size_t step, size_t count, float *out) {
     if (count == 32 && step == 1) {
-        vf low = v_bfloat16(v_load(x)), high = v_bfloat16(v_load(x + LANES));
 #if BFLOAT16_NATIVE
-        vf even = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-        vf odd = __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-        v_store(out, v_pair(even, odd));
+        v_store(out, v_pairs(v_load(x), v_load(x + LANES)));
 #else
-        v_store(out, low);
-        v_store(out + LANES, high);
+        v_store(out, v_bfloat16(v_load(x)));
+        v_store(out + LANES, v_bfloat16(v_load(x + LANES)));
 #endif
         return;
     }

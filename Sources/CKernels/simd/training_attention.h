@@ -51,7 +51,7 @@ CK_INLINE void score_gradients(float *p, float *ds, size_t columns, size_t begin
 /// Rows `first` ..< `first + rows` of one head: their P and dS, their dQ, and their share of dK and dV.
 static void backward_rows(const ck_training_attention_backward_args *a, const attention_backward_space *s, size_t sequence, size_t head, size_t first, size_t rows) {
     const ck_training_attention_args *f = &a->forward;
-    ck_attention_shape shape = {f->heads, s->d, f->scale, f->window};
+    ck_attention_shape shape = {f->heads, s->d, f->scale, f->window, false};
     ck_attention_dropout mask = ck_training_dropout(f, sequence, head);
     size_t base = sequence * f->length, columns = ck_round_up(first + rows, LANES);
     const float *statistics = f->statistics + (sequence * f->heads + head) * f->length * 2;

@@ -5,12 +5,15 @@ typedef float vf __attribute__((ext_vector_type(16)));
 typedef float vf_unaligned __attribute__((ext_vector_type(16), aligned(4), may_alias));
 typedef int32_t vi __attribute__((ext_vector_type(16)));
 typedef uint32_t vu __attribute__((ext_vector_type(16)));
+typedef uint16_t vn_unaligned __attribute__((ext_vector_type(16), aligned(2), may_alias));
 typedef uint64_t vu64 __attribute__((ext_vector_type(8)));
 
 enum { LANES = 16 };
 
 CK_INLINE vf v_load(const float *p) { return *(const vf_unaligned *)p; }
 CK_INLINE void v_store(float *p, vf v) { *(vf_unaligned *)p = v; }
+/// Sixteen bfloat16 numbers.
+CK_INLINE vf v_load_narrow(const uint16_t *p) { return __builtin_bit_cast(vf, __builtin_convertvector(*(const vn_unaligned *)p, vu) << 16); }
 CK_INLINE vf v_splat(float x) { return (vf)x; }
 CK_INLINE vf v_fma(vf a, vf b, vf c) { return __builtin_elementwise_fma(a, b, c); }
 CK_INLINE vf v_select(vi mask, vf a, vf b) { return mask ? a : b; }

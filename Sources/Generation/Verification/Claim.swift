@@ -1,4 +1,5 @@
 package import Encodings
+package import Kernels
 
 /// What somebody says of a text: its proof record, and what stands beside it. A line of `generate --json` is one, and so is what
 /// `scriptorium.proof()` makes of a stored row.
@@ -46,6 +47,9 @@ package struct Claim: Sendable, Equatable {
         meanLogprob = try optional("mean_logprob", reader.real)
         (schema, logprobs) = (beside["schema"], beside["logprobs"])
     }
+
+    /// The precision that its record names; nil where that is none that this program knows.
+    package var precision: WeightPrecision? { members["precision"]?.stringValue.flatMap(WeightPrecision.init(rawValue:)) }
 
     /// The record as it is signed and digested.
     package var canonicalRecord: [UInt8] { JSONValue.object(members).canonical }

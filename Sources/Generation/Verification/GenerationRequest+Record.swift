@@ -2,7 +2,7 @@ import Encodings
 
 extension GenerationRequest {
     /// The request that a proof record tells of: one prompt, its tokens as recorded, every parameter out of `params`
-    /// (the other way round from ``effectiveParams``). What is absent there has its default.
+    /// (the other way round from ``effectiveParams(precision:)``). What is absent there has its default.
     /// - Throws: a parameter that this version does not know, or that has a wrong type.
     package init(record: ProofRecord) throws(RecordError) {
         self.init(prompts: [record.prompt], promptTokenIDs: [record.promptTokenIDs])

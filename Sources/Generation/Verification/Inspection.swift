@@ -1,4 +1,5 @@
 package import Encodings
+import Kernels
 
 /// What a claim tells by itself, before any model is asked: whether its record has its digest, can be read, and who signed it.
 struct Inspection {
@@ -11,8 +12,10 @@ struct Inspection {
     /// The numbers within its prompt that the sample may have.
     private(set) var sampleNumbers: [Int] = []
 
-    /// - Parameter key: who must have signed it; nil: a signature is looked at where there is one.
-    init(_ claim: Claim, key: VerificationKey?) {
+    /// - Parameters:
+    ///   - key: who must have signed it; nil: a signature is looked at where there is one.
+    ///   - precision: that of the model at hand; nil where there is none.
+    init(_ claim: Claim, key: VerificationKey?, precision: WeightPrecision?) {
         let bytes = claim.canonicalRecord
         checkDigest(claim, SHA256Digest.hex(of: bytes))
         checkSignature(claim, bytes, key)
@@ -21,7 +24,7 @@ struct Inspection {
             let request = try GenerationRequest(record: record)
             sampleNumbers = try record.sampleNumbers(n: record.params["n"] == nil ? nil : request.n)
             (self.record, self.request) = (record, request)
-            checkNumerics(record)
+            checkNumerics(record, precision)
         } catch {
             add(Finding(.format, "the record cannot be read: \(error)"))
         }
@@ -59,13 +62,17 @@ struct Inspection {
         steps.append(VerificationStep(.holds, "the owner of \(key) signed the record"))
     }
 
-    private mutating func checkNumerics(_ record: ProofRecord) {
-        guard record.numerics != Numerics.float32 || record.precision != "float32" else { return }
-        add(
-            Finding(
-                .numerics,
-                "the text was made with the arithmetic \(record.numerics.prefix(40)) at \(record.precision.prefix(40)), "
-                    + "this program computes in \(Numerics.float32)"))
+    private mutating func checkNumerics(_ record: ProofRecord, _ model: WeightPrecision?) {
+        let precision = WeightPrecision(rawValue: record.precision)
+        guard let precision, record.numerics == Numerics.version(of: precision) else {
+            return add(
+                Finding(
+                    .numerics,
+                    "the text was made with the arithmetic \(record.numerics.prefix(40)) at \(record.precision.prefix(40)), "
+                        + "this program computes in \(Numerics.all.joined(separator: ", "))"))
+        }
+        guard let model, model != precision else { return }
+        add(Finding(.numerics, "the text was made in \(precision.rawValue), and the model was loaded in \(model.rawValue)"))
     }
 }
 

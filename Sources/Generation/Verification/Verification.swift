@@ -22,7 +22,7 @@ package final class Verification {
     init(_ verifier: Verifier, _ claim: Claim, method wanted: VerificationMethod?, key: VerificationKey?, say: @escaping (VerificationStep) -> Void) {
         self.claim = claim
         self.say = say
-        let inspection = Inspection(claim, key: key)
+        let inspection = Inspection(claim, key: key, precision: verifier.model.precision)
         for step in inspection.steps { say(step) }
         var findings = inspection.findings
         guard let record = inspection.record, let request = inspection.request else {

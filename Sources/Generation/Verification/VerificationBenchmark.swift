@@ -15,6 +15,7 @@ package struct VerificationBenchmark: Sendable, Equatable {
     package var threads: Int
     package var instructionSet: String
     package var parameters: Int
+    package var precision: String
 
     /// Verifying takes this share of generating.
     package var ratio: Double { verifySeconds / generateSeconds }
@@ -25,7 +26,7 @@ package struct VerificationBenchmark: Sendable, Equatable {
             "bench": "verify", "batch": 1, "prompt_tokens": .integer(Int64(promptTokens)), "new_tokens": .integer(Int64(newTokens)),
             "generate_seconds": .real(generateSeconds), "verify_seconds": .real(verifySeconds), "ratio": .real(ratio),
             "tokens_per_second": .real(Double(newTokens) / verifySeconds), "verified": .bool(isVerified), "threads": .integer(Int64(threads)),
-            "instruction_set": .string(instructionSet), "precision": "float32", "parameters": .integer(Int64(parameters)),
+            "instruction_set": .string(instructionSet), "precision": .string(precision), "parameters": .integer(Int64(parameters)),
         ]).serialised
     }
 
@@ -68,7 +69,8 @@ package struct VerificationBenchmark: Sendable, Equatable {
         }
         return VerificationBenchmark(
             promptTokens: promptTokens, newTokens: newTokens, generateSeconds: best.generate, verifySeconds: best.verify, isVerified: isVerified,
-            threads: pool.threadCount, instructionSet: pool.instructionSet.rawValue, parameters: model.description.parameterCount)
+            threads: pool.threadCount, instructionSet: pool.instructionSet.rawValue, parameters: model.description.parameterCount,
+            precision: model.precision.rawValue)
     }
 
     private static func request(_ model: LanguageModel, newTokens: Int) -> GenerationRequest {
@@ -78,7 +80,7 @@ package struct VerificationBenchmark: Sendable, Equatable {
         // A text of that length, whatever the weights.
         request.parameters.bannedTokens = model.description.eosIDs
         request.text.nonemptyOutput = false
-        request.identity = ProofIdentity(params: request.effectiveParams)
+        request.identity = ProofIdentity(params: request.effectiveParams(precision: model.precision))
         return request
     }
 

@@ -67,7 +67,7 @@ package final class Verifier {
     package static func verdict(
         _ claim: Claim, method: VerificationMethod?, key: VerificationKey? = nil, withoutModel message: String
     ) -> Verdict {
-        var findings = Inspection(claim, key: key).findings
+        var findings = Inspection(claim, key: key, precision: nil).findings
         findings.append(Finding(.weights, message))
         return Verdict(findings: findings, method: method ?? .forward)
     }

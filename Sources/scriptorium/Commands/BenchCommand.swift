@@ -49,10 +49,10 @@ struct BenchOptions: ParsableArguments {
     }
 
     /// A Hugging Face directory, or GPT-2 124M's shape with random weights.
-    static func model(_ path: String?, pool: ThreadPool) throws -> LanguageModel {
+    static func model(_ path: String?, precision: WeightPrecision, pool: ThreadPool) throws -> LanguageModel {
         do {
-            guard let path else { return try EngineBenchmark.gpt2(pool: pool) }
-            return try LanguageModel.load(ModelDirectory.open(path), pool: pool)
+            guard let path else { return try EngineBenchmark.gpt2(precision: precision, pool: pool) }
+            return try LanguageModel.load(ModelDirectory.open(path), precision: precision, pool: pool)
         } catch {
             throw CommandFailure.usage("\(error)")
         }
@@ -65,6 +65,9 @@ struct BenchDecodeCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("A Hugging Face directory.", valueName: "folder"))
     var model: String?
+
+    @Option(help: "float32, bfloat16 or int8.")
+    var precision = WeightPrecision.float32
 
     @Option(help: "Batch sizes, with commas.")
     var batch = "1,8,32"
@@ -85,7 +88,7 @@ struct BenchDecodeCommand: AsyncParsableCommand {
             throw CommandFailure.usage("--batch takes numbers from 1 to 1024 with commas, --new-tokens one from 1 to 512")
         }
         let pool = try options.pool()
-        let model = try BenchOptions.model(model, pool: pool)
+        let model = try BenchOptions.model(model, precision: precision, pool: pool)
         for size in sizes {
             let result: EngineBenchmark.Result
             do {
@@ -105,6 +108,9 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("A Hugging Face directory.", valueName: "folder"))
     var model: String?
 
+    @Option(help: "float32, bfloat16 or int8.")
+    var precision = WeightPrecision.float32
+
     @Option(help: "Tokens of the prompt; at most the context.")
     var tokens = 1024
 
@@ -118,7 +124,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     private func measure() throws {
         guard tokens >= 1 else { throw CommandFailure.usage("--tokens: \(tokens) is not above 0") }
         let pool = try options.pool()
-        let model = try BenchOptions.model(model, pool: pool)
+        let model = try BenchOptions.model(model, precision: precision, pool: pool)
         let result: EngineBenchmark.Result
         do {
             result = try EngineBenchmark.prefill(model, pool: pool, promptTokens: tokens)
@@ -174,3 +180,5 @@ extension EngineBenchmark.Result {
             + "(\(precision), \(threads) threads, \(instructionSet))"
     }
 }
+
+extension WeightPrecision: ExpressibleByArgument {}

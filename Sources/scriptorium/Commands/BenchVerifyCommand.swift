@@ -1,5 +1,6 @@
 import ArgumentParser
 import Generation
+import Kernels
 import LanguageModels
 import Supervision
 
@@ -9,6 +10,9 @@ struct BenchVerifyCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("A Hugging Face directory.", valueName: "folder"))
     var model: String?
+
+    @Option(help: "float32, bfloat16 or int8.")
+    var precision = WeightPrecision.float32
 
     @Option(help: "Generated tokens of the text, behind a prompt of 32.")
     var newTokens = 256
@@ -22,7 +26,7 @@ struct BenchVerifyCommand: AsyncParsableCommand {
 
     private func measure() throws {
         let pool = try options.pool()
-        let model = try BenchOptions.model(model, pool: pool)
+        let model = try BenchOptions.model(model, precision: precision, pool: pool)
         guard newTokens >= 1, 32 + newTokens <= model.description.contextLength else {
             throw CommandFailure.usage("--new-tokens: \(newTokens) and a prompt of 32 are not in 1 … \(model.description.contextLength)")
         }
@@ -36,7 +40,7 @@ struct BenchVerifyCommand: AsyncParsableCommand {
         options.show(
             result.json,
             "verify   \(result.newTokens) tokens: \(Self.rounded(result.verifySeconds)) s, \(share) % of generating (\(Self.rounded(result.generateSeconds)) s) "
-                + "(float32, \(result.threads) threads, \(result.instructionSet))")
+                + "(\(result.precision), \(result.threads) threads, \(result.instructionSet))")
         guard result.isVerified else { throw CommandFailure.failed("the text that was just generated is not proved") }
     }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Encodings
 import Generation
 import Glibc
+import Kernels
 import LanguageModels
 import TaskProtocol
 import Worker
@@ -49,7 +50,7 @@ struct GenerateCommand: ParsableCommand {
 
     func run() throws {
         let parameters = try checkedParameters()
-        let engine = try LocalEngine(model: model, threads: threads)
+        let engine = try LocalEngine(model: model, precision: WeightPrecision(parameters.precision), threads: threads)
         let seed = parameters.seed ?? Seed.assigned()
         guard samples else { return try generate(engine, parameters, seed: seed) }
         for temperature in [0.7, 1.0, 1.2] {

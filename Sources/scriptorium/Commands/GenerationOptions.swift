@@ -103,7 +103,7 @@ struct GenerationOptions: ParsableArguments {
     @Option(help: "Log-probabilities of so many alternatives a token (0 … 20).")
     var logprobs: Int?
 
-    @Option(help: "float32 (float32).")
+    @Option(help: "float32, bfloat16 or int8: what the model's matrices are rounded to (float32).")
     var precision: String?
 
     /// What was given, under the contract's names.

@@ -2,6 +2,7 @@ import ArgumentParser
 import Encodings
 import Generation
 import Glibc
+import Kernels
 import LanguageModels
 import Tokenizers
 
@@ -19,6 +20,9 @@ struct ScoreCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Token ids instead of a text, with commas: 464,3280,318.", valueName: "ids"))
     var ids: String?
 
+    @Option(help: "float32, bfloat16 or int8: what the model's matrices are rounded to.")
+    var precision = WeightPrecision.float32
+
     @Flag(help: "Also print the logits of the last position.")
     var logits = false
 
@@ -34,7 +38,7 @@ struct ScoreCommand: ParsableCommand {
     }
 
     func run() throws {
-        let engine = try LocalEngine(model: model, threads: threads)
+        let engine = try LocalEngine(model: model, precision: precision, threads: threads)
         let tokens = try tokens(engine)
         do {
             try show(try Scorer(model: engine.model, pool: engine.pool).score(tokens), tokens, engine.tokenizer)
@@ -70,7 +74,8 @@ struct ScoreCommand: ParsableCommand {
     private func object(_ score: Scorer.Score, _ tokens: [Int32]) -> JSONValue {
         var members: JSONObject = [
             "token_ids": .array(tokens.map { .integer(Int64($0)) }), "logprobs": .array(score.logprobs.map { .real(Double($0)) }),
-            "logprob": .real(score.sum), "perplexity": score.perplexity.map { .real($0) } ?? .null, "numerics": .string(Numerics.float32),
+            "logprob": .real(score.sum), "perplexity": score.perplexity.map { .real($0) } ?? .null,
+            "numerics": .string(Numerics.version(of: precision)),
         ]
         if logits { members["logits"] = .array(score.lastLogits.map { .real(Double($0)) }) }
         return .object(members)

@@ -2,6 +2,7 @@ import ArgumentParser
 import Client
 import Encodings
 import Generation
+import Kernels
 import Messaging
 import TaskProtocol
 import Worker
@@ -58,11 +59,13 @@ struct VerifyCommand: AsyncParsableCommand {
         if let stored { return try await StoredVerification(id: stored, replay: replay, key: key, isJSON: json).run(service) }
         guard let model else { throw CommandFailure.usage("give --model DIRECTORY") }
         let claims = try ProofFile.claims(subject)
-        let engine = try LocalEngine(model: model, threads: threads)
         let report = VerdictReport(isJSON: json)
+        var verifiers: [WeightPrecision: Verifier] = [:]
         do {
-            let verifier = try Verifier(model: engine.model, tokenizer: try engine.requiredTokenizer(), pool: engine.pool)
             for (index, claim) in claims.enumerated() {
+                let precision = claim.precision ?? .float32
+                let verifier = try verifiers[precision] ?? verifier(model, precision)
+                verifiers[precision] = verifier
                 report.begin(claim, index: index)
                 let verdict = try verifier.verify(claim, method: replay ? .replay : nil, key: key) { report.step($0) }
                 report.end(claim, verdict)
@@ -73,5 +76,11 @@ struct VerifyCommand: AsyncParsableCommand {
             throw CommandFailure.failed("\(error)")
         }
         try report.finish()
+    }
+
+    /// The model as texts of a precision were made with it.
+    private func verifier(_ model: String, _ precision: WeightPrecision) throws -> Verifier {
+        let engine = try LocalEngine(model: model, precision: precision, threads: threads)
+        return try Verifier(model: engine.model, tokenizer: try engine.requiredTokenizer(), pool: engine.pool)
     }
 }

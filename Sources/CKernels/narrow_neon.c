@@ -1,0 +1,22 @@
+// Products with int8 weights for NEON. (Those with bfloat16 weights are the definition: narrow.c.)
+#pragma STDC FP_CONTRACT OFF
+
+#if defined(__aarch64__)
+
+#include "ck_narrow.h"
+#include "divide.h"
+
+// Vectors are passed only between functions that are inlined: no ABI is involved.
+#pragma clang diagnostic ignored "-Wpsabi"
+#pragma clang diagnostic ignored "-Wunused-function"
+
+#define PANEL_VECTORS 1
+#define NARROW_REGISTERS 4
+#define INT8_LINEAR ck_int8_linear_neon
+#define INT8_ROWS 4
+#define INT8_DOT DOT_LANES
+
+#include "simd/narrow_kernels.h"
+#include "simd/int8_linear.h"
+
+#endif
