@@ -96,7 +96,7 @@ class Verify(unittest.TestCase):
     def test_an_edited_row_is_caught(self):
         edits = [
             ("text = overlay(text PLACING 'X' FROM 9 FOR 1)", "text_differs"),
-            ("token_ids[4] = token_ids[4] % 399 + 1", "token_differs"),
+            ("token_ids[4] = token_ids[4] %% 399 + 1", "token_differs"),
             ("seed = seed + 1", "token_differs"),
             ("prompt = 'In a'", "prompt_differs"),
             ("finish_reason = 'eos'", "finish_reason_differs"),
