@@ -7,7 +7,7 @@ import Testing
 
 @Suite("The same bits however a text is run")
 struct InvarianceTests {
-    @Test("chunks, batch mates, threads and instruction sets change no bit", arguments: 0..<12)
+    @Test("chunks, batch mates, threads and instruction sets change no bit", arguments: 0..<36)
     func everything(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         let description = try Architectures.describe(config: randomConfig(seed, using: &generator))
