@@ -34,12 +34,7 @@ struct BenchOptions: ParsableArguments {
     /// The team of threads that is measured.
     /// - Throws: ``CommandFailure/usage(_:)`` where `SCRIPTORIUM_ISA` names what this processor lacks.
     func pool() throws -> ThreadPool {
-        do {
-            let chosen = try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"])
-            return ThreadPool(threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), instructionSet: chosen)
-        } catch {
-            throw CommandFailure.usage("\(error)")
-        }
+        ThreadPool(threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), instructionSet: try .chosen())
     }
 
     /// Prints one result.

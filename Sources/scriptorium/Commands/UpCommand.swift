@@ -1,6 +1,7 @@
 import ArgumentParser
 import Encodings
 import Glibc
+import Kernels
 import Supervision
 import TaskStore
 
@@ -66,6 +67,8 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     private func supervise() throws -> Int32 {
+        // Its workers would end with this failure one after another.
+        try InstructionSet.chosen()
         let directory: DataDirectory
         do { directory = try DataDirectory(dataDir) } catch { throw CommandFailure.usage("\(error)") }
         let watcher = SignalWatcher { _ in }

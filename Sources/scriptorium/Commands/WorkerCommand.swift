@@ -59,6 +59,7 @@ struct WorkerCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try InstructionSet.chosen()
         let brokers = broker.isEmpty ? ["tcp://127.0.0.1:5572"] : broker
         for endpoint in brokers where !endpoint.isEndpoint {
             throw CommandFailure.usage("--broker: \(endpoint) is not an endpoint such as tcp://127.0.0.1:5572")
@@ -75,7 +76,6 @@ struct WorkerCommand: AsyncParsableCommand {
             }
             address = given
         }
-        do { _ = try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"]) } catch { throw CommandFailure.usage("\(error)") }
         let signingKey = try signing.key()
         let logger = logging.start("scriptorium.worker")
         let registry = MetricsRegistry()
