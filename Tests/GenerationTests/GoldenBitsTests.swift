@@ -12,13 +12,13 @@ import Tokenizers
 struct GoldenBitsTests {
     private static let logits: [WeightPrecision: String] = [
         .float32: "2b08461bd206be5b033eaaf25d16a5e2627bf03abec5b6d5688133f6c73b1db4",
-        .bfloat16: "",
-        .int8: "",
+        .bfloat16: "ccaf2010cb98476fd68a752eddc52683d0e6f5e3c83d4cdd5196a01c3e43893d",
+        .int8: "15f9947efc570c876a8fc2b5f98a6875751f42440a28ba37e7cf8a1211c2232e",
     ]
     private static let texts: [WeightPrecision: String] = [
         .float32: "2e15821cc326cf8b9a60bbe37513ce6ae893ecba3a3081b24bd6cd0e38cccf6f",
-        .bfloat16: "",
-        .int8: "",
+        .bfloat16: "31b001ecf9e0b9f0684a8a43b2dc4819ab6e29b9e28c8b4b60fed4008052d429",
+        .int8: "cd60f5974d9efa27964195a76d85e88cdaac3cd317b39845104bbced9313d346",
     ]
 
     @Test("the versions are those that these bits belong to")

@@ -50,11 +50,14 @@ import Worker
 
     @Test("each precision has a model of its own: tasks of several at once give what each gives alone")
     func precisions() throws {
+        func task(_ precision: Precision) -> TaskParameters {
+            EngineBench.generate { ($0.n, $0.precision, $0.temperature, $0.maxLength) = (6, precision, [1.5], 60) }
+        }
         var texts: [Precision: [String]] = [:]
         for precision in Precision.allCases {
             var alone = try EngineBench()
             let model = try alone.model()
-            let lease = alone.start(EngineBench.generate { ($0.n, $0.precision) = (3, precision) }, model: model)
+            let lease = alone.start(task(precision), model: model)
             let reports = alone.run()
             texts[precision] = try #require(reports.texts(of: lease))
             #expect(reports.contains(.models([precision.modelKey(checkpoint: model.sha256)])))
@@ -68,7 +71,7 @@ import Worker
         var together = try EngineBench()
         let model = try together.model()
         let leases = Precision.allCases.map { precision in
-            (precision, together.start(EngineBench.generate { ($0.n, $0.precision) = (3, precision) }, model: model))
+            (precision, together.start(task(precision), model: model))
         }
         let reports = together.run()
         for (precision, lease) in leases { #expect(reports.texts(of: lease) == texts[precision], "\(precision)") }
