@@ -4,6 +4,7 @@ import Kernels
 import LanguageModels
 import TestSupport
 import Testing
+import Tokenizers
 
 @Suite("A text is proved by its record")
 struct VerificationTests {
