@@ -19,15 +19,17 @@ package struct FunctionsCheck: Check {
         }
     }
 
-    package func findings() -> [Finding] { [finding(survey.sum(pool: pool))] }
+    package func findings() -> [Finding] { findings(of: survey.sum(pool: pool)) }
 
     /// What a sum says of the function.
-    package func finding(_ sum: UInt64) -> Finding {
+    package func findings(of sum: UInt64) -> [Finding] {
         let subject = "\(survey.name) on \(pool.instructionSet.rawValue)"
-        if sum == survey.committed { return .ok(subject, Self.digits(sum)) }
-        return .fail(
-            subject, "\(Self.digits(sum)), and not \(Self.digits(survey.committed))",
-            mend: "texts of this machine cannot be trusted to be those of others: try another SCRIPTORIUM_ISA, and report processor and compiler")
+        if sum == survey.committed { return [.ok(subject, Self.digits(sum))] }
+        return [
+            .fail(
+                subject, "\(Self.digits(sum)), and not \(Self.digits(survey.committed))",
+                mend: "texts of this machine cannot be trusted to be those of others: try another SCRIPTORIUM_ISA, and report processor and compiler")
+        ]
     }
 
     private static func digits(_ sum: UInt64) -> String {

@@ -1,3 +1,4 @@
+import Encodings
 import Generation
 import Kernels
 import LanguageModels
