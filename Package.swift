@@ -114,7 +114,9 @@ let package = Package(
 
         // Tests: a target a library. Tests/EndToEnd drives real processes, from Python.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
-        tests("Kernels", ["Kernels", "CKernels"]),
+        // What the kernels must give, in C: also built for other processors and run under emulation (cross_kernels_test.py).
+        .target(name: "GoldenKernels", dependencies: ["CKernels"], path: "Tests/GoldenKernels", exclude: ["golden.txt"]),
+        tests("Kernels", ["Kernels", "CKernels", "GoldenKernels"]),
         tests("DurableFiles", ["DurableFiles"]),
         tests("Encodings", ["Encodings"]),
         tests("Tokenizers", ["Tokenizers", "Encodings"]),

@@ -184,6 +184,7 @@ CREATE TABLE scriptorium.hot (
     blocked "char" CHECK (blocked IN ('r', 'a', 'c')),
     isolated boolean NOT NULL DEFAULT false,
     cancel_requested boolean NOT NULL DEFAULT false,
+    numerics text[],
     lease uuid,
     session uuid REFERENCES scriptorium.sessions (id),
     broker uuid,
@@ -208,6 +209,7 @@ COMMENT ON COLUMN scriptorium.hot.losses IS 'Attempts lost with their worker amo
 COMMENT ON COLUMN scriptorium.hot.blocked IS 'Why it is not in line: r run_at ahead, a waits for others, c to be checked by a broker; null: in line';
 COMMENT ON COLUMN scriptorium.hot.isolated IS 'The present run has no batch mates, on purpose';
 COMMENT ON COLUMN scriptorium.hot.cancel_requested IS 'Its worker is to stop it; decides nothing by itself';
+COMMENT ON COLUMN scriptorium.hot.numerics IS 'What the worker of its first attempt computed in; null before that has ended';
 COMMENT ON COLUMN scriptorium.hot.lease IS 'The fencing token of the present run; every later write names it';
 COMMENT ON COLUMN scriptorium.hot.session IS 'Whose lease it is';
 COMMENT ON COLUMN scriptorium.hot.broker IS 'The broker that granted it';

@@ -51,6 +51,8 @@ void ck_bfloat16_variants(int32_t isa, const ck_bfloat16_kernels *variants[2]) {
         variants[0] = native ? &ck_bfloat16_native : &ck_bfloat16_avx512;
         variants[1] = native ? &ck_bfloat16_avx512 : NULL;
     }
+#elif defined(__aarch64__)
+    if (isa == CK_NEON) variants[0] = &ck_bfloat16_neon;
 #endif
 }
 

@@ -79,7 +79,7 @@ extension TaskUpdate.Body {
             self = .sample(sample: sample, promptIndex: promptIndex, text: text, step: step)
         case .progress(let progress): self = .progress(TaskAdvance(progress))
         case .checkpoint(let id, let step, _, let sha256, _): self = .checkpoint(id: id.description, step: step, sha256: sha256)
-        case .retrying(let error, _): self = .retrying(error.map(ServiceError.init(_:)))
+        case .retrying(let error, _, _): self = .retrying(error.map(ServiceError.init(_:)))
         case .succeeded: self = .succeeded
         case .failed(let error): self = .failed(ServiceError(error))
         case .cancelled: self = .cancelled

@@ -11,7 +11,7 @@ extension BatchScheduler {
         var cutter: SchemaCutter?
         if let schema = request.text.schema { cutter = try SchemaCutter(schema, tokenizer: tokenizer) }
         let context = model.description.contextLength
-        let maximumLength = request.parameters.slidingWindow ? request.parameters.maxLength : min(request.parameters.maxLength, context)
+        let maximumLength = request.parameters.maximumLength(context: context)
         var prompts: [PromptState] = []
         for (index, text) in request.prompts.enumerated() {
             let tokens = try tokens(of: request, index: index, text: text)
@@ -30,9 +30,11 @@ extension BatchScheduler {
     /// Lets a prompt's samples start: one by one, in torch's batches, or as one search.
     private func open(_ prompt: PromptState, of job: Job) {
         let n = job.request.n
-        guard job.settlesTogether else { return prompt.open(0..<n, starts: n) }
+        let first = job.request.firstSample
+        guard job.settlesTogether else { return prompt.open(first..<n, starts: n - first) }
         let range = 0..<(job.searches ? n : min(n, job.request.parameters.batchSize ?? n))
         let batch = Batch(range: range)
+        batch.draw = job.request.firstDraw
         if job.plan.drawsInBatches {
             let stream = TorchStream(seed: job.plan.seed)
             (batch.start, batch.stream) = (stream, TorchStream(copying: stream))
@@ -45,6 +47,9 @@ extension BatchScheduler {
     private func checkCounts(_ request: GenerationRequest) throws(GenerationError) {
         let (n, beams) = (request.n, request.parameters.numBeams)
         guard n >= 1 else { throw .invalidParameter(field: "n", reason: "must be at least 1") }
+        guard request.firstSample == 0 || (request.firstSample < n && request.prompts.count == 1) else {
+            throw .invalidParameter(field: "n", reason: "leaves no sample of one prompt from \(request.firstSample) on")
+        }
         guard !request.prompts.isEmpty else { throw .invalidParameter(field: "prompts", reason: "is empty") }
         guard request.parameters.doSample || beams > 1 || n == 1 else {
             throw .invalidParameter(field: "n", reason: "must be 1 where do_sample is false: all texts would be equal")
@@ -57,21 +62,15 @@ extension BatchScheduler {
     }
 
     private func tokens(of request: GenerationRequest, index: Int, text: String) throws(GenerationError) -> [Int32] {
-        guard let given = request.promptTokenIDs else { return try encode(text, prependBos: request.prependBos ?? model.description.lineByLine) }
+        guard let given = request.promptTokenIDs else {
+            return try tokenizer.promptTokens(
+                text, prependBos: request.prependBos ?? model.description.lineByLine, description: model.description)
+        }
         let rows = model.description.vocabularySize
         guard given.count == request.prompts.count, !given[index].isEmpty, given[index].allSatisfy({ $0 >= 0 && $0 < rows }) else {
             throw .invalidParameter(field: "prompt_token_ids", reason: "do not fit the prompts or the model's vocabulary of \(rows)")
         }
         return given[index]
-    }
-
-    private func encode(_ prompt: String, prependBos: Bool) throws(GenerationError) -> [Int32] {
-        let tokens = prompt.isEmpty ? [] : tokenizer.encode(prompt)
-        let rows = model.description.vocabularySize
-        guard tokens.allSatisfy({ $0 < rows }) else { throw .model(.tokenizerTooLarge(tokens: tokenizer.vocabularySize, rows: rows)) }
-        guard prependBos || tokens.isEmpty else { return tokens }
-        guard let bos = model.description.bosID else { throw .noBeginning }
-        return [bos] + tokens
     }
 
     private func check(promptTokens count: Int, index: Int, _ parameters: SamplingParameters) throws(GenerationError) {

@@ -181,20 +181,14 @@ extension BatchScheduler {
         }
         let request = sample.job.request
         sample.assembler.append(table.bytes(of: choice.token, skippingSpecial: request.text.skipSpecialTokens))
-        let reason = finishReason(sample, token: choice.token)
-        if reason != nil { sample.assembler.finish() }
+        let reason = sample.job.ending.reason(
+            token: choice.token, length: sample.history.tokens.count, assembler: &sample.assembler)
         if request.stream {
             let text = sample.assembler.takePiece(isLast: reason != nil)
             outbox.append(
                 .token(
                     sample.job.id, TokenPiece(sample: sample.number, draw: sample.draw, index: index, tokenID: choice.token, text: text)))
         }
-        if let reason { complete(sample, sample.assembler.isStopped && reason != .eos ? .stop : reason) }
-    }
-
-    private func finishReason(_ sample: RunningSample, token: Int32) -> FinishReason? {
-        if sample.job.plan.endTokens.contains(token) { return .eos }
-        if sample.assembler.isStopped { return .stop }
-        return sample.history.tokens.count >= sample.job.maximumLength ? .length : nil
+        if let reason { complete(sample, reason) }
     }
 }

@@ -63,6 +63,8 @@ package struct GeneratedSample: Sendable, Equatable {
     package var record: [UInt8]
     /// The digest of ``record``.
     package var recordSHA256: String
+    /// Who vouches for ``record``, where somebody does.
+    package var signature: String?
 
     init(
         sample: Int, promptIndex: Int, draw: Int, text: String, prompt: String, promptTokenIDs: [Int32], tokenIDs: [Int32],

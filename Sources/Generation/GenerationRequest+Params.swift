@@ -49,12 +49,13 @@ extension GenerationRequest {
 }
 
 extension GeneratedSample {
-    /// The sample as one line of `generate --json`: the proof record's members, its digest and the text, with the schema's
+    /// The sample as one line of `generate --json`: the proof record's members, its digest and the text, with the signature, the schema's
     /// parts and the log-probabilities where the request asked for them, in canonical JSON; equal runs give equal bytes.
     package var jsonLine: [UInt8] {
         guard var members = (try? JSONValue.parse(record))?.objectValue else { return record }
         members["record_sha256"] = .string(recordSHA256)
         members["text"] = .string(text)
+        members["signature"] = signature.map { .string($0) }
         members["schema"] = schema.flatMap { try? JSONValue.parse($0) }
         members["logprobs"] = logprobs?.json
         return JSONValue.object(members).canonical

@@ -19,6 +19,10 @@ package struct GenerationRequest: Sendable {
     package var prependBos: Bool?
     /// Report each token as it comes.
     package var stream: Bool
+    /// The first sample to make, of a request with one prompt whose samples are settled one by one: a replay needs no others.
+    package var firstSample = 0
+    /// The number of the first draw of a search with beams: a replay begins with the one that was kept.
+    package var firstDraw = 0
     /// What the proof record says beside the text itself.
     package var identity: ProofIdentity
 

@@ -8,10 +8,12 @@ final class Job {
     let prompts: [PromptState]
     /// Tokens at which a text of this request ends at the latest.
     let maximumLength: Int
+    /// When its texts end.
+    let ending: Ending
     /// What cuts its texts, where it asked for that.
     let cutter: SchemaCutter?
     /// The next sample to hand over: they leave in ascending order.
-    var nextToHandOver = 0
+    var nextToHandOver: Int
     /// Settled samples that wait for lower ones.
     var settled: [Int: GeneratedSample] = [:]
     var isEnded = false
@@ -23,6 +25,8 @@ final class Job {
         self.prompts = prompts
         self.maximumLength = maximumLength
         self.cutter = cutter
+        ending = Ending(endTokens: plan.endTokens, maximumLength: maximumLength)
+        nextToHandOver = request.firstSample
     }
 
     /// Samples in all.
@@ -52,6 +56,8 @@ final class PromptState {
     var prefix: SequenceID?
     /// Samples that have not begun to decode.
     var undecoded = 0
+    /// The first of the samples that share its prefill.
+    private(set) var firstToStart = 0
     /// The next sample to get a slot, and where to stop.
     var nextToStart = 0
     var startLimit = 0
@@ -77,6 +83,7 @@ final class PromptState {
     /// Lets samples start: all of them, a batch, or one search for them all.
     func open(_ range: Range<Int>, starts: Int) {
         undecoded = starts
+        firstToStart = range.lowerBound
         nextToStart = range.lowerBound
         startLimit = range.lowerBound + starts
     }

@@ -49,7 +49,7 @@ final class RunningSample {
     /// i·n + k.
     var number: Int { prompt.index * job.request.n + k }
     /// Whether it is the first of those that share its prompt's prefill.
-    var isFirst: Bool { k == prompt.batch?.range.lowerBound ?? 0 }
+    var isFirst: Bool { k == prompt.firstToStart }
     /// What the next step feeds: the text's last token.
     var nextInput: Int32 { history.tokens[history.tokens.count - 1] }
     var place: Sampler.Place { Sampler.Place(sample: UInt32(k), draw: UInt32(draw), torch: torch?.state) }

@@ -13,9 +13,7 @@ package enum CurveKeyFile {
     /// - Throws: ``KeyFileError/exposed(path:mode:)`` where others can read it. Group-readable is allowed for a file of root's that this
     ///   process's user does not own: so systemd's credentials and Kubernetes' secrets look. (The rule is libpq's, for `sslkey`.)
     package static func read(_ path: String) throws(KeyFileError) -> CurveKeyPair {
-        let bytes = try contents(path) { (status: stat) throws(KeyFileError) in
-            if let problem = secrecyProblem(path: path, mode: status.st_mode, owner: status.st_uid, user: geteuid()) { throw problem }
-        }
+        let bytes = try secret(path)
         var found: [CurveKeyPair] = []
         var number = 0
         for line in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
@@ -48,11 +46,21 @@ package enum CurveKeyFile {
         }
     }
 
+    /// The bytes of a file with a secret key of any kind, which nobody but its owner may be able to read.
+    package static func secret(_ path: String) throws(KeyFileError) -> [UInt8] {
+        try contents(path) { (status: stat) throws(KeyFileError) in
+            if let problem = secrecyProblem(path: path, mode: status.st_mode, owner: status.st_uid, user: geteuid()) { throw problem }
+        }
+    }
+
+    /// The bytes of a file with public keys of any kind.
+    package static func published(_ path: String) throws(KeyFileError) -> [UInt8] { try contents(path) }
+
     static func contents(
         _ path: String, check: (stat) throws(KeyFileError) -> Void = { (_: stat) throws(KeyFileError) in }
     ) throws(KeyFileError) -> [UInt8] {
         // Not blocking: a FIFO in the file's place must not hold anybody up.
-        let handle = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let handle = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard handle >= 0 else { throw .unreadable(path: path, reason: reason(errno)) }
         defer { close(handle) }
         var status = stat()
@@ -99,8 +107,9 @@ package enum CurveKeyFile {
         }
     }
 
-    private static func create(_ path: String, mode: mode_t, _ text: String) throws(KeyFileError) {
-        let handle = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
+    /// Makes a file that must not exist, and has it on the disk before it returns.
+    package static func create(_ path: String, mode: UInt32, _ text: String) throws(KeyFileError) {
+        let handle = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
         guard handle >= 0 else { throw errno == EEXIST ? .exists(path: path) : .unwritable(path: path, reason: reason(errno)) }
         let bytes = Array(text.utf8)
         let written = Glibc.write(handle, bytes, bytes.count)

@@ -128,6 +128,7 @@ extension FinetuneParameters {
     private mutating func checkTogether(_ reader: MemberReader) throws(ContractError) {
         // From scratch there is no base model whose tokenizer could be meant: the contract's own numbers for `train` apply.
         if tokenizer == nil, model == nil { tokenizer = .train(vocabularySize: 1000, minimumFrequency: 2) }
+        guard warmupSteps <= numSteps else { throw reader.outOfRange("warmup_steps", "must be at most num_steps (\(numSteps)), not \(warmupSteps)") }
         if lora != nil {
             guard model != nil else { throw reader.outOfRange("lora", "stands beside a base model: name one with model") }
             guard !freezeLayers else { throw reader.outOfRange("freeze_layers", "has no meaning with lora, which leaves the whole base as it is") }

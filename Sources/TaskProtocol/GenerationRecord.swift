@@ -25,6 +25,8 @@ package struct GenerationRecord: Sendable, Equatable {
     package var params: [UInt8]
     /// Digest of the proof record, 64 hexadecimal digits.
     package var recordSHA256: String
+    /// Who vouches for the proof record, `ed25519:<public key>:<signature>`; nil where the worker has no key.
+    package var signature: String?
     /// As `float32/1`.
     package var numerics: String
     /// The checkpoint digest, 64 hexadecimal digits.
@@ -35,7 +37,7 @@ package struct GenerationRecord: Sendable, Equatable {
     package init(
         sample: Int, promptIndex: Int, draw: Int, prompt: String, text: String, schema: [UInt8]? = nil, promptTokenIDs: [Int32], tokenIDs: [Int32],
         finishReason: FinishReason, meanLogprob: Double?, logprobs: [UInt8]? = nil, redrawn: Int? = nil, params: [UInt8], recordSHA256: String,
-        numerics: String, checkpointSHA256: String, tokenizerSHA256: String
+        signature: String? = nil, numerics: String, checkpointSHA256: String, tokenizerSHA256: String
     ) {
         self.sample = sample
         self.promptIndex = promptIndex
@@ -51,6 +53,7 @@ package struct GenerationRecord: Sendable, Equatable {
         self.redrawn = redrawn
         self.params = params
         self.recordSHA256 = recordSHA256
+        self.signature = signature
         self.numerics = numerics
         self.checkpointSHA256 = checkpointSHA256
         self.tokenizerSHA256 = tokenizerSHA256

@@ -22,7 +22,7 @@ extension ResolvedTask {
 
     /// Writes the map that a worker is given, names in canonical order, absent ones left out.
     package func write(to writer: inout some PayloadWriter) {
-        writer.beginMap(4 + [dataset != nil, !datasets.isEmpty, model != nil, tokenizer != nil].count { $0 })
+        writer.beginMap(4 + [dataset != nil, !datasets.isEmpty, model != nil, !texts.isEmpty, tokenizer != nil].count { $0 })
         if let dataset {
             writer.key("dataset")
             dataset.write(to: &writer)
@@ -42,6 +42,17 @@ extension ResolvedTask {
         parameters.write(to: &writer)
         writer.member("seed", seed)
         writer.member("seed_assigned", seedAssigned)
+        if !texts.isEmpty {
+            writer.key("texts")
+            writer.beginArray(texts.count)
+            for text in texts {
+                writer.beginMap(2)
+                writer.member("generation", text.generation.description)
+                writer.member("proof", json: text.proof)
+                writer.endMap()
+            }
+            writer.endArray()
+        }
         if let tokenizer {
             writer.key("tokenizer")
             writer.beginMap(tokenizer.name == nil ? 1 : 2)
@@ -71,7 +82,17 @@ extension ResolvedTask {
             tokenizer: try root["tokenizer"].map { node throws(ContractError) in
                 guard let sha256 = node["sha256"]?.stringValue else { throw broken("tokenizer") }
                 return ResolvedTokenizer(name: node["name"]?.stringValue, sha256: sha256)
-            })
+            },
+            texts: try decodeTexts(root["texts"]))
+    }
+
+    private static func decodeTexts(_ node: Node?) throws(ContractError) -> [ResolvedText] {
+        var texts: [ResolvedText] = []
+        try node?.forEachElement { element throws(ContractError) in
+            guard let id = element["generation"]?.stringValue.flatMap(UUIDValue.init(_:)), let proof = element["proof"] else { throw broken("texts") }
+            texts.append(ResolvedText(generation: id, proof: JSONValue(proof).canonical))
+        }
+        return texts
     }
 
     private static func decodeDatasets(_ node: Node?) throws(ContractError) -> [ResolvedDataset] {

@@ -12,10 +12,12 @@ package struct ResolvedTask: Sendable, Equatable {
     package var datasets: [ResolvedDataset]
     /// A finetune's named or addressed tokenizer; nil: the base model's, or one to be trained.
     package var tokenizer: ResolvedTokenizer?
+    /// The stored texts that a verify is to prove, as they stood when it was pinned.
+    package var texts: [ResolvedText]
 
     package init(
         parameters: TaskParameters, seed: Int64, seedAssigned: Bool, model: ResolvedModel? = nil, dataset: ResolvedDataset? = nil,
-        datasets: [ResolvedDataset] = [], tokenizer: ResolvedTokenizer? = nil
+        datasets: [ResolvedDataset] = [], tokenizer: ResolvedTokenizer? = nil, texts: [ResolvedText] = []
     ) {
         self.parameters = parameters
         self.seed = seed
@@ -24,6 +26,7 @@ package struct ResolvedTask: Sendable, Equatable {
         self.dataset = dataset
         self.datasets = datasets
         self.tokenizer = tokenizer
+        self.texts = texts
     }
 
     package var kind: TaskKind { parameters.kind }
@@ -86,5 +89,18 @@ package struct ResolvedTokenizer: Sendable, Equatable {
     package init(name: String?, sha256: String) {
         self.name = name
         self.sha256 = sha256
+    }
+}
+
+/// A stored text with all that proves it.
+package struct ResolvedText: Sendable, Equatable {
+    /// Its row.
+    package var generation: UUIDValue
+    /// JSON of what the row says, as `scriptorium.proof()` puts it together.
+    package var proof: [UInt8]
+
+    package init(generation: UUIDValue, proof: [UInt8]) {
+        self.generation = generation
+        self.proof = proof
     }
 }

@@ -7,16 +7,19 @@ package struct PlacementOffer: Sendable, Equatable {
     package var idle: Bool
     /// Keys of the models that it has loaded (``Precision/modelKey(checkpoint:)``).
     package var models: Set<String>
-    /// What it computes in.
-    package var precisions: Set<Precision>
+    /// Versions of the arithmetic that it computes in, one a precision.
+    package var numerics: [String]
 
-    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>, precisions: Set<Precision> = Set(Precision.allCases)) {
+    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>, numerics: [String]) {
+        self.numerics = numerics
         self.session = session
         self.freeSlots = freeSlots
         self.idle = idle
         self.models = models
-        self.precisions = precisions
     }
+
+    /// Whether it knows a precision; float32 always.
+    func computes(_ precision: Precision) -> Bool { precision == .float32 || NumericsPreference.version(of: precision, in: numerics) != nil }
 }
 
 /// A waiting task, as far as placing it needs.
@@ -29,8 +32,11 @@ package struct PlacementCandidate: Sendable, Equatable {
     package var precision: Precision
     /// It must run with no batch mates.
     package var isolated: Bool
+    /// The version of the arithmetic that it has to be run in; nil where any will do.
+    package var numerics: String?
 
-    package init(task: TaskID, kind: TaskKind, model: String?, precision: Precision = .float32, isolated: Bool) {
+    package init(task: TaskID, kind: TaskKind, model: String?, precision: Precision = .float32, isolated: Bool, numerics: String? = nil) {
+        self.numerics = numerics
         self.task = task
         self.kind = kind
         self.model = model
@@ -50,7 +56,8 @@ package enum Placement {
     /// Assigns candidates, in their order, to sessions.
     ///
     /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model in their
-    /// precision, then the one with most room; equal ones in the order offered. No task goes where its precision is not known.
+    /// precision, then the one with most room; equal ones in the order offered. No task goes where its precision, or the version of it that it
+    /// is bound to, is not known.
     /// - Returns: for each candidate the index of its offer, or nil where none can take it now.
     package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> [Int?] {
         var offers = offers
@@ -69,8 +76,8 @@ package enum Placement {
     private static func choose(for candidate: PlacementCandidate, among offers: [PlacementOffer]) -> Int? {
         var best: Int?
         var bestScore = (holds: false, slots: 0)
-        for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && offer.precisions.contains(candidate.precision) {
-            guard offer.idle || !candidate.needsIdleSession else { continue }
+        for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && offer.computes(candidate.precision) {
+            guard offer.idle || !candidate.needsIdleSession, candidate.numerics.map(offer.numerics.contains) ?? true else { continue }
             let score = (holds: candidate.modelKey.map(offer.models.contains) ?? false, slots: offer.freeSlots)
             let better = score.holds == bestScore.holds ? score.slots > bestScore.slots : score.holds
             if best == nil || better { (best, bestScore) = (index, score) }

@@ -99,11 +99,14 @@ package struct Grant: Sendable, Equatable {
     /// How long the task had been due when the lease was made, by the database's clock: since its `run_at` or the end of its last attempt.
     /// Nil for a lease that was only read back: whoever made it has counted that.
     package var waitedMilliseconds: Int64?
+    /// The version of the arithmetic that it starts anew in, where no live worker computes in that of its first attempt any more.
+    package var newNumerics: String?
 
     package init(
         task: TaskID, lease: LeaseID, session: SessionID, attempt: Int, failures: Int, kind: TaskKind, queue: String, isolated: Bool,
-        maxAttempts: Int, timeoutSeconds: Double?, resolved: [UInt8], resume: [UInt8]?, waitedMilliseconds: Int64? = nil
+        maxAttempts: Int, timeoutSeconds: Double?, resolved: [UInt8], resume: [UInt8]?, waitedMilliseconds: Int64? = nil, newNumerics: String? = nil
     ) {
+        self.newNumerics = newNumerics
         self.task = task
         self.lease = lease
         self.session = session

@@ -37,7 +37,7 @@ extension TaskEvent.Body {
         case .sample(_, _, _, _, let reason, let step): 4 + (reason == nil ? 0 : 1) + (step == nil ? 0 : 1)
         case .progress(let progress): 5 + (progress.phase == nil ? 0 : 1)
         case .checkpoint: 5
-        case .retrying: 2
+        case .retrying(_, _, let numerics): 2 + (numerics == nil ? 0 : 1)
         }
     }
 
@@ -68,10 +68,11 @@ extension TaskEvent.Body {
             writer.member("uri", uri)
             writer.member("sha256", sha256)
             writer.member("bytes", bytes)
-        case .retrying(let error, let runAt):
+        case .retrying(let error, let runAt, let numerics):
             writer.key("error")
             if let error { error.write(to: &writer) } else { writer.null() }
             writer.member("run_at", runAt.map(Timestamp.text))
+            if let numerics { writer.member("numerics", numerics) }
         }
     }
 
@@ -98,7 +99,9 @@ extension TaskEvent.Body {
             self = .checkpoint(
                 id: id, step: integer("step") ?? 0, uri: text("uri"), sha256: text("sha256"), bytes: node["bytes"]?.integerValue ?? 0)
         case "retrying":
-            self = .retrying(error: node["error"].flatMap(ContractError.init(_:)), runAt: node["run_at"]?.stringValue.flatMap(Timestamp.milliseconds))
+            self = .retrying(
+                error: node["error"].flatMap(ContractError.init(_:)), runAt: node["run_at"]?.stringValue.flatMap(Timestamp.milliseconds),
+                numerics: node["numerics"]?.stringValue)
         default: return nil
         }
     }

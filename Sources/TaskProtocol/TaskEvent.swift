@@ -10,8 +10,9 @@ package struct TaskEvent: Sendable, Equatable {
         case sample(sample: Int, promptIndex: Int, draw: Int, text: String, finishReason: String?, step: Int?)
         case progress(TaskProgress)
         case checkpoint(id: CheckpointID, step: Int, uri: String, sha256: String, bytes: Int64)
-        /// It waits again after an attempt that failed (`error`) or was given back (none).
-        case retrying(error: ContractError?, runAt: Int64?)
+        /// It waits again after an attempt that failed (`error`) or was given back (none); or it starts anew in another version of the arithmetic
+        /// (`numerics`) than its first attempt, whose tokens hold no more.
+        case retrying(error: ContractError?, runAt: Int64?, numerics: String? = nil)
         case succeeded
         case failed(ContractError)
         case cancelled

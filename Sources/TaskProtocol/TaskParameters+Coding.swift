@@ -2,20 +2,12 @@ package import Encodings
 
 extension TaskParameters {
     /// Reads and checks the `params` of a task of this kind.
-    /// - Throws: the first fault, naming its member by path; `invalid_argument` for a kind that comes with a later version.
+    /// - Throws: the first fault, naming its member by path.
     package static func decode(kind: TaskKind, params: Node, path: TaskPath) throws(ContractError) -> TaskParameters {
         guard params.kind == .map else {
             throw ContractError(.badRequest, "params must be a map, not \(params.kind.article)", field: path.member("params"))
         }
-        let parameters = try checked(kind: kind, params: params, path: path)
-        if NotYetSupported.kinds.contains(kind) {
-            throw ContractError(.invalidArgument, "kind \"\(kind.rawValue)\" is not supported yet", field: path.member("kind"))
-        }
-        return parameters
-    }
-
-    private static func checked(kind: TaskKind, params: Node, path: TaskPath) throws(ContractError) -> TaskParameters {
-        switch kind {
+        return switch kind {
         case .generate: .generate(try GenerateParameters.decode(params, path: path))
         case .finetune: .finetune(try FinetuneParameters.decode(params, path: path))
         case .verify: .verify(try VerifyParameters.decode(params, path: path))

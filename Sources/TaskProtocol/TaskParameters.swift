@@ -31,6 +31,9 @@ package enum TaskParameters: Sendable, Equatable {
         }
     }
 
+    /// Whether a seed is assigned where none is given. A `verify` draws nothing of its own.
+    package var needsSeed: Bool { kind != .verify }
+
     /// What a generate's model is rounded to. A finetune's precision is another thing: its weights stay float32.
     package var precision: Precision {
         if case .generate(let parameters) = self { parameters.precision } else { .float32 }
@@ -38,8 +41,5 @@ package enum TaskParameters: Sendable, Equatable {
 
     /// The parameters that workers of this version know, as they announce them: one that is only known to be refused is not among them, so
     /// that a later broker keeps such tasks for workers that can run them.
-    package static let knownNames: [String] = {
-        let verify = NotYetSupported.kinds.contains(.verify) ? [] : VerifyParameters.names
-        return Set(GenerateParameters.names + FinetuneParameters.names + verify).sorted()
-    }()
+    package static let knownNames: [String] = Set(GenerateParameters.names + FinetuneParameters.names + VerifyParameters.names).sorted()
 }

@@ -3,7 +3,7 @@ import Encodings
 /// The records that travel inside messages, under the names of the columns that they become.
 extension GenerationRecord {
     func writeWire(to writer: inout MessagePackWriter) {
-        writer.beginMap(17)
+        writer.beginMap(18)
         writer.member("sample", sample)
         writer.member("prompt_index", promptIndex)
         writer.member("draw", draw)
@@ -18,6 +18,7 @@ extension GenerationRecord {
         writer.member("redrawn", redrawn)
         writer.member("params", binary: params)
         writer.member("record_sha256", recordSHA256)
+        writer.member("signature", signature)
         writer.member("numerics", numerics)
         writer.member("checkpoint_sha256", checkpointSHA256)
         writer.member("tokenizer_sha256", tokenizerSHA256)
@@ -31,7 +32,8 @@ extension GenerationRecord {
             promptTokenIDs: try fields.tokens("prompt_token_ids"), tokenIDs: try fields.tokens("token_ids"),
             finishReason: try fields.choice("finish_reason", FinishReason.self), meanLogprob: try fields.optionalDouble("mean_logprob"),
             logprobs: try fields.optionalBytes("logprobs"), redrawn: try fields.optionalCount("redrawn"), params: try fields.bytes("params"),
-            recordSHA256: try fields.digest("record_sha256"), numerics: try fields.string("numerics"),
+            recordSHA256: try fields.digest("record_sha256"), signature: try fields.optionalString("signature"),
+            numerics: try fields.string("numerics"),
             checkpointSHA256: try fields.digest("checkpoint_sha256"), tokenizerSHA256: try fields.digest("tokenizer_sha256"))
     }
 }

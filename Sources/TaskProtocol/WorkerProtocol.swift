@@ -74,11 +74,6 @@ package struct WorkerRegistration: Sendable, Equatable {
         self.models = models
         self.leases = leases
     }
-
-    /// What it computes in, by ``numerics``; float32 always.
-    package var precisions: Set<Precision> {
-        Set(numerics.compactMap { Precision(rawValue: String($0.prefix { $0 != "/" })) }).union([.float32])
-    }
 }
 
 /// A worker's sign of life, each second, with what the broker needs to grant and to notice a lost grant.
@@ -136,7 +131,7 @@ package enum WorkerEvent: Sendable, Equatable {
 /// How far a task is: its sign of life against `stall_s`, and what `progress` shows.
 package struct WorkerProgress: Sendable, Equatable {
     /// What the worker is at.
-    package enum Phase: String, Sendable, CaseIterable { case loading, encoding, generating, training, saving }
+    package enum Phase: String, Sendable, CaseIterable { case loading, encoding, generating, training, saving, verifying }
 
     package var phase: Phase
     /// Bytes, texts, tokens or steps so far, by phase; it rises while the task lives.
@@ -237,6 +232,12 @@ package enum WorkerMessage: Sendable, Equatable {
             held.lease
         case .register, .heartbeat, .goodbye, .confirm, .artifact: nil
         }
+    }
+
+    /// Whether it holds all of a task's result, so that nothing which was reported before has to be known: not so a training's, which its steps belong to.
+    package var standsAlone: Bool {
+        guard case .complete(_, _, _, let checkpoint) = self else { return false }
+        return checkpoint == nil
     }
 }
 

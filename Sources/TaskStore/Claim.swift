@@ -8,7 +8,7 @@ extension StoreSession {
         "claim_scan",
         """
         WITH c AS MATERIALIZED (
-            SELECT hot.task, hot.rank, hot.attempt, hot.failures, hot.losses, hot.client, hot.run_at
+            SELECT hot.task, hot.rank, hot.attempt, hot.failures, hot.losses, hot.client, hot.run_at, hot.numerics
             FROM hot
             WHERE hot.queue = $1::text AND hot.rank >= $2::bigint AND hot.lease IS NULL AND hot.blocked IS NULL
                 AND ($4::bool OR NOT EXISTS (SELECT FROM queues WHERE queues.name = $1::text AND (queues.paused OR queues.max_running IS NOT NULL)))
@@ -26,7 +26,7 @@ extension StoreSession {
             floor(extract(epoch FROM clock_timestamp() - greatest(
                 c.run_at,
                 CASE WHEN c.attempt > 0 THEN (SELECT tries.finished_at FROM tries WHERE tries.task = c.task AND tries.attempt = c.attempt) END
-            )) * 1000)::bigint, j.json #>> '{params,precision}'
+            )) * 1000)::bigint, j.json #>> '{params,precision}', array_to_string(c.numerics, ' ')
         FROM c
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = c.task OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM resolutions WHERE resolutions.task = c.task OFFSET 0) r ON true
@@ -48,7 +48,7 @@ extension StoreSession {
         ), f AS MATERIALIZED (
             SELECT w.task FROM w WHERE w.client <> ALL ($3::text[]) ORDER BY w.rank, w.task LIMIT $4::bigint
         ), c AS MATERIALIZED (
-            SELECT h.task, h.rank, h.attempt, h.failures, h.losses, h.client, h.run_at
+            SELECT h.task, h.rank, h.attempt, h.failures, h.losses, h.client, h.run_at, h.numerics
             FROM f CROSS JOIN LATERAL (
                 SELECT * FROM hot WHERE hot.task = f.task AND hot.lease IS NULL AND hot.blocked IS NULL FOR UPDATE SKIP LOCKED
             ) h
@@ -102,7 +102,8 @@ extension StoreSession {
             }
             let near = try candidates(request, isLimited: room != .max)
             let exhausted = near.count < request.limit
-            let line = exhausted || !request.looksFarther ? near : try near + farther(request, behind: near)
+            let all = exhausted || !request.looksFarther ? near : try near + farther(request, behind: near)
+            let line = try preferringNumerics(all, request.offers)
             let live = try liveSessions(request.offers.map(\.session))
             let (grants, lastClient) = Self.deal(line, request, request.offers.filter { live.contains($0.session) }, room: room)
             try mark(grants, request.broker)
@@ -116,7 +117,7 @@ extension StoreSession {
     }
 
     /// A task that waits in line, as far as leasing it needs.
-    private struct Candidate {
+    struct Candidate {
         /// All but its session and lease.
         var grant: Grant
         var rank: Int64
@@ -125,6 +126,9 @@ extension StoreSession {
         /// What a generate's model is rounded to.
         var precision: Precision
         var client: String
+        /// What the worker of its first attempt computed in; empty where it is the first.
+        var pastNumerics: [String]
+        var preference = NumericsPreference.none
     }
 
     /// Gives the offered room to the clients in turns.
@@ -135,7 +139,8 @@ extension StoreSession {
         let placed = Placement.assign(
             candidates: dealt.map {
                 PlacementCandidate(
-                    task: $0.grant.task, kind: $0.grant.kind, model: $0.model, precision: $0.precision, isolated: $0.grant.isolated)
+                    task: $0.grant.task, kind: $0.grant.kind, model: $0.model, precision: $0.precision, isolated: $0.grant.isolated,
+                    numerics: $0.preference.required)
             }, offers: offers)
         var grants: [Grant] = []
         var lastClient: String?
@@ -144,6 +149,7 @@ extension StoreSession {
             var grant = candidate.grant
             grant.session = offers[offer].session
             grant.lease = request.leases[grants.count]
+            grant.newNumerics = candidate.preference.replacement(offers[offer].numerics)
             grants.append(grant)
             lastClient = candidate.client
         }
@@ -196,7 +202,7 @@ extension StoreSession {
             found.append(
                 Candidate(
                     grant: grant, rank: try rows.requireInt(row, 1), model: rows.string(row, 9), precision: precision,
-                    client: try rows.requireString(row, 11)))
+                    client: try rows.requireString(row, 11), pastNumerics: rows.string(row, 14)?.split(separator: " ").map(String.init) ?? []))
         }
         return found
     }
@@ -217,5 +223,6 @@ extension StoreSession {
                 .uuids(grants.map(\.task)), .uuids(grants.map(\.lease)), .uuids(grants.map(\.session)), .bools(grants.map(\.isolated)),
                 .uuid(broker),
             ])
+        try forgetNumerics(grants.filter { $0.newNumerics != nil }.map(\.task))
     }
 }

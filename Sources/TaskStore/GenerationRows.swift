@@ -22,20 +22,20 @@ extension StoreSession {
         INSERT INTO generations (
             id, created_at, task_id, sample, prompt_index, draw, attempt, model, checkpoint_id, checkpoint_sha256, tokenizer_sha256, prompt, text,
             schema, seed, seed_assigned, rng, numerics, params, precision, prompt_token_ids, token_ids, prompt_tokens, completion_tokens,
-            finish_reason, mean_logprob, logprobs, worker, tags, record_sha256, redrawn
+            finish_reason, mean_logprob, logprobs, worker, tags, record_sha256, redrawn, signature
         )
         SELECT
             v.id, uuid_time(v.id), v.task_id, v.sample, v.prompt_index, v.draw, v.attempt, v.model, v.checkpoint::uuid, v.checkpoint_sha256,
             v.tokenizer_sha256, v.prompt, v.text, v.schema::jsonb, v.seed, v.seed_assigned, coalesce(p.params ->> 'rng', 'philox'), v.numerics,
             p.params, coalesce(p.params ->> 'precision', 'float32'), v.prompt_ids::int[], v.ids::int[], cardinality(v.prompt_ids::int[]),
-            cardinality(v.ids::int[]), v.finish_reason, v.mean_logprob, v.logprobs::jsonb, v.worker, v.tags::jsonb, v.record_sha256, v.redrawn
+            cardinality(v.ids::int[]), v.finish_reason, v.mean_logprob, v.logprobs::jsonb, v.worker, v.tags::jsonb, v.record_sha256, v.redrawn, v.signature
         FROM unnest(
             $1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::int[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
             $12::text[], $13::text[], $14::bigint[], $15::bool[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::float8[],
-            $22::text[], $23::uuid[], $24::text[], $25::text[], $26::int[]
+            $22::text[], $23::uuid[], $24::text[], $25::text[], $26::int[], $27::text[]
         ) AS v (
             id, task_id, sample, prompt_index, draw, attempt, model, checkpoint, checkpoint_sha256, tokenizer_sha256, prompt, text, schema, seed,
-            seed_assigned, numerics, params, prompt_ids, ids, finish_reason, mean_logprob, logprobs, worker, tags, record_sha256, redrawn
+            seed_assigned, numerics, params, prompt_ids, ids, finish_reason, mean_logprob, logprobs, worker, tags, record_sha256, redrawn, signature
         )
         CROSS JOIN LATERAL (SELECT v.params::jsonb AS params OFFSET 0) p
         """)
@@ -97,6 +97,7 @@ extension StoreSession {
                 .texts(rows.map { Self.arrayText($0.record.tokenIDs) }), .texts(rows.map(\.record.finishReason.rawValue)),
                 .doubles(rows.map(\.record.meanLogprob)), .textBytes(rows.map(\.record.logprobs)), .uuids(rows.map(\.context.worker)),
                 .textBytes(rows.map(\.context.tags)), .texts(rows.map(\.record.recordSHA256)), .int32s(rows.map(\.record.redrawn)),
+                .texts(rows.map(\.record.signature)),
             ])
     }
 

@@ -161,13 +161,19 @@ extension StoreSession {
                 WHEN l.delay > 0 THEN
                     hot.rank + floor(extract(epoch FROM now() - hot.run_at) * 1000)::bigint + l.delay
                 ELSE hot.rank
-            END
+            END,
+            numerics = coalesce(
+                hot.numerics,
+                CASE WHEN l.outcome <> 'released' OR l.error::jsonb ->> 'reason' = 'draining' THEN
+                    (SELECT sessions.numerics FROM sessions WHERE sessions.id = l.session)
+                END)
         FROM l
         WHERE hot.task = l.task AND hot.task = ANY ($1::uuid[])
         RETURNING hot.task, hot.queue, hot.rank, floor(extract(epoch FROM hot.run_at) * 1000)::bigint
         """)
 
-    /// Puts leased tasks back in line, at once or after their delay, and files the attempt.
+    /// Puts leased tasks back in line, at once or after their delay, and files the attempt. What the first worker that began it computed in is kept; one
+    /// that gave it back unbegun says nothing.
     func requeue(_ requeues: [Requeue]) throws(StoreError) -> [TaskID: (ready: ReadyTask, runAt: Int64)] {
         guard !requeues.isEmpty else { return [:] }
         let sorted = requeues.sorted { $0.task < $1.task }

@@ -39,6 +39,7 @@ struct ReferenceResolver {
     private var models: [ModelReference: ResolvedModel] = [:]
     private var existingNames: Set<String> = []
     private var datasets: [String: ResolvedDataset] = [:]
+    private let texts: StoredTexts
     private let artifacts: ArtifactLookup?
 
     private static let findModels = Statement(
@@ -65,6 +66,7 @@ struct ReferenceResolver {
         self.artifacts = artifacts
         var wanted = Set<ModelReference>()
         var wantedDatasets = Set<String>()
+        var subjects: [VerifyParameters.Subject] = []
         for task in parameters {
             switch task {
             case .generate(let generate): wanted.insert(ModelReference(generate.model))
@@ -73,9 +75,11 @@ struct ReferenceResolver {
                 if case .name(let name)? = finetune.tokenizer { wanted.insert(ModelReference(name)) }
                 for leaf in finetune.leaves { if case .name(let name) = leaf.dataset { wantedDatasets.insert(name) } }
                 wanted.insert(.name(finetune.output))
-            case .verify: break
+            case .verify(let verify): subjects.append(verify.subject)
             }
         }
+        texts = try StoredTexts(connection, subjects)
+        wanted.formUnion(texts.models)
         try findModels(connection, Array(wanted))
         try findDatasets(connection, wantedDatasets.sorted())
     }
@@ -126,10 +130,23 @@ struct ReferenceResolver {
             if !finetune.overwrite, !ownBase, models[.name(finetune.output)] != nil {
                 throw ContractError(.conflict, "a model of this name exists; set overwrite to true to replace it", field: "params.output")
             }
-        case .verify: break
+        case .verify(let verify):
+            let found = try texts.proofs(of: verify.subject)
+            resolved.texts = found.map(\.proof)
+            resolved.model = model(of: found)
         }
         resolved.parameters = ResolvedTask.effective(parameters, model: resolved.model, datasets: resolved.dataset.map { [$0] } ?? resolved.datasets)
         return resolved
+    }
+
+    /// The checkpoint that texts were made with: the very one that was pinned for them, else another with its digest. Nil where it is gone:
+    /// the verdict then says so.
+    private func model(of texts: [StoredTexts.Text]) -> ResolvedModel? {
+        for text in texts {
+            if let pinned = text.checkpoint.flatMap({ models[.checkpoint($0)] }), pinned.sha256 == text.checkpointSHA256 { return pinned }
+            if let equal = models[.digest(text.checkpointSHA256)] { return equal }
+        }
+        return nil
     }
 
     private func model(_ text: String, field: String) throws(ContractError) -> ResolvedModel {

@@ -1,3 +1,4 @@
+import Encodings
 import FoundationEssentials
 import Generation
 import Kernels
@@ -16,6 +17,8 @@ final class Engine {
         var modelBytes: Int
         /// Where finetunes write on their way to the store.
         var workFolder: String
+        /// Signs the proof record of every text; nil: nobody vouches.
+        var signingKey: SigningKey?
     }
 
     private let settings: Settings
@@ -29,6 +32,7 @@ final class Engine {
     private var preparing: [PreparingTask] = []
     private var generating: [GenerateRun] = []
     private var finetuning: FinetuneRun?
+    private var verifying: [VerifyRun] = []
     private var events: [GenerationEvent] = []
 
     /// A task whose model or data is on its way.
@@ -83,6 +87,10 @@ final class Engine {
             step(seat, now: now)
             didWork = true
         }
+        if !verifying.isEmpty {
+            didWork = true
+            verifying.removeAll { $0.turn(now: now) == .ended }
+        }
         if let run = finetuning {
             didWork = true
             countTokens(run.tokensPerStep)
@@ -99,7 +107,7 @@ final class Engine {
             switch task.parameters {
             case .generate(let parameters): try startGenerate(grant.lease, task, parameters, now: now)
             case .finetune: startFinetune(grant, task)
-            case .verify: throw ContractError(.invalidArgument, "verify is not supported yet", field: "kind")
+            case .verify(let parameters): startVerify(grant.lease, task, parameters, now: now)
             }
         } catch { report(.failed(grant.lease, error: error, final: true)) }
     }
@@ -108,14 +116,40 @@ final class Engine {
         guard let model = task.model else { throw ContractError(.internalError, "the task's model was not pinned") }
         let identity = ModelIdentity(model, parameters.precision)
         if let seat = shelf.seat(identity, now: now) { return run(lease, task, parameters, on: seat, now: now) }
+        prepare(lease, task, model, parameters.precision)
+    }
+
+    /// Lets a task wait for its model.
+    private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ model: ResolvedModel, _ precision: Precision) {
+        let identity = ModelIdentity(model, precision)
         let isOnItsWay = preparing.contains { $0.model == identity }
         preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
-        if !isOnItsWay { load(.model(model, parameters.precision)) }
+        if !isOnItsWay { load(.model(model, precision)) }
+    }
+
+    private func startVerify(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: VerifyParameters, now: Milliseconds) {
+        guard let model = task.model else {
+            return verify(lease, task, parameters, on: .failure(.model("no checkpoint has this digest any more")), now: now)
+        }
+        let precision = task.textPrecision
+        if let seat = shelf.seat(ModelIdentity(model, precision), now: now) { return verify(lease, task, parameters, on: .success(seat), now: now) }
+        prepare(lease, task, model, precision)
+    }
+
+    private func verify(
+        _ lease: LeaseID, _ task: ResolvedTask, _ parameters: VerifyParameters, on seat: Result<ModelSeat, TaskFault>, now: Milliseconds
+    ) {
+        do throws(TaskFault) {
+            verifying.append(try VerifyRun(lease: lease, task: task, parameters: parameters, seat: seat, now: now, report: report))
+        } catch { report(error.report(lease)) }
     }
 
     private func run(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: GenerateParameters, on seat: ModelSeat, now: Milliseconds) {
         do throws(TaskFault) {
-            generating.append(try GenerateRun(lease: lease, task: task, parameters: parameters, seat: seat, slots: settings.slots, now: now))
+            generating.append(
+                try GenerateRun(
+                    lease: lease, task: task, parameters: parameters, seat: seat, slots: settings.slots, signingKey: settings.signingKey,
+                    now: now))
         } catch { report(error.report(lease)) }
     }
 
@@ -141,10 +175,20 @@ final class Engine {
             shelf.add(seat, now: now)
             report(.models(shelf.keys))
             for entry in waiting {
-                if case .generate(let parameters) = entry.task.parameters { run(entry.lease, entry.task, parameters, on: seat, now: now) }
+                switch entry.task.parameters {
+                case .generate(let parameters): run(entry.lease, entry.task, parameters, on: seat, now: now)
+                case .verify(let parameters): verify(entry.lease, entry.task, parameters, on: .success(seat), now: now)
+                case .finetune: break
+                }
             }
         } catch {
-            for entry in waiting { report(error.report(entry.lease)) }
+            for entry in waiting {
+                if case .verify(let parameters) = entry.task.parameters {
+                    verify(entry.lease, entry.task, parameters, on: .failure(error), now: now)
+                } else {
+                    report(error.report(entry.lease))
+                }
+            }
         }
     }
 
@@ -197,6 +241,9 @@ final class Engine {
             report(.stopped(lease, resume: nil))
         } else if let run = generating.first(where: { $0.lease == lease }) {
             run.seat.scheduler.cancel(run.request)
+        } else if let index = verifying.firstIndex(where: { $0.lease == lease }) {
+            verifying.remove(at: index).end()
+            report(.stopped(lease, resume: nil))
         } else if let run = finetuning, run.lease == lease {
             run.stop(reason)
             endFinetune()

@@ -17,15 +17,20 @@ struct GenerateRun {
     private var isStarted = false
     private var saidProgressAt: Milliseconds
     private let slots: Int
+    private let signingKey: SigningKey?
     private static let progressMilliseconds: Milliseconds = 1000
 
     /// Adds the task to its model's scheduler.
-    init(lease: LeaseID, task: ResolvedTask, parameters: GenerateParameters, seat: ModelSeat, slots: Int, now: Milliseconds) throws(TaskFault) {
+    /// - Parameter signingKey: signs the proof record of every text.
+    init(
+        lease: LeaseID, task: ResolvedTask, parameters: GenerateParameters, seat: ModelSeat, slots: Int, signingKey: SigningKey?, now: Milliseconds
+    ) throws(TaskFault) {
         let parameters = parameters.completed(by: seat.loaded.schema)
         self.lease = lease
         self.parameters = parameters
         self.seat = seat
         self.slots = slots
+        self.signingKey = signingKey
         saidProgressAt = now
         do throws(GenerationError) {
             request = try seat.scheduler.add(GenerationRequest(task: task, parameters: parameters, lineByLine: seat.loaded.lineByLine))
@@ -40,7 +45,8 @@ struct GenerateRun {
             events.append(
                 .token(sample: piece.sample, draw: piece.draw, index: piece.index, tokenID: Int(piece.tokenID), text: piece.text))
         case .sample(_, let sample):
-            let record = GenerationRecord(sample, parameters: parameters, loaded: seat.loaded)
+            var record = GenerationRecord(sample, parameters: parameters, loaded: seat.loaded)
+            record.signature = signingKey.map { NamedSignature(sample.record, by: $0).description }
             records.append(record)
             events.append(
                 .sample(

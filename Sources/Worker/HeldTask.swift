@@ -99,7 +99,9 @@ package enum TaskDemand: Sendable, Equatable {
         let task = try ResolvedTask.decode(resolved)
         switch task.parameters {
         case .generate(let parameters): self = .sequences(max(1, parameters.sequenceCount(texts: parameters.textCount)))
-        case .finetune, .verify: self = .everything
+        // It reads one text at a time, beside whatever runs.
+        case .verify: self = .sequences(1)
+        case .finetune: self = .everything
         }
     }
 

@@ -1,4 +1,5 @@
 package import ArtifactStore
+package import Encodings
 import Kernels
 package import TaskProtocol
 
@@ -23,7 +24,8 @@ package final class LocalEngine {
 
     /// - Throws: where the cache folder cannot be used.
     package init(
-        artifacts: ArtifactDirectory, cacheDirectory: String, cacheBytes: Int = 1 << 30, threads: Int = 1, slots: Int = 8
+        artifacts: ArtifactDirectory, cacheDirectory: String, cacheBytes: Int = 1 << 30, threads: Int = 1, slots: Int = 8,
+        signingKey: SigningKey? = nil
     ) throws(TaskFault) {
         let pool = ThreadPool(threads: threads)
         let work = cacheDirectory + "/work"
@@ -31,7 +33,7 @@ package final class LocalEngine {
         let cache = try ArtifactCache(artifacts: mounted, directory: cacheDirectory, byteLimit: cacheBytes)
         loader = Loader(cache: cache, pool: pool, workFolder: work) { [state] in state.commands.append($0) }
         engine = Engine(
-            settings: Engine.Settings(slots: slots, modelBytes: cacheBytes, workFolder: work), pool: pool,
+            settings: Engine.Settings(slots: slots, modelBytes: cacheBytes, workFolder: work, signingKey: signingKey), pool: pool,
             checkpoints: { CheckpointStore(artifacts: mounted, workFolder: $1, prepared: $0) }, load: { [state] in state.jobs.append($0) },
             countTokens: { [state] in state.tokens += $0 }, report: { [state] in state.reports.append($0) })
     }

@@ -46,15 +46,30 @@ final class ModelSeat {
     let loaded: LoadedModel
     let scheduler: BatchScheduler
     var leases: [Generation.RequestID: LeaseID] = [:]
+    /// Verifications that run on it; the verifier's memory is given back with the last.
+    var verifications = 0 {
+        didSet { if verifications == 0 { kept = nil } }
+    }
+    private var kept: Verifier?
+    private let pool: ThreadPool
     fileprivate(set) var lastUsed: Milliseconds = 0
 
     init(identity: ModelIdentity, loaded: LoadedModel, slots: Int, pool: ThreadPool) throws(ModelError) {
         self.identity = identity
         self.loaded = loaded
+        self.pool = pool
         scheduler = try BatchScheduler(model: loaded.model, tokenizer: loaded.tokenizer, pool: pool, options: SchedulerOptions(slots: slots))
     }
 
-    var isIdle: Bool { leases.isEmpty }
+    var isIdle: Bool { leases.isEmpty && verifications == 0 }
+
+    /// What reads texts with this model.
+    func verifier() throws(ModelError) -> Verifier {
+        if let kept { return kept }
+        let made = try Verifier(model: loaded.model, tokenizer: loaded.tokenizer, pool: pool)
+        kept = made
+        return made
+    }
 }
 
 /// The models in memory, each in the precisions that were asked for; above a bound the least recently used idle ones go.

@@ -12,6 +12,8 @@ package struct TaskFault: Error, Sendable, Equatable {
     package var error: ContractError
     /// No retry can mend it: bad parameters, too large, not a number.
     package var isFinal: Bool
+    /// An artifact that the service should have is not in the store: nothing can be said without it.
+    var isMissingArtifact = false
 
     package init(_ code: ErrorCode, _ message: String, field: String? = nil, isFinal: Bool) {
         error = ContractError(code, message, field: field)
@@ -71,6 +73,7 @@ extension TaskFault {
             self = .missing(digest, field: field)
         } else {
             self = .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(error)")
+            if case .artifact(.missing) = error { isMissingArtifact = true }
         }
     }
 

@@ -1,3 +1,4 @@
+package import Encodings
 package import Messaging
 package import TaskProtocol
 
@@ -23,10 +24,13 @@ package struct WorkerOptions: Sendable {
     package var version: String
     /// The CURVE keys to come to brokers with; nil: without keys.
     package var credentials: CurveCredentials?
+    /// Signs the proof record of every text that is generated here; nil: they stay unsigned.
+    package var signingKey: SigningKey?
 
     package init(
         brokers: [String] = ["tcp://127.0.0.1:5572"], threads: Int, slots: Int = 16, artifacts: String? = nil, cacheDirectory: String,
-        cacheBytes: Int = 16 << 30, drainTimeoutSeconds: Double = 10, label: String = "", version: String = "", credentials: CurveCredentials? = nil
+        cacheBytes: Int = 16 << 30, drainTimeoutSeconds: Double = 10, label: String = "", version: String = "", credentials: CurveCredentials? = nil,
+        signingKey: SigningKey? = nil
     ) {
         self.brokers = brokers
         self.threads = threads
@@ -38,6 +42,7 @@ package struct WorkerOptions: Sendable {
         self.label = label
         self.version = version
         self.credentials = credentials
+        self.signingKey = signingKey
     }
 }
 

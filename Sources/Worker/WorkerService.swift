@@ -126,7 +126,7 @@ private func runEngine(
     wait: ThreadWaits.Wait
 ) throws(MessagingError) {
     let engine = Engine(
-        settings: Engine.Settings(slots: options.slots, modelBytes: options.cacheBytes, workFolder: workFolder),
+        settings: Engine.Settings(slots: options.slots, modelBytes: options.cacheBytes, workFolder: workFolder, signingKey: options.signingKey),
         pool: ThreadPool(threads: options.threads),
         checkpoints: { prepared, folder in CheckpointStore(artifacts: artifacts, workFolder: folder, prepared: prepared) },
         load: { loader.put($0) }, countTokens: { shared.countTokens($0) }, isUnwanted: { shared.isUnwanted($0) },

@@ -19,8 +19,8 @@ struct LocalEngine {
     ///   - threads: nil: one a processor.
     /// - Throws: ``CommandFailure/usage(_:)`` where the directory or SCRIPTORIUM_ISA is wrong.
     init(model path: String, precision: WeightPrecision, threads: Int?) throws {
+        let chosen = try InstructionSet.chosen()
         do {
-            let chosen = try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"])
             let directory = try ModelDirectory.open(path)
             pool = ThreadPool(threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), instructionSet: chosen)
             schema = Schema(config: directory.config)

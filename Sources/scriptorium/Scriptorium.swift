@@ -33,7 +33,9 @@ struct Scriptorium: AsyncParsableCommand {
                 subcommands: [ModelCommand.self, DatasetCommand.self, TokenizerCommand.self, ArtifactsCommand.self]),
             CommandGroup(
                 name: "The engine alone",
-                subcommands: [GenerateCommand.self, TrainCommand.self, EncodeCommand.self, ScoreCommand.self, TokenizeCommand.self]),
+                subcommands: [
+                    GenerateCommand.self, VerifyCommand.self, TrainCommand.self, EncodeCommand.self, ScoreCommand.self, TokenizeCommand.self,
+                ]),
             CommandGroup(name: "Measuring", subcommands: [BenchCommand.self]),
         ])
 }

@@ -373,11 +373,25 @@ import Testing
         #expect(bench.store.tasks[UUIDValue(hi: 1, lo: 2)]?.error?.field == "params.top_p")
     }
 
-    @Test("what comes with later versions is refused by name")
-    func notYet() {
+    @Test("a verify of texts that nobody stored is not found, one of a task's texts is granted with them and without a seed")
+    func verify() throws {
         var bench = CoreBench()
+        bench.joinWorker()
         let reply = bench.ask(#""op":"submit","task":{"kind":"verify","params":{"task":"01890000-0000-7000-8000-000000000001"}}"#)
-        #expect(reply?["ok"]?.boolValue == false)
-        #expect(reply?["error"]?["message"]?.stringValue?.contains("not supported yet") == true)
+        #expect(reply?["error"]?["code"]?.stringValue == "not_found" && reply?["error"]?["field"]?.stringValue == "task.params.task")
+        bench.submit()
+        let grant = try #require(bench.grants.last)
+        let digest = String(repeating: "1", count: 64)
+        let texts = (0..<2).map { sample in
+            GenerationRecord(
+                sample: sample, promptIndex: 0, draw: 0, prompt: "", text: "a text", promptTokenIDs: [0], tokenIDs: [1], finishReason: .eos,
+                meanLogprob: -1, params: Array("{}".utf8), recordSHA256: digest, numerics: "float32/1", checkpointSHA256: digest,
+                tokenizerSHA256: digest)
+        }
+        bench.feed(.workerMessage(from: [7], .complete(grant.held, generations: texts, result: nil, checkpoint: nil)))
+        let accepted = bench.ask(#""op":"submit","task":{"kind":"verify","params":{"task":"\#(grant.task)"}}"#)
+        #expect(accepted?["ok"]?.boolValue == true)
+        let resolved = try ResolvedTask.decode(try #require(bench.grants.last).resolved)
+        #expect(resolved.texts.count == 2 && resolved.kind == .verify && !resolved.seedAssigned)
     }
 }

@@ -23,7 +23,7 @@ struct CoreBench {
     /// Each look at the months of history, and what the next ones are answered; the model of the store has no months.
     var looks: [(at: Int64, policy: RetentionPolicy)] = []
     var lookReplies: [StoreReply] = []
-    let session = UUIDValue(hi: 5, lo: 5)
+    var session = UUIDValue(hi: 5, lo: 5)
     private var lastID: Int64 = 0
     static let epoch: Int64 = 1_700_000_000_000
 
@@ -126,13 +126,13 @@ struct CoreBench {
                         models: models, draining: false))))
     }
 
-    mutating func joinWorker(slots: Int = 4) {
+    mutating func joinWorker(slots: Int = 4, numerics: [String] = []) {
         feed(
             .workerMessage(
                 from: [7],
                 .register(
                     WorkerRegistration(
-                        session: session, host: "h", pid: 1, version: "1", numerics: [], instructionSet: "plain", threads: 1, slots: slots,
+                        session: session, host: "h", pid: 1, version: "1", numerics: numerics, instructionSet: "plain", threads: 1, slots: slots,
                         parameters: []))))
     }
 

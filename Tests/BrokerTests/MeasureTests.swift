@@ -79,7 +79,8 @@ import Testing
         let held = WorkerLease(task: UUIDValue.random(), lease: .random(), attempt: 1)
         let reports: [WorkerMessage] = [
             .progress(held, WorkerProgress(phase: .training, done: 3, total: 100), steps: steps(1...3)),
-            .checkpoint(held, step: 3, record: nil, resume: Array("{}".utf8)), .complete(held, generations: [], result: nil, checkpoint: nil),
+            .checkpoint(held, step: 3, record: nil, resume: Array("{}".utf8)),
+            .complete(held, generations: [], result: nil, checkpoint: UUIDValue.random()),
         ]
         func asked() -> [String] {
             bench.held.compactMap {
@@ -98,8 +99,18 @@ import Testing
         bench.joinWorker()
         bench.holds = true
         for report in reports { bench.feed(.workerMessage(from: [7], report)) }
-        // The checkpoint waits behind the steps.
-        #expect(asked().sorted() == ["completion", "steps"])
+        // The checkpoint and the end wait behind the steps.
+        #expect(asked() == ["steps"])
+    }
+
+    @Test("a result that stands alone is taken from a worker whose session has lapsed: the audit is to say that it came")
+    func lateResult() {
+        var bench = CoreBench()
+        let held = WorkerLease(task: UUIDValue.random(), lease: .random(), attempt: 1)
+        bench.holds = true
+        bench.feed(.workerMessage(from: [7], .complete(held, generations: [], result: Array("{}".utf8), checkpoint: nil)))
+        let leases = bench.held.compactMap { if case .complete(let completions) = $0.request { completions.map(\.lease) } else { nil } }
+        #expect(leases == [[held.lease]])
     }
 
     @Test("training steps do not pass a checkpoint of their own lease")

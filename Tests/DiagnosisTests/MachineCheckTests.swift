@@ -24,6 +24,23 @@ private func verdicts(_ check: any Check) -> [Finding.Verdict] { check.findings(
         #expect(limited.map(\.verdict) == [.warn] && limited[0].remedy.contains("--threads 2"))
     }
 
+    @Test("a function with other bits than the committed ones fails, and both numbers are shown")
+    func functions() throws {
+        let checks = FunctionsCheck.all([.plain], threads: 1)
+        #expect(Set(checks.flatMap { $0.findings(of: 0) }.map(\.subject)).count == 16)
+        for (check, survey) in zip(checks, FunctionSurvey.all) {
+            #expect(check.findings(of: survey.committed) == [.ok("\(survey.name) on plain", hexadecimal(survey.committed))])
+            let wrong = try #require(check.findings(of: survey.committed ^ 1).first)
+            #expect(wrong.verdict == .fail && wrong.found.contains(hexadecimal(survey.committed ^ 1)) && wrong.remedy.contains("SCRIPTORIUM_ISA"))
+            #expect(wrong.found.contains(hexadecimal(survey.committed)))
+        }
+    }
+
+    private func hexadecimal(_ number: UInt64) -> String {
+        let text = String(number, radix: 16)
+        return String(repeating: "0", count: 16 - text.count) + text
+    }
+
     @Test(
         "the control group's word on processors",
         arguments: [("max 100000\n", nil), ("150000 100000\n", 1.5), ("", nil), ("1 0", nil)] as [(String, Double?)])

@@ -123,9 +123,11 @@ RULES = [
         SELECT o.task, o.failures || ' of ' || t.max_attempts FROM scriptorium.outcome o JOIN scriptorium.task t ON t.id = o.task
         WHERE o.failures > t.max_attempts"""),
     Rule(WRONG, "a task was started before those that it waits for had succeeded", """
-        SELECT t.id, 'waits for ' || p.parent FROM scriptorium.task t CROSS JOIN LATERAL unnest(t.after) AS p (parent)
-        WHERE EXISTS (SELECT FROM scriptorium.attempts a WHERE a.task_id = t.id)
-            AND NOT EXISTS (SELECT FROM scriptorium.outcome o WHERE o.task = p.parent AND o.state = 'succeeded')"""),
+        WITH unmet AS MATERIALIZED (
+            SELECT t.id, p.parent FROM scriptorium.task t CROSS JOIN LATERAL unnest(t.after) AS p (parent)
+            WHERE NOT EXISTS (SELECT FROM scriptorium.outcome o WHERE o.task = p.parent AND o.state = 'succeeded')
+        )
+        SELECT u.id, 'waits for ' || u.parent FROM unmet u WHERE EXISTS (SELECT FROM scriptorium.attempts a WHERE a.task_id = u.id)"""),
     Rule(WRONG, "an ended task still waits for another", """
         SELECT a.child, 'for ' || a.parent FROM scriptorium.task_after a WHERE EXISTS (SELECT FROM scriptorium.outcome o WHERE o.task = a.child)"""),
     Rule(WRONG, "equal model, parameters and seed gave different texts", """

@@ -13,10 +13,10 @@ struct Engine {
     let model: LanguageModel
     let tokenizer: Tokenizer
 
-    init(_ name: String = "gpt2", threads: Int = 2, set: InstructionSet = .current) throws {
+    init(_ name: String = "gpt2", threads: Int = 2, set: InstructionSet = .current, precision: WeightPrecision = .float32) throws {
         pool = ThreadPool(threads: threads, instructionSet: set)
         let directory = try ModelDirectory.open(Fixtures.reference + "/" + name)
-        model = try LanguageModel.load(directory, pool: pool)
+        model = try LanguageModel.load(directory, precision: precision, pool: pool)
         tokenizer = try Tokenizer.load(path: directory.tokenizerPath ?? Fixtures.reference)
     }
 

@@ -39,8 +39,10 @@ extension ModelStore {
     }
 
     /// Puts a leased task back in line: at its old place, or where a pause ends.
-    mutating func requeue(_ old: ModelTask, _ ending: String, delay: Int64) -> Settlement {
+    /// - Parameter begun: false where its worker gave it back unbegun.
+    mutating func requeue(_ old: ModelTask, _ ending: String, delay: Int64, begun: Bool = true) -> Settlement {
         var task = old
+        if begun, task.numerics.isEmpty, let session = task.session { task.numerics = numerics[session] ?? [] }
         if let lease = task.lease { task.endings[lease] = ending }
         task.lastEnd = now
         task.state = .queued
@@ -89,6 +91,7 @@ extension ModelStore {
         guard var task = holder(completion.task, completion.lease, .completionUnderOldLease) else { return nil }
         task.recorded += 1
         task.generations += completion.generations
+        task.generationIDs += completion.generationIDs
         return withDependents(finish(task, .succeeded, "succeeded", nil), of: task.id)
     }
 
@@ -115,12 +118,12 @@ extension ModelStore {
     private mutating func release(_ release: Release) -> SettlementReply? {
         guard let task = holder(release.task, release.lease, .releaseUnderOldLease) else { return nil }
         if task.cancelRequested { return withDependents(finish(task, .cancelled, "released", nil), of: task.id) }
-        return SettlementReply(settlement: requeue(task, "released", delay: release.delayMilliseconds))
+        return SettlementReply(settlement: requeue(task, "released", delay: release.delayMilliseconds, begun: release.reason == "draining"))
     }
 
     mutating func confirmCancel(_ reference: LeaseReference) -> SettlementReply? {
         guard let task = holder(reference.task, reference.lease, nil) else { return nil }
-        guard task.cancelRequested else { return SettlementReply(settlement: requeue(task, "released", delay: 0)) }
+        guard task.cancelRequested else { return SettlementReply(settlement: requeue(task, "released", delay: 0, begun: false)) }
         return withDependents(finish(task, .cancelled, "cancelled", nil), of: task.id)
     }
 

@@ -32,15 +32,22 @@ extension ModelStore {
         let all = window + farther.prefix(request.leases.count)
         let dealt = FairShare.order(all.map(\.client), after: request.lastClient).map { all[$0] }
         let offers = request.offers.filter { sessions[$0.session] != nil || mutation == .leaseWithoutSession }
+        let preferences = dealt.map { preference($0, offers: request.offers) }
         let places = Placement.assign(
-            candidates: dealt.map { PlacementCandidate(task: $0.id, kind: $0.kind, model: $0.model, isolated: $0.losses >= 2) }, offers: offers)
+            candidates: zip(dealt, preferences).map {
+                PlacementCandidate(task: $0.id, kind: $0.kind, model: $0.model, isolated: $0.losses >= 2, numerics: $1.required)
+            }, offers: offers)
         var grants: [Grant] = []
         var lastClient: String?
-        for (candidate, place) in zip(dealt, places) {
+        for (index, (candidate, place)) in zip(dealt, places).enumerated() {
             guard let place, grants.count < request.leases.count, var task = tasks[candidate.id] else { continue }
             Self.lease(&task, request.leases[grants.count], offers[place].session)
+            let newNumerics = preferences[index].replacement(offers[place].numerics)
+            if newNumerics != nil { task.numerics = [] }
             write(task)
-            grants.append(grant(task, waited: max(0, now - max(task.runAt, task.lastEnd ?? 0))))
+            var granted = grant(task, waited: waited(task))
+            granted.newNumerics = newNumerics
+            grants.append(granted)
             lastClient = task.client
         }
         let granted = Set(grants.map(\.task))
@@ -48,6 +55,18 @@ extension ModelStore {
             queue: request.queue, grants: grants, exhausted: isExhausted,
             lowWater: window.first { !granted.contains($0.id) }?.rank ?? window.last?.rank ?? request.fromRank,
             unplaced: window.count { !granted.contains($0.id) }, heldBack: false, lastClient: lastClient)
+    }
+
+    /// How long it has been due: since its time, or the end of its last attempt.
+    private func waited(_ task: ModelTask) -> Int64 { max(0, now - max(task.runAt, task.lastEnd ?? 0)) }
+
+    /// As in production: where all offers compute as its first worker did, nothing is asked.
+    private func preference(_ task: ModelTask, offers: [PlacementOffer]) -> NumericsPreference {
+        guard !task.numerics.isEmpty, !offers.allSatisfy({ Set($0.numerics).isSuperset(of: task.numerics) }), let precision = task.precision else {
+            return .none
+        }
+        let alive = Set(sessions.keys.flatMap { numerics[$0] ?? [] })
+        return NumericsPreference(past: task.numerics, precision: precision, alive: alive, waited: waited(task))
     }
 
     func leases(of ids: [SessionID]) -> [HeldLease] {
@@ -67,6 +86,7 @@ extension ModelStore {
 
     mutating func register(_ registration: SessionRegistration) -> StoreReply {
         sessions[registration.session] = (sessions[registration.session].map { $0.counter + 1 } ?? 0, registration.broker)
+        numerics[registration.session] = registration.numerics
         return .done
     }
 
@@ -126,6 +146,6 @@ extension ModelStore {
         let ending = lost ? "lost" : "released"
         if task.cancelRequested { return finish(task, .cancelled, ending, nil) }
         if counted && task.failures >= task.maxAttempts { return finish(task, .failed, ending, ContractError(.lost, "its workers died")) }
-        return requeue(task, ending, delay: 0)
+        return requeue(task, ending, delay: 0, begun: lost)
     }
 }

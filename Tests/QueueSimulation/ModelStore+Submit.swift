@@ -37,8 +37,28 @@ extension ModelStore {
 
     /// What is wrong with the names in a task's parameters.
     func unknownName(_ parameters: TaskParameters) -> ContractError? {
+        if case .verify(let verify) = parameters, texts(of: verify.subject).isEmpty {
+            switch verify.subject {
+            case .generation: return ContractError(.notFound, "there is no such text", field: "params.generation")
+            case .task: return ContractError(.notFound, "no text of such a task is stored", field: "params.task")
+            }
+        }
         guard let name = Self.modelName(parameters), !models.contains(name) else { return nil }
         return ContractError(.notFound, "there is no such model", field: "params.model")
+    }
+
+    /// The stored texts that a verify names. The model knows of each no more than its text.
+    private func texts(of subject: VerifyParameters.Subject) -> [ResolvedText] {
+        let owners: [ModelTask] =
+            switch subject {
+            case .task(let id): tasks[id].map { [$0] } ?? []
+            case .generation(let id): tasks.values.filter { $0.generationIDs.contains(id) }
+            }
+        let rows = owners.flatMap { zip($0.generationIDs, $0.generations) }.sorted { $0.1.sample < $1.1.sample }
+        return rows.compactMap { id, record in
+            if case .generation(let wanted) = subject, wanted != id { return nil }
+            return ResolvedText(generation: id, proof: JSONValue.object(["text": .string(record.text)]).canonical)
+        }
     }
 
     private static func modelName(_ parameters: TaskParameters) -> String? {
@@ -124,8 +144,11 @@ extension ModelStore {
                 manifest: String(repeating: "2", count: 64), tokenizerSHA256: String(repeating: "3", count: 64), contextLength: 1_024,
                 lineByLine: false)
         }
+        var texts: [ResolvedText] = []
+        if case .verify(let verify) = parameters { texts = self.texts(of: verify.subject) }
         task.model = model?.sha256
-        task.resolved = ResolvedTask(parameters: parameters, seed: task.seed ?? 1, seedAssigned: task.seedAssigned, model: model).json
+        task.resolved =
+            ResolvedTask(parameters: parameters, seed: task.seed ?? 1, seedAssigned: task.seedAssigned, model: model, texts: texts).json
     }
 
     // MARK: In SQL

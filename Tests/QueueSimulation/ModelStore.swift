@@ -8,6 +8,8 @@ package import TaskProtocol
 package struct ModelStore: Sendable {
     package private(set) var tasks: [TaskID: ModelTask] = [:]
     package internal(set) var sessions: [SessionID: (counter: Int64, broker: BrokerID)] = [:]
+    /// What they compute in; kept when they are gone.
+    var numerics: [SessionID: [String]] = [:]
     package internal(set) var brokers: [BrokerID: BrokerRow] = [:]
     /// Models that can be named.
     package var models: Set<String> = ["demo"]

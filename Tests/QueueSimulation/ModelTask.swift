@@ -45,6 +45,8 @@ package struct ModelTask: Sendable {
     package var lease: LeaseID?
     package var session: SessionID?
     package var cancelRequested = false
+    /// What the worker of its first attempt computed in.
+    package var numerics: [String] = []
     /// Pinned.
     package var resolved: [UInt8]?
     /// Digest of the checkpoint that it is pinned to.
@@ -64,6 +66,8 @@ package struct ModelTask: Sendable {
     /// How often it was queued anew after its end.
     package var retries = 0
     package var generations: [GenerationRecord] = []
+    /// Ids of ``generations``.
+    package var generationIDs: [UUIDValue] = []
     /// Steps of the checkpoints that were filed, by their ids.
     package var checkpoints: [UUIDValue: Int] = [:]
 
@@ -86,6 +90,15 @@ package struct ModelTask: Sendable {
 
     /// A minute for each point of priority.
     static func rank(_ runAt: Int64, _ priority: Int) -> Int64 { runAt - Int64(priority) * 60_000 }
+
+    /// What it computes in; nil where that is not its own to say.
+    var precision: Precision? {
+        switch (try? ResolvedTask.decode(resolved ?? []))?.parameters {
+        case .generate(let parameters): parameters.precision
+        case .finetune(let parameters): parameters.precision
+        case .verify, nil: nil
+        }
+    }
 
     /// Whether it waits in line.
     var isInLine: Bool { state == .queued && block == nil }

@@ -10,6 +10,7 @@ extension SimulatedWorld {
         broker.nextTick = .max
         let id = BrokerID(hi: fate.random.next(), lo: fate.random.next())
         broker.isUp = true
+        broker.id = id
         broker.core = BrokerCore(id: id, random: IdentitySource(seed: fate.random.next()))
         let endpoints = ["peers": "\(index)", "workers": "\(index)"]
         tellBroker(index, .start(BrokerRegistration(id: id, host: "b\(index)", pid: index, version: "1", endpoints: endpoints, publicKey: nil)))
@@ -87,12 +88,12 @@ extension SimulatedWorld {
         } else if let place = brokers[index].links[peer]?.firstIndex(of: prefix) {
             brokers[index].links[peer]?.remove(at: place)
         }
-        guard (before == 0) != (holders() == 0), let target = brokers.firstIndex(where: { $0.isUp && $0.core.id == peer }) else { return }
+        guard (before == 0) != (holders() == 0), let target = brokers.firstIndex(where: { $0.isUp && $0.id == peer }) else { return }
         queue.add(.peerInterest(target, epoch: brokers[target].epoch, prefix: prefix, isAdded: isAdded), at: now + 1)
     }
 
     private func publishToPeers(_ topic: [UInt8], _ payload: [UInt8], of index: Int) {
-        let id = brokers[index].core.id
+        let id = brokers[index].id
         for (target, place) in brokers.enumerated() where place.links[id]?.contains(where: topic.starts(with:)) == true {
             guard let message = try? PeerMessage.decode(topic: topic, payload: payload) else {
                 return faults.append("a broker told its peers what they cannot read")

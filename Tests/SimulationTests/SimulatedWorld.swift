@@ -47,6 +47,8 @@ final class SimulatedWorld {
     final class SimulatedBroker {
         /// Of no meaning while ``isUp`` is false; never optional, as asking whether there is one copies it.
         var core = BrokerCore(id: BrokerID(hi: 0, lo: 0))
+        /// The core's own: asking that for it copies all of it.
+        var id = BrokerID(hi: 0, lo: 0)
         var isUp = false
         /// Counts starts; what was meant for an earlier process is lost.
         var epoch = 0

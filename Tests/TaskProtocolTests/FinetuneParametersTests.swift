@@ -16,7 +16,7 @@ struct FinetuneParametersTests {
     }
 
     static let integers: [(String, Int64, Int64)] = [
-        ("block_size", 2, 65_536), ("num_steps", 1, 1_000_000_000), ("batch_size", 1, 65_536), ("warmup_steps", 0, 1_000_000_000),
+        ("block_size", 2, 65_536), ("num_steps", 1, 1_000_000_000), ("batch_size", 1, 65_536), ("warmup_steps", 0, 5000),
         ("gradient_accumulation_steps", 1, 65_536), ("save_every", 0, 1_000_000_000), ("generate_every", 0, 1_000_000_000), ("n_generate", 1, 1024),
         ("num_layers_freeze", 0, 10_000), ("seed", 0, 9_007_199_254_740_991),
     ]
@@ -28,6 +28,18 @@ struct FinetuneParametersTests {
             #expect(short(refusal(finetune(name, value))) == "invalid_argument task.params.\(name)")
         }
         for value in ["\"1\"", "true", "1.5", "[]", "{}"] { #expect(short(refusal(finetune(name, value))) == "bad_request task.params.\(name)") }
+    }
+
+    @Test("a warm-up longer than the training is refused, naming both, wherever it stands among the parameters")
+    func warmup() throws {
+        for (warmup, steps) in [(10, 10), (0, 1)] {
+            let accepted = #"{"model":"demo","output":"o","warmup_steps":\#(warmup),"num_steps":\#(steps),"dataset":{"name":"d"}}"#
+            #expect(short(refusal(submit(finetune: accepted))) == "accepted")
+        }
+        let error = try #require(
+            refusal(submit(finetune: #"{"model":"demo","output":"o","warmup_steps":11,"num_steps":10,"dataset":{"name":"d"}}"#)))
+        #expect(short(error) == "invalid_argument task.params.warmup_steps")
+        #expect(error.message.contains("10") && error.message.contains("11"))
     }
 
     @Test(

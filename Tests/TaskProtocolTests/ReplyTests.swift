@@ -82,6 +82,7 @@ struct ReplyTests {
         .progress(TaskProgress(phase: "training", step: 5, numSteps: 10, loss: 2.5, averageLoss: 3, tokensPerSecond: 28_000)),
         .progress(TaskProgress(step: 1)),
         .checkpoint(id: id, step: 9, uri: "sha256:ab", sha256: "cd", bytes: 1 << 40), .retrying(error: nil, runAt: nil),
+        .retrying(error: nil, runAt: nil, numerics: "float32/2"),
         .retrying(error: ContractError(.timedOut, "slow"), runAt: now), .succeeded, .failed(ContractError(.modelError, "NaN", field: nil)),
         .cancelled,
     ]
@@ -157,6 +158,12 @@ struct ResolvedTaskTests {
                 datasets: [
                     ResolvedDataset(name: "d", sha256: digest, lineByLine: true), ResolvedDataset(name: "e", sha256: digest, lineByLine: false),
                 ]),
+            ResolvedTask(
+                parameters: .verify(VerifyParameters(subject: .task(id), method: .replay)), seed: 0, seedAssigned: false, model: model,
+                texts: [
+                    ResolvedText(generation: id, proof: Array(#"{"params":{"temperature":1e-7},"schema":["é"],"text":"a\nb"}"#.utf8)),
+                    ResolvedText(generation: id, proof: Array("{}".utf8)),
+                ]),
         ]
         for task in tasks {
             #expect(try JSONValue.parse(task.json).canonical == task.json)
@@ -175,7 +182,11 @@ struct ResolvedTaskTests {
 
     @Test(
         "a broken resolved task is an error",
-        arguments: ["", "{}", "[]", #"{"kind":"generate"}"#, #"{"kind":"generate","params":{"model":"m"},"seed":1,"model":{}}"#])
+        arguments: [
+            "", "{}", "[]", #"{"kind":"generate"}"#, #"{"kind":"generate","params":{"model":"m"},"seed":1,"model":{}}"#,
+            #"{"kind":"verify","params":{"task":"01900000-0000-7000-8000-000000000000"},"seed":0,"texts":[{"generation":"x","proof":{}}]}"#,
+            #"{"kind":"verify","params":{"task":"01900000-0000-7000-8000-000000000000"},"seed":0,"texts":[{"generation":"01900000-0000-7000-8000-000000000000"}]}"#,
+        ])
     func broken(json: String) { #expect(throws: ContractError.self) { try ResolvedTask.decode(Array(json.utf8)) } }
 }
 

@@ -38,7 +38,15 @@ struct RequestTests {
             (#"{"op":"submit","task":{"kind":"dance","params":{}}}"#, "invalid_argument task.kind"),
             (#"{"op":"submit","task":{"kind":"generate"}}"#, "bad_request task.params"),
             (#"{"op":"submit","task":{"kind":"generate","params":[]}}"#, "bad_request task.params"),
-            (#"{"op":"submit","task":{"kind":"verify","params":{"task":"\#(id)"}}}"#, "invalid_argument task.kind"),
+            (#"{"op":"submit","task":{"kind":"verify","params":{"task":"\#(id)"}}}"#, "accepted"),
+            (#"{"op":"submit","task":{"kind":"verify","params":{"generation":"\#(id)","method":"replay"}}}"#, "accepted"),
+            (#"{"op":"submit","task":{"kind":"verify","params":{"task":"\#(id)","method":"guess"}}}"#, "invalid_argument task.params.method"),
+            (
+                #"{"op":"submit","task":{"kind":"verify","params":{"task":"\#(id)","generation":"\#(id)"}}}"#,
+                "invalid_argument task.params.generation"
+            ),
+            (#"{"op":"submit","task":{"kind":"verify","params":{"task":"\#(id)","seed":1}}}"#, "invalid_argument task.params.seed"),
+            (#"{"op":"submit","task":{"kind":"verify","params":{"task":"x"}}}"#, "invalid_argument task.params.task"),
             (#"{"op":"submit","task":{"kind":"verify","params":{}}}"#, "invalid_argument task.params.generation"),
             (#"{"op":"submit","tasks":[{"kind":"generate","params":{"model":"m"}}],"watch":true}"#, "invalid_argument watch"),
             (#"{"op":"register"}"#, "bad_request model"), (#"{"op":"register","model":{},"dataset":{}}"#, "invalid_argument dataset"),

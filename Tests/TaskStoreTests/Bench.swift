@@ -16,6 +16,7 @@ final class Bench {
     let session = SessionID.random()
     let checkpoint: CheckpointID
     static let digest = String(repeating: "ab", count: 32)
+    static let numerics = ["float32/1"]
     static let manifest = String(repeating: "cd", count: 32)
 
     struct Surprise: Error, CustomStringConvertible { let description: String }
@@ -50,11 +51,11 @@ final class Bench {
 
     func ask(_ request: StoreRequest, on other: StoreConnection? = nil) -> StoreReply { StoreSession(other ?? product).perform(request) }
 
-    func register(_ session: SessionID) throws {
+    func register(_ session: SessionID, numerics: [String] = Bench.numerics) throws {
         let reply = ask(
             .registerSession(
                 SessionRegistration(
-                    session: session, broker: broker, host: "there", pid: 2, version: "0", numerics: ["float32/1"], instructionSet: "plain",
+                    session: session, broker: broker, host: "there", pid: 2, version: "0", numerics: numerics, instructionSet: "plain",
                     threads: 1, slots: 8)))
         guard reply == .done else { throw Surprise(description: "\(reply)") }
     }
@@ -114,9 +115,9 @@ final class Bench {
 
     func claim(
         _ queue: String = "default", slots: Int = 8, limit: Int = 1000, fromRank: Int64? = nil, session: SessionID? = nil,
-        on other: StoreConnection? = nil
+        numerics: [String] = Bench.numerics, on other: StoreConnection? = nil
     ) throws -> ClaimReply {
-        let offer = PlacementOffer(session: session ?? self.session, freeSlots: slots, idle: true, models: [])
+        let offer = PlacementOffer(session: session ?? self.session, freeSlots: slots, idle: true, models: [], numerics: numerics)
         let reply = ask(
             .claim(
                 ClaimRequest(

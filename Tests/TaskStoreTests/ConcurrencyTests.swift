@@ -31,7 +31,7 @@ import Testing
             let connection = try StoreConnection(url)
             let store = StoreSession(connection)
             while true {
-                let offer = PlacementOffer(session: sessions[index], freeSlots: 7, idle: true, models: [])
+                let offer = PlacementOffer(session: sessions[index], freeSlots: 7, idle: true, models: [], numerics: Bench.numerics)
                 let claim = ClaimRequest(
                     broker: broker, queue: "default", offers: [offer], leases: (0..<7).map { _ in .random() }, fromRank: nil, limit: 20)
                 guard case .claimed(let reply) = store.perform(.claim(claim)) else { throw Bench.Surprise(description: "no claim") }

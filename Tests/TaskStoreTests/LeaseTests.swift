@@ -302,7 +302,7 @@ import Testing
         let modest = try submit(6, as: "modest")
         var request = ClaimRequest(broker: bench.broker, queue: "default", offers: [], leases: [], fromRank: nil, limit: 1_000)
         func claim(_ slots: Int, looksFarther: Bool) throws -> Set<TaskID> {
-            request.offers = [PlacementOffer(session: bench.session, freeSlots: slots, idle: true, models: [])]
+            request.offers = [PlacementOffer(session: bench.session, freeSlots: slots, idle: true, models: [], numerics: Bench.numerics)]
             request.leases = (0..<slots).map { _ in .random() }
             request.looksFarther = looksFarther
             guard case .claimed(let reply) = bench.ask(.claim(request)) else { return [] }

@@ -4,8 +4,10 @@ import Testing
 @Suite("Placement") struct PlacementTests {
     private let sessions = (0..<3).map { UUIDValue(hi: UInt64($0), lo: 0) }
 
-    private func offer(_ index: Int, _ slots: Int, idle: Bool = false, models: Set<String> = []) -> PlacementOffer {
-        PlacementOffer(session: sessions[index], freeSlots: slots, idle: idle, models: models)
+    private func offer(
+        _ index: Int, _ slots: Int, idle: Bool = false, models: Set<String> = [], numerics: [String] = ["bfloat16/1", "float32/1", "int8/1"]
+    ) -> PlacementOffer {
+        PlacementOffer(session: sessions[index], freeSlots: slots, idle: idle, models: models, numerics: numerics)
     }
 
     private func candidate(_ kind: TaskKind = .generate, model: String? = "m", isolated: Bool = false) -> PlacementCandidate {
@@ -30,7 +32,7 @@ import Testing
         }
         let offers = [offer(0, 4), offer(1, 1, models: ["m"]), offer(2, 1, models: ["m/int8"])]
         #expect(Placement.assign(candidates: [candidate(.int8), candidate(.float32), candidate(.bfloat16)], offers: offers) == [2, 1, 0])
-        let old = PlacementOffer(session: sessions[0], freeSlots: 9, idle: true, models: ["m"], precisions: [.float32])
+        let old = PlacementOffer(session: sessions[0], freeSlots: 9, idle: true, models: ["m"], numerics: ["float32/1"])
         #expect(Placement.assign(candidates: [candidate(.int8), candidate(.float32)], offers: [old]) == [nil, 0])
         #expect(Placement.assign(candidates: [candidate(.int8)], offers: [old, offer(1, 1)]) == [1])
     }

@@ -96,7 +96,7 @@ import Testing
             let waiting = Statement("waiting", "SELECT count(*) FROM hot")
             while try connection.run(waiting).requireInt(0, 0) > 0 {
                 guard ContinuousClock.now < deadline else { throw Bench.Surprise(description: "it takes too long") }
-                let offer = PlacementOffer(session: session, freeSlots: 20, idle: true, models: [])
+                let offer = PlacementOffer(session: session, freeSlots: 20, idle: true, models: [], numerics: Bench.numerics)
                 let claim = ClaimRequest(
                     broker: broker, queue: "default", offers: [offer], leases: (0..<20).map { _ in .random() }, fromRank: nil, limit: 100)
                 guard case .claimed(let reply) = store.perform(.claim(claim)) else { throw Bench.Surprise(description: "no claim") }
@@ -136,7 +136,7 @@ import Testing
                     id: UUIDValue.version7(milliseconds: now), submission: submission, seed: 1, seedAssigned: false,
                     grant: GrantOffer(session: session, lease: .random(), broker: broker))
                 guard case .submitted = store.perform(.submit([SubmitGroup(items: [item])])) else { throw Bench.Surprise(description: "no submit") }
-                let offer = PlacementOffer(session: session, freeSlots: 1, idle: true, models: [])
+                let offer = PlacementOffer(session: session, freeSlots: 1, idle: true, models: [], numerics: Bench.numerics)
                 let claim = ClaimRequest(broker: broker, queue: "default", offers: [offer], leases: [.random()], fromRank: nil, limit: 10)
                 guard case .claimed = store.perform(.claim(claim)) else { throw Bench.Surprise(description: "no claim") }
             }

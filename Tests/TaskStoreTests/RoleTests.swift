@@ -63,7 +63,7 @@ import Testing
     @Test("a reader reads the relations of the contract, and that is all that it may") func reader() throws {
         let bench = try makeBench()
         #expect(try rights(bench, .reader) == Self.publicRelations.map { "SELECT \($0)" }.sorted())
-        #expect(try functions(bench, .reader) == ["uuid_floor", "uuid_time"])
+        #expect(try functions(bench, .reader) == ["proof", "uuid_floor", "uuid_time"])
         _ = try bench.complete([bench.completion(bench.running())])
         let reader = try connection(bench, as: .reader)
         for relation in Self.publicRelations { try reader.execute("SELECT * FROM \(relation)") }

@@ -1,4 +1,5 @@
 import ArtifactStore
+import Encodings
 import LanguageModels
 import ModelFiles
 import TaskProtocol
@@ -12,10 +13,11 @@ struct EngineBench {
     let engine: LocalEngine
     private var leases: UInt64 = 0
 
-    init(threads: Int = 1, slots: Int = 8, cacheBytes: Int = 1 << 30, sharing other: EngineBench? = nil) throws {
+    init(threads: Int = 1, slots: Int = 8, cacheBytes: Int = 1 << 30, sharing other: EngineBench? = nil, signingKey: SigningKey? = nil) throws {
         folder = try TemporaryDirectory()
         store = try other?.store ?? ArtifactDirectory(path: folder.path + "/artifacts")
-        engine = try LocalEngine(artifacts: store, cacheDirectory: folder.path + "/cache", cacheBytes: cacheBytes, threads: threads, slots: slots)
+        engine = try LocalEngine(
+            artifacts: store, cacheDirectory: folder.path + "/cache", cacheBytes: cacheBytes, threads: threads, slots: slots, signingKey: signingKey)
     }
 
     /// Puts a model's folder into the store.
@@ -31,10 +33,12 @@ struct EngineBench {
 
     /// Starts a task.
     mutating func start(
-        _ parameters: TaskParameters, seed: Int64 = 12_345_678, model: ResolvedModel? = nil, dataset: ResolvedDataset? = nil, resume: [UInt8]? = nil
+        _ parameters: TaskParameters, seed: Int64 = 12_345_678, model: ResolvedModel? = nil, dataset: ResolvedDataset? = nil,
+        texts: [ResolvedText] = [],
+        resume: [UInt8]? = nil
     ) -> LeaseID {
         leases += 1
-        let task = ResolvedTask(parameters: parameters, seed: seed, seedAssigned: true, model: model, dataset: dataset)
+        let task = ResolvedTask(parameters: parameters, seed: seed, seedAssigned: true, model: model, dataset: dataset, texts: texts)
         let lease = LeaseID(hi: 2, lo: leases)
         engine.start(WorkerGrant(task: TaskID(hi: 3, lo: leases), lease: lease, attempt: 1, resolved: task.json, resume: resume))
         return lease
@@ -68,6 +72,28 @@ struct EngineBench {
         return .generate(parameters)
     }
 
+    /// What the store hands to a verify of these texts, as `scriptorium.proof()` puts it together.
+    static func texts(_ records: [GenerationRecord], seed: Int64 = 12_345_678, change: (inout JSONObject) -> Void = { _ in }) throws -> [ResolvedText]
+    {
+        try records.enumerated().map { index, record in
+            func ids(_ tokens: [Int32]) -> JSONValue { .array(tokens.map { .integer(Int64($0)) }) }
+            let params = try JSONValue.parse(record.params)
+            var proof: JSONObject = [
+                "format": "scriptorium/1", "checkpoint_sha256": .string(record.checkpointSHA256), "tokenizer_sha256": .string(record.tokenizerSHA256),
+                "numerics": .string(record.numerics), "precision": params["precision"] ?? .null, "rng": params["rng"] ?? .null,
+                "seed": .integer(seed), "seed_assigned": true, "params": params, "sample": .integer(Int64(record.sample)),
+                "prompt_index": .integer(Int64(record.promptIndex)), "draw": .integer(Int64(record.draw)), "prompt": .string(record.prompt),
+                "prompt_token_ids": ids(record.promptTokenIDs), "token_ids": ids(record.tokenIDs),
+                "finish_reason": .string(record.finishReason.rawValue), "record_sha256": .string(record.recordSHA256), "text": .string(record.text),
+                "signature": record.signature.map { .string($0) } ?? .null, "mean_logprob": record.meanLogprob.map { .real($0) } ?? .null,
+                "schema": try record.schema.map { try JSONValue.parse($0) } ?? .null,
+                "logprobs": try record.logprobs.map { try JSONValue.parse($0) } ?? .null,
+            ]
+            change(&proof)
+            return ResolvedText(generation: UUIDValue(hi: 7, lo: UInt64(index)), proof: JSONValue.object(proof).canonical)
+        }
+    }
+
     /// A finetune from scratch on a piece of the reference corpus.
     static func finetune(_ change: (inout FinetuneParameters) -> Void = { _ in }) throws -> TaskParameters {
         let corpus = String(decoding: try Fixtures.bytes("corpus.txt").prefix(8000), as: UTF8.self)
@@ -84,14 +110,23 @@ struct EngineBench {
 }
 
 extension [EngineReport] {
-    /// The records of a task that finished, by sample.
+    /// The result of a task that finished.
+    func result(of lease: LeaseID) -> JSONValue? {
+        for case .finished(lease, _, let result?) in self { return try? JSONValue.parse(result) }
+        return nil
+    }
+
+    /// The texts' records of a task that finished.
     func records(of lease: LeaseID) -> [GenerationRecord]? {
         for case .finished(lease, let generations, _) in self { return generations.sorted { $0.sample < $1.sample } }
         return nil
     }
 
     /// The texts of a task that finished.
-    func texts(of lease: LeaseID) -> [String]? { records(of: lease)?.map(\.text) }
+    func texts(of lease: LeaseID) -> [String]? {
+        for case .finished(lease, let generations, _) in self { return generations.sorted { $0.sample < $1.sample }.map(\.text) }
+        return nil
+    }
 
     /// How a task failed.
     func failure(of lease: LeaseID) -> (error: ContractError, isFinal: Bool)? {

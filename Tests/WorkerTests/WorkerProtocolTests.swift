@@ -119,7 +119,8 @@ private struct MessageMaker {
             sample: number(64), promptIndex: number(8), draw: number(17), prompt: text(), text: text(), schema: maybe(bytes()),
             promptTokenIDs: tokens(),
             tokenIDs: tokens(), finishReason: FinishReason.allCases[number(3)], meanLogprob: maybe(real()), logprobs: maybe(bytes()),
-            redrawn: maybe(number(17)), params: bytes(), recordSHA256: digest(), numerics: "float32/1", checkpointSHA256: digest(),
+            redrawn: maybe(number(17)), params: bytes(), recordSHA256: digest(), signature: maybe(text()), numerics: "float32/1",
+            checkpointSHA256: digest(),
             tokenizerSHA256: digest())
     }
 

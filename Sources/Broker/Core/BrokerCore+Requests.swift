@@ -89,8 +89,9 @@ extension BrokerCore {
     private mutating func submit(_ submit: SubmitRequest, _ request: RequestReference, _ byteCount: Int) {
         let time = wallClock()
         let items = submit.tasks.map { task in
-            let seed = task.parameters.seed
-            return SubmitItem(id: random.timed(time), submission: task, seed: seed ?? Seed.assigned(using: &random), seedAssigned: seed == nil)
+            let isAssigned = task.parameters.needsSeed && task.parameters.seed == nil
+            let seed = isAssigned ? Seed.assigned(using: &random) : task.parameters.seed
+            return SubmitItem(id: random.timed(time), submission: task, seed: seed, seedAssigned: isAssigned)
         }
         submitBytes += byteCount
         let pending = PendingSubmit(

@@ -375,11 +375,11 @@ extension BrokerCore {
     private mutating func verdict(_ task: UncheckedTask) -> Adoption {
         do throws(ContractError) {
             let submission = try task.checked()
-            let seed = task.seed ?? submission.parameters.seed
-            let isAssigned = task.seed != nil ? task.seedAssigned : seed == nil
+            var seed = task.seed ?? submission.parameters.seed
+            let isAssigned = task.seed != nil ? task.seedAssigned : seed == nil && submission.parameters.needsSeed
+            if isAssigned, seed == nil { seed = Seed.assigned(using: &random) }
             return .accept(
-                task: task.id, parameters: submission.parameters, after: submission.after, seed: seed ?? Seed.assigned(using: &random),
-                seedAssigned: isAssigned)
+                task: task.id, parameters: submission.parameters, after: submission.after, seed: seed, seedAssigned: isAssigned)
         } catch {
             return .reject(task: task.id, error: error)
         }

@@ -4,8 +4,9 @@ internal import TaskProtocol
 extension BrokerCore {
     mutating func workerMessage(_ message: WorkerMessage, from address: [UInt8]) {
         // What a worker reports to a broker that was started anew at the same address waits until it has registered: it then offers all of it again,
-        // in its order. Taken one by one, a checkpoint would be recorded whose steps only the broker before was told.
-        if let lease = message.reportedLease, leases[lease] == nil, !sessions.isJoined(at: address) { return }
+        // in its order. Taken one by one, a checkpoint would be recorded whose steps only the broker before was told. A result that stands alone does
+        // not wait: where its lease has lapsed the audit is to say that it came.
+        if let lease = message.reportedLease, !message.standsAlone, leases[lease] == nil, !sessions.isJoined(at: address) { return }
         switch message {
         case .register(let registration): register(registration, from: address)
         case .heartbeat(let beat): heartbeat(beat, from: address)
@@ -211,6 +212,7 @@ extension BrokerCore {
         }
         guard leases[grant.lease] == nil, !leases.endedLately(grant.lease) else { return }
         insert(grant, phase: .granted(since: now, sent: 1, last: now))
+        if let numerics = grant.newNumerics { emit(.retrying(error: nil, runAt: nil, numerics: numerics), under: grant.lease) }
         if let message = leases[grant.lease]?.grant { tell(session: grant.session, .grant(message)) }
     }
 

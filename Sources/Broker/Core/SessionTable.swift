@@ -47,7 +47,7 @@ struct Session: Sendable {
     /// Whether it holds nothing at all, so that a finetune may come.
     var isIdle: Bool { state == .joined && leases.isEmpty && reserved == 0 }
 
-    var offer: PlacementOffer { PlacementOffer(session: id, freeSlots: credit, idle: isIdle, models: models, precisions: registration.precisions) }
+    var offer: PlacementOffer { PlacementOffer(session: id, freeSlots: credit, idle: isIdle, models: models, numerics: registration.numerics) }
 }
 
 /// The workers joined to this broker.

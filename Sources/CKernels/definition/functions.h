@@ -118,11 +118,14 @@ CK_INLINE float ck_scalar_gelu_new_exponent(float x) {
     return (CK_GELU_NEW_SCALE * x) * CK_FMA(CK_GELU_NEW_CUBIC * x, x, 1.0f);
 }
 
+// x > 0 ? x : 0, compared in integers: of the floating-point choice compilers make ARM's FMAXNM, which lets a signalling NaN through.
+CK_INLINE float ck_scalar_relu(float x) { return ck_bits(x) - 1u < 0x7f800000u ? x : 0.0f; }
+
 CK_INLINE float ck_scalar_apply(int32_t function, float x) {
     switch (function) {
     case CK_GELU_NEW: return ck_scalar_gate(x, ck_scalar_gelu_new_exponent(x));
     case CK_GELU: return (0.5f * x) * (1.0f + ck_scalar_erf(x * CK_ROOT_HALF));
-    case CK_RELU: return x > 0.0f ? x : 0.0f;
+    case CK_RELU: return ck_scalar_relu(x);
     case CK_SILU: return ck_scalar_gate(x, -x);
     case CK_QUICK_GELU: return ck_scalar_gate(x, -CK_QUICK_GELU_SCALE * x);
     case CK_TANH: return ck_scalar_tanh(x);

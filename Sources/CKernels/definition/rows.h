@@ -33,8 +33,27 @@ static void plain_layer_norm(const ck_layer_norm_args *a, size_t rowBegin, size_
     }
 }
 
+/// A loop a function: of one loop with the choice inside, clang makes code that computes all of them for every element.
+#define PLAIN_MAP(FUNCTION) \
+    case FUNCTION: \
+        for (size_t i = 0; i < count; i++) out[i] = ck_scalar_apply(FUNCTION, x[i]); \
+        break;
+
 static void plain_map(int32_t function, const float *x, float *out, size_t count) {
-    for (size_t i = 0; i < count; i++) out[i] = ck_scalar_apply(function, x[i]);
+    switch (function) {
+        PLAIN_MAP(CK_GELU_NEW)
+        PLAIN_MAP(CK_GELU)
+        PLAIN_MAP(CK_RELU)
+        PLAIN_MAP(CK_SILU)
+        PLAIN_MAP(CK_QUICK_GELU)
+        PLAIN_MAP(CK_TANH)
+        PLAIN_MAP(CK_EXP)
+        PLAIN_MAP(CK_LOG)
+        PLAIN_MAP(CK_LOG1P)
+        PLAIN_MAP(CK_ERF)
+    default:
+        for (size_t i = 0; i < count; i++) out[i] = x[i];
+    }
 }
 
 static void plain_add(float *a, const float *b, const float *c, size_t count) {

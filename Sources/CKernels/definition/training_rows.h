@@ -39,8 +39,22 @@ static void plain_layer_norm_parameters(const ck_layer_norm_backward_args *a, si
     }
 }
 
+#define PLAIN_BACKWARD(ACTIVATION) \
+    case ACTIVATION: \
+        for (size_t i = 0; i < count; i++) dx[i] = dy[i] * ck_scalar_derivative(ACTIVATION, x[i]); \
+        break;
+
 static void plain_activation_backward(int32_t activation, const float *x, const float *dy, float *dx, size_t count) {
-    for (size_t i = 0; i < count; i++) dx[i] = dy[i] * ck_scalar_derivative(activation, x[i]);
+    switch (activation) {
+        PLAIN_BACKWARD(CK_GELU_NEW)
+        PLAIN_BACKWARD(CK_GELU)
+        PLAIN_BACKWARD(CK_RELU)
+        PLAIN_BACKWARD(CK_SILU)
+        PLAIN_BACKWARD(CK_QUICK_GELU)
+        PLAIN_BACKWARD(CK_TANH)
+    default:
+        for (size_t i = 0; i < count; i++) dx[i] = dy[i] * 1.0f;
+    }
 }
 
 static void plain_column_sums(

@@ -17,6 +17,7 @@
 #include "ck_rotary.h"
 #include "ck_rows.h"
 #include "ck_sampling.h"
+#include "ck_survey.h"
 #include "ck_table.h"
 #include "ck_torch.h"
 #include "training_attention.h"

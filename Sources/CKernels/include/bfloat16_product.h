@@ -30,6 +30,8 @@ extern const ck_bfloat16_kernels ck_bfloat16_plain;
 extern const ck_bfloat16_kernels ck_bfloat16_avx2, ck_bfloat16_avx512;
 /// With VDPBF16PS itself; `ck_bfloat16_avx512` is for processors that have AVX-512 without it.
 extern const ck_bfloat16_kernels ck_bfloat16_native;
+#elif defined(__aarch64__)
+extern const ck_bfloat16_kernels ck_bfloat16_neon;
 #endif
 
 /// The variants that this processor can run for an instruction set: the fastest is first. Two at most, the rest NULL.

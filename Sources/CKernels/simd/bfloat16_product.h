@@ -1,7 +1,7 @@
 // The template of products with bfloat16 operands. An including file opens the target's functions and defines
 // BFLOAT16_KERNELS (the table's name), PRODUCT_VECTORS (vectors of columns that a tile of six rows keeps in registers) and
 // BFLOAT16_NATIVE: 1 uses VDPBF16PS on words that hold a pair of k, the even one low; 0 keeps rounded values as fp32 and
-// chains two fused multiply-adds, denormals flushed by the control register.
+// chains two fused multiply-adds, denormals flushed by the control register (simd/flush.h).
 enum { PRODUCT_BLOCK = 256, PRODUCT_COLUMNS = 64, PRODUCT_TILE_ROWS = 6 };
 
 /// Floats that a row of the workspace takes, or a column of the scratch: rounded values, or words of two.
@@ -163,11 +163,29 @@ CHAIN_TILES(1) CHAIN_TILES(2) CHAIN_TILES(3) CHAIN_TILES(4) CHAIN_TILES(5) CHAIN
 typedef void (*chain_function)(const chain_tile *);
 static const chain_function chain_tiles[6][PRODUCT_VECTORS] = {CHAIN_NAMES(1), CHAIN_NAMES(2), CHAIN_NAMES(3), CHAIN_NAMES(4), CHAIN_NAMES(5), CHAIN_NAMES(6)};
 
+#if !BFLOAT16_NATIVE
+#include "flush.h"
+
+/// The same chains by the definition, for tiles whose flushing the processor may have judged otherwise.
+static void define_chains(size_t height, size_t columns, const chain_tile *t) {
+    for (size_t r = 0; r < height; r++)
+        for (size_t n = 0; n < columns; n++) {
+            const float *a = t->a + r * t->aRow, *b = t->b + n;
+            float chain = 0.0f;
+            for (size_t pair = 0; pair < t->pairs; pair++) {
+                chain = ck_fma_flushed(a[2 * pair + 1], b[(2 * pair + 1) * PRODUCT_COLUMNS], chain);
+                chain = ck_fma_flushed(a[2 * pair], b[2 * pair * PRODUCT_COLUMNS], chain);
+            }
+            t->chain[r * PRODUCT_COLUMNS + n] = chain;
+        }
+}
+#endif
+
 /// The chains of `height` rows and all columns of the block. Denormals are flushed in here and nowhere else.
 static void run_chains(size_t height, size_t vectors, chain_tile t) {
 #if !BFLOAT16_NATIVE
-    unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040);  // FTZ and DAZ
+    const chain_tile whole = t;
+    flush_state before = flush_begin();
 #endif
     for (size_t v = 0; v < vectors; v += PRODUCT_VECTORS) {
         chain_tiles[height - 1][ck_smaller(vectors - v, PRODUCT_VECTORS) - 1](&t);
@@ -175,7 +193,7 @@ static void run_chains(size_t height, size_t vectors, chain_tile t) {
         t.chain += PRODUCT_VECTORS * LANES;
     }
 #if !BFLOAT16_NATIVE
-    _mm_setcsr(before);
+    if (flush_end(before)) define_chains(height, vectors * LANES, &whole);
 #endif
 }
 

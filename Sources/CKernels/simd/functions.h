@@ -108,7 +108,7 @@ CK_INLINE vf v_apply(int32_t function, vf x) {
     switch (function) {
     case CK_GELU_NEW: return v_gate(x, v_gelu_new_exponent(x));
     case CK_GELU: return (0.5f * x) * (1.0f + v_erf(x * CK_ROOT_HALF));
-    case CK_RELU: return v_select(x > 0.0f, x, (vf)0.0f);
+    case CK_RELU: return v_select(v_bits(x) - 1u < 0x7f800000u, x, (vf)0.0f);
     case CK_SILU: return v_gate(x, -x);
     case CK_QUICK_GELU: return v_gate(x, -CK_QUICK_GELU_SCALE * x);
     case CK_TANH: return v_tanh(x);

@@ -11,9 +11,12 @@ import Training
 /// `scriptorium bench`: what this machine does, as JSON lines or a table.
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure this machine: decode, prefill, train, queue, claim.",
+        commandName: "bench", abstract: "Measure this machine: decode, prefill, verify, train, queue, claim.",
         discussion: "Figures of different machines, or of different hours of a shared one, do not compare: let runs alternate.",
-        subcommands: [BenchDecodeCommand.self, BenchPrefillCommand.self, BenchTrainCommand.self, BenchQueueCommand.self, BenchClaimCommand.self])
+        subcommands: [
+            BenchDecodeCommand.self, BenchPrefillCommand.self, BenchVerifyCommand.self, BenchTrainCommand.self, BenchQueueCommand.self,
+            BenchClaimCommand.self,
+        ])
 }
 
 /// How the engine is measured.
@@ -31,12 +34,7 @@ struct BenchOptions: ParsableArguments {
     /// The team of threads that is measured.
     /// - Throws: ``CommandFailure/usage(_:)`` where `SCRIPTORIUM_ISA` names what this processor lacks.
     func pool() throws -> ThreadPool {
-        do {
-            let chosen = try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"])
-            return ThreadPool(threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), instructionSet: chosen)
-        } catch {
-            throw CommandFailure.usage("\(error)")
-        }
+        ThreadPool(threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), instructionSet: try .chosen())
     }
 
     /// Prints one result.

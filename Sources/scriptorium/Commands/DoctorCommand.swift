@@ -2,6 +2,8 @@ import ArgumentParser
 import ArtifactStore
 import Diagnosis
 import Encodings
+import Glibc
+import Kernels
 import Messaging
 import Supervision
 import TaskStore
@@ -45,6 +47,9 @@ struct DoctorCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The schema's SQL files, where they are not found by themselves.", valueName: "folder"))
     var migrations: String?
 
+    @Flag(help: "Look only at the functions of one variable, over all 2^32 floats, on every instruction set (or SCRIPTORIUM_ISA's): minutes.")
+    var functions = false
+
     @Flag(help: "Listening beyond loopback without keys is meant.")
     var insecure = false
 
@@ -52,14 +57,36 @@ struct DoctorCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
+        let chosen = try InstructionSet.chosen()
+        if functions { return try report(await Self.functionFindings(chosen)) }
         let checks = try machineChecks + keys.checks() + databaseChecks() + doorChecks() + fileChecks()
-        let findings = await onThread { checks.flatMap { $0.findings() } }
+        try report(await onThread { checks.flatMap { $0.findings() } })
+    }
+
+    private func report(_ findings: [Finding]) throws {
         print(json ? Self.lines(findings) : Self.table(findings))
         let failed = findings.count { $0.verdict == .fail }
         if failed > 0 { throw CommandFailure.failed("\(failed) of \(findings.count) checks failed") }
     }
 
     // MARK: What to look at
+
+    /// Every function over every float, on all processors.
+    private static func functionFindings(_ chosen: InstructionSet) async -> [Finding] {
+        let isNamed = !(Program.environment()["SCRIPTORIUM_ISA"] ?? "").isEmpty
+        let checks = FunctionsCheck.all(
+            isNamed ? [chosen] : InstructionSet.available, threads: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        return await onThread {
+            var bar = ProgressBar(total: checks.count, label: "functions")
+            var findings: [Finding] = []
+            for check in checks {
+                bar.update(findings.count)
+                findings += check.findings()
+            }
+            bar.finish()
+            return findings
+        }
+    }
 
     private var machineChecks: [any Check] { [ProcessorCheck(), MemoryCheck(), OpenFilesCheck(), LibraryCheck()] }
 

@@ -33,6 +33,7 @@ struct GenerateCommand: ParsableCommand {
     var samples = false
     @Flag(help: "Print one line a text: its proof record and the text.")
     var json = false
+    @OptionGroup var signing: SigningOptions
     @Option(help: "Threads (default: all cores).")
     var threads: Int?
     @Option(help: "Texts that run at a time.")
@@ -63,7 +64,9 @@ struct GenerateCommand: ParsableCommand {
     }
 
     private func generate(_ engine: LocalEngine, _ parameters: GenerateParameters, seed: Int64) throws {
-        let texts = try engine.generate(request(engine, parameters, seed: seed), slots: slots)
+        let key = try signing.key()
+        var texts = try engine.generate(request(engine, parameters, seed: seed), slots: slots)
+        if let key { for index in texts.indices { texts[index].signature = NamedSignature(texts[index].record, by: key).description } }
         if toFile {
             let written = try GeneratedFile.write(texts, seed: seed)
             if !json { print(written) }

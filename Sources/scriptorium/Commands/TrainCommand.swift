@@ -60,8 +60,7 @@ struct TrainCommand: ParsableCommand {
     }
 
     private func pool() throws -> ThreadPool {
-        let chosen = try input { try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"]) }
-        return ThreadPool(threads: threads ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), instructionSet: chosen)
+        ThreadPool(threads: threads ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), instructionSet: try .chosen())
     }
 
     /// The folder is replaced as a whole: it must be new, empty, or a model that may go.

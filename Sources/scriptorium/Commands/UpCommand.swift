@@ -1,6 +1,7 @@
 import ArgumentParser
 import Encodings
 import Glibc
+import Kernels
 import Supervision
 import TaskStore
 
@@ -30,6 +31,9 @@ struct UpCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "Keys")
     var curve: CurveServerOptions
+
+    @OptionGroup(title: "Proofs")
+    var signing: SigningOptions
 
     @OptionGroup(title: "Datasets by address")
     var web: WebOptions
@@ -63,6 +67,8 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     private func supervise() throws -> Int32 {
+        // Its workers would end with this failure one after another.
+        try InstructionSet.chosen()
         let directory: DataDirectory
         do { directory = try DataDirectory(dataDir) } catch { throw CommandFailure.usage("\(error)") }
         let watcher = SignalWatcher { _ in }
@@ -89,6 +95,7 @@ struct UpCommand: AsyncParsableCommand {
             throw CommandFailure.failed("the program's own path cannot be found in /proc")
         }
         _ = try endpoints.httpAddress()
+        _ = try signing.key()
         let perWorker = threads ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)) / max(1, workers))
         let drain = ["--drain-timeout", String(drainTimeout)]
         let kept = Program.environment().filter { name, _ in
@@ -98,7 +105,8 @@ struct UpCommand: AsyncParsableCommand {
             executable: program, databaseURL: databaseUrl, workers: workers, endpoints: endpoints.sockets + [("http", endpoints.http)],
             brokerArguments: drain + (endpoints.insecure ? ["--insecure"] : []) + (migrations.map { ["--migrations", $0] } ?? [])
                 + web.arguments + (keys?.brokerArguments ?? []) + retention.arguments,
-            workerArguments: drain + ["--threads", String(perWorker), "--slots", String(slots)] + (keys?.workerArguments ?? []), environment: kept,
+            workerArguments: drain + ["--threads", String(perWorker), "--slots", String(slots)] + (keys?.workerArguments ?? [])
+                + signing.arguments, environment: kept,
             stopSeconds: drainTimeout + 10)
     }
 

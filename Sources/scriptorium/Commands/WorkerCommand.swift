@@ -43,6 +43,9 @@ struct WorkerCommand: AsyncParsableCommand {
     @OptionGroup(title: "Keys")
     var curve: CurveClientOptions
 
+    @OptionGroup(title: "Proofs")
+    var signing: SigningOptions
+
     @OptionGroup(title: "Logging")
     var logging: LogOptions
 
@@ -56,6 +59,7 @@ struct WorkerCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try InstructionSet.chosen()
         let brokers = broker.isEmpty ? ["tcp://127.0.0.1:5572"] : broker
         for endpoint in brokers where !endpoint.isEndpoint {
             throw CommandFailure.usage("--broker: \(endpoint) is not an endpoint such as tcp://127.0.0.1:5572")
@@ -72,7 +76,7 @@ struct WorkerCommand: AsyncParsableCommand {
             }
             address = given
         }
-        do { _ = try InstructionSet.select(named: Program.environment()["SCRIPTORIUM_ISA"]) } catch { throw CommandFailure.usage("\(error)") }
+        let signingKey = try signing.key()
         let logger = logging.start("scriptorium.worker")
         let registry = MetricsRegistry()
         registry.bootstrap()
@@ -80,7 +84,7 @@ struct WorkerCommand: AsyncParsableCommand {
             WorkerOptions(
                 brokers: brokers, threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), slots: slots, artifacts: artifacts,
                 cacheDirectory: cacheDir, cacheBytes: cacheBytes, drainTimeoutSeconds: drainTimeout, version: Version.number,
-                credentials: credentials),
+                credentials: credentials, signingKey: signingKey),
             log: logger)
         let role = ServiceHost.Role(
             start: {

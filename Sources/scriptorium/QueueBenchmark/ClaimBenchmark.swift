@@ -153,7 +153,7 @@ private struct Line {
     }
 
     mutating func claim(whole: Bool) throws -> [Grant] {
-        let offer = PlacementOffer(session: session, freeSlots: batch, idle: true, models: [])
+        let offer = PlacementOffer(session: session, freeSlots: batch, idle: true, models: [], numerics: [])
         let request = ClaimRequest(
             broker: broker, queue: "default", offers: [offer], leases: (0..<batch).map { _ in .random() }, fromRank: whole ? nil : lowWater,
             limit: 1000)

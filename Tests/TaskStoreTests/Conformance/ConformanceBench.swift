@@ -62,7 +62,7 @@ final class ConformanceBench {
     }
 
     func claim(_ slots: Int = 8, session: SessionID? = nil) throws -> [Grant] {
-        let offer = PlacementOffer(session: session ?? self.session, freeSlots: slots, idle: true, models: [])
+        let offer = PlacementOffer(session: session ?? self.session, freeSlots: slots, idle: true, models: [], numerics: Bench.numerics)
         let request = ClaimRequest(
             broker: broker, queue: "default", offers: [offer], leases: (0..<slots).map { _ in .random() }, fromRank: nil, limit: 100)
         guard case .claimed(let reply) = ask(.claim(request)) else { throw Bench.Surprise(description: "no claim") }

@@ -1,3 +1,4 @@
+import Encodings
 import QueueSimulation
 import TaskProtocol
 import Testing
@@ -68,6 +69,31 @@ import Testing
         let other = SessionID.random()
         bench.register(other)
         #expect(try bench.claim(session: other).map(\.attempt) == [2])
+    }
+
+    @Test("a verify is given the texts that stand stored, and one that names none is not found", arguments: StoreKind.allCases)
+    func verify(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        func submission(_ name: String, _ id: UUIDValue) -> TaskSubmission {
+            TaskSubmission(
+                parameters: .verify(VerifyParameters(subject: name == "task" ? .task(id) : .generation(id))),
+                submittedParams: JSONValue.object([name: .string("\(id)")]).canonical)
+        }
+        let grant = try bench.running()
+        for (name, id) in [("task", grant.task), ("task", bench.newID()), ("generation", grant.task)] {
+            let item = bench.item(submission(name, id), lease: true)
+            guard case .submitted(let outcomes) = bench.ask(.submit([SubmitGroup(items: [item])])), case .refused(0, let error)? = outcomes.first
+            else {
+                Issue.record("\(name): not refused")
+                return
+            }
+            #expect(error.code == .notFound && error.field == "params.\(name)")
+        }
+        _ = try bench.complete([grant])
+        let texts = try ResolvedTask.decode(bench.running(submission("task", grant.task)).resolved).texts
+        #expect(try texts.map { try JSONValue.parse($0.proof)["text"] } == ["text-0"])
+        let one = try ResolvedTask.decode(bench.running(submission("generation", #require(texts.first).generation)).resolved)
+        #expect(one.texts.map(\.generation) == texts.map(\.generation))
     }
 
     @Test("a submit sent again finds its task as it is, also when it has ended", arguments: StoreKind.allCases)

@@ -246,7 +246,7 @@ struct ConformanceScript {
             // Each store knows the model by a digest of its own.
             PlacementOffer(
                 session: session(), freeSlots: 1 + random.below(3), idle: random.chance(700),
-                models: random.chance(300) ? [Bench.digest, String(repeating: "1", count: 64)] : [])
+                models: random.chance(300) ? [Bench.digest, String(repeating: "1", count: 64)] : [], numerics: Bench.numerics)
         }
         let slots = offers.reduce(0) { $0 + $1.freeSlots }
         let from = random.chance(250) ? start - 3_600_000 + Int64(random.below(80)) * 7 - Int64(random.below(4)) * 60_000 : nil

@@ -1,0 +1,102 @@
+"""The kernels built for ARM, run under emulation: plain C and NEON give the committed bits of Tests/GoldenKernels/golden.txt.
+
+Skipped where a tool is missing. Debian's packages: gcc-aarch64-linux-gnu and libc6-dev-arm64-cross (libraries and linker),
+qemu-user (emulation); clang comes with Swift, and is the compiler that Swift itself uses for the kernels.
+"""
+
+import glob
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import support
+
+KERNELS = os.path.join(support.ROOT, "Sources/CKernels")
+CASES = os.path.join(support.ROOT, "Tests/GoldenKernels")
+PROGRAM = os.path.join(support.ROOT, "Tests/CrossKernels/main.c")
+TARGET = "aarch64-linux-gnu"
+
+# The oldest of the processors that must do, and one with everything that the emulator knows.
+RUNS = [("cortex-a57", ["plain", "neon"]), ("max", ["neon"])]
+
+
+def clang():
+    """The compiler of the Swift in PATH, else one of its own in PATH; None where there is neither."""
+    if shutil.which("swift"):
+        said = subprocess.run(["swift", "-print-target-info"], capture_output=True, text=True)
+        if said.returncode == 0:
+            resources = json.loads(said.stdout)["paths"]["runtimeResourcePath"]
+            path = os.path.normpath(os.path.join(resources, "../../bin/clang"))
+            if os.path.exists(path):
+                return path
+    return shutil.which("clang")
+
+
+def emulator():
+    return shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+
+
+def missing():
+    """What keeps these tests from running, with the Debian packages that mend it; empty where nothing does."""
+    reasons = []
+    if not clang():
+        reasons.append("no clang (it comes with Swift)")
+    if not shutil.which(f"{TARGET}-gcc") or not os.path.exists(f"/usr/{TARGET}/include/stdio.h"):
+        reasons.append("no libraries for ARM (gcc-aarch64-linux-gnu, libc6-dev-arm64-cross)")
+    if not emulator():
+        reasons.append("no emulator (qemu-user)")
+    return "; ".join(reasons)
+
+
+def committed():
+    """The hashes of the first heading, by name."""
+    hashes, headings = {}, 0
+    with open(os.path.join(CASES, "golden.txt")) as file:
+        for line in file:
+            headings += line.startswith("[")
+            if headings == 1 and line[16:17] == " ":
+                hashes[line[17:].rstrip("\n")] = line[:16]
+    return hashes
+
+
+@unittest.skipIf(missing(), missing())
+class CrossKernels(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="scriptorium-cross-")
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.program = os.path.join(cls.folder.name, "golden")
+        # As SwiftPM compiles the kernels in release mode: no flag changes the arithmetic. A warning is a failure.
+        subprocess.run(
+            [
+                clang(), f"--target={TARGET}", "-static", "-std=gnu11", "-O2", "-Wall", "-Wno-psabi", "-Werror", "-pthread",
+                "-I", os.path.join(KERNELS, "include"), "-I", os.path.join(CASES, "include"),
+                *sorted(glob.glob(os.path.join(KERNELS, "*.c"))), *sorted(glob.glob(os.path.join(CASES, "*.c"))), PROGRAM, "-lm", "-o", cls.program,
+            ],
+            check=True,
+        )  # fmt: skip
+
+    def test_every_case_has_the_committed_bits(self):
+        wanted = committed()
+        self.assertGreater(len(wanted), 70)
+        for processor, sets in RUNS:
+            with self.subTest(processor=processor):
+                done = subprocess.run([emulator(), "-cpu", processor, self.program, *sets], capture_output=True, text=True, timeout=1200)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                found = {name: {} for name in sets}
+                for line in done.stdout.splitlines():
+                    instruction_set, name, digits = line.split("\t")
+                    found[instruction_set][name] = digits
+                for name in sets:
+                    self.assertEqual(found[name], wanted, name)
+
+    def test_a_set_of_another_processor_is_refused(self):
+        done = subprocess.run([emulator(), self.program, "avx2"], capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (2, "this processor has no avx2\n"))
+
+
+if __name__ == "__main__":
+    unittest.main()
