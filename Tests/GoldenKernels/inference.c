@@ -12,21 +12,27 @@ typedef struct {
     const float *x, *weights, *bias, *residual, *start;
     int32_t activation;
     bool output_major;
+    int32_t precision;
 } linear_case;
 
 static uint64_t linear_hash(const golden_run *run, uint64_t hash, const linear_case *c) {
-    float *panels = golden_filled(ck_panel_floats(c->inputs, c->outputs), NAN);
-    ck_pack_args packing = {c->weights, c->output_major ? 1 : c->outputs, c->output_major ? c->inputs : 1, c->inputs, c->outputs, panels};
+    float *panels = golden_filled(ck_panel_words(c->precision, c->inputs, c->outputs), NAN);
+    float *prepared = c->precision == CK_FLOAT32 ? NULL : golden_filled(ck_prepared_floats(c->rows, c->inputs), NAN);
+    ck_pack_args packing = {
+        c->weights, c->output_major ? 1 : c->outputs, c->output_major ? c->inputs : 1, c->inputs, c->outputs, panels, c->precision,
+    };
     ck_pack(run->pool, &packing);
     size_t count = c->rows * c->outputs;
     float *out = c->start ? golden_copy(c->start, count) : golden_filled(count, NAN);
     ck_linear_args args = {
         .x = c->x, .rows = c->rows, .x_stride = c->inputs, .panels = panels, .inputs = c->inputs, .outputs = c->outputs, .bias = c->bias,
         .activation = c->activation, .residual = c->residual, .out = out, .out_stride = c->outputs, .accumulate = c->start != NULL,
+        .precision = c->precision, .prepared = prepared,
     };
     ck_linear(run->pool, &args);
     hash = golden_hash(hash, out, count);
     free(panels);
+    free(prepared);
     free(out);
     return hash;
 }
@@ -39,14 +45,14 @@ static void linear_activations(const golden_run *run) {
     float *x = golden_uniform(&numbers, 7 * 600, 1), *weights = golden_uniform(&numbers, 600 * 100, 1), *bias = golden_uniform(&numbers, 100, 1);
     float *residual = golden_uniform(&numbers, 700, 1);
     for (int32_t activation = CK_LINEAR; activation <= CK_TANH; activation++) {
-        linear_case c = {7, 600, 100, x, weights, bias, residual, NULL, activation, false};
+        linear_case c = {7, 600, 100, x, weights, bias, residual, NULL, activation, false, CK_FLOAT32};
         golden_found(run, names[activation], linear_hash(run, GOLDEN_EMPTY, &c));
     }
     free(x), free(weights), free(bias), free(residual);
 }
 
 /// Sizes around every tile and panel, ordinary values and edges, in one hash.
-static void linear_shapes(const golden_run *run) {
+static void linear_shapes(const golden_run *run, int32_t precision, const char *name) {
     golden_numbers numbers = {150};
     uint64_t hash = GOLDEN_EMPTY;
     for (int i = 0; i < 48; i++) {
@@ -58,12 +64,14 @@ static void linear_shapes(const golden_run *run) {
         float *bias = golden_uniform(&numbers, outputs, 1), *residual = golden_uniform(&numbers, count, 1), *start = golden_uniform(&numbers, count, 1);
         linear_case c = {
             rows, inputs, outputs, x, weights, golden_bool(&numbers) ? bias : NULL, golden_bool(&numbers) ? residual : NULL,
-            golden_integer(&numbers, 0, 2) == 1 ? start : NULL, (int32_t)golden_integer(&numbers, 0, CK_TANH), golden_bool(&numbers),
+            golden_integer(&numbers, 0, 2) == 1 ? start : NULL, (int32_t)golden_integer(&numbers, 0, CK_TANH), golden_bool(&numbers), precision,
         };
+        // Block sums go on from what stands in `out` with float32 weights only.
+        if (precision != CK_FLOAT32) c.start = NULL;
         hash = linear_hash(run, hash, &c);
         free(x), free(weights), free(bias), free(residual), free(start);
     }
-    golden_found(run, "linear shapes", hash);
+    golden_found(run, name, hash);
 }
 
 static void transposition(const golden_run *run) {
@@ -82,6 +90,7 @@ static void transposition(const golden_run *run) {
 typedef struct {
     size_t count, heads, head_width, window, chunk;
     const float *queries, *keys, *values;
+    bool narrow;
 } attention_case;
 
 /// Stores all positions and asks for all rows, `chunk` rows at a time, as a prefill does.
@@ -89,9 +98,9 @@ static uint64_t attention_hash(const golden_run *run, uint64_t hash, const atten
     enum { OFFSET = 7 };
     size_t stride = c->heads * c->head_width, pageCount = (c->count + CK_PAGE_POSITIONS - 1) / CK_PAGE_POSITIONS;
     float **pages = golden_memory(pageCount * sizeof(float *));
-    for (size_t i = 0; i < pageCount; i++) pages[i] = golden_filled(ck_page_floats(c->heads, c->head_width) + OFFSET, NAN);
+    for (size_t i = 0; i < pageCount; i++) pages[i] = golden_filled(ck_page_floats(c->heads, c->head_width, c->narrow) + OFFSET, NAN);
     float *out = golden_filled(c->count * stride, NAN);
-    ck_attention_shape shape = {c->heads, c->head_width, 0.25f, (uint32_t)c->window};
+    ck_attention_shape shape = {c->heads, c->head_width, 0.25f, (uint32_t)c->window, c->narrow};
     for (size_t first = 0; first < c->count; first += c->chunk) {
         size_t at = first * stride;
         uint32_t rows = (uint32_t)(c->chunk < c->count - first ? c->chunk : c->count - first);
@@ -129,6 +138,15 @@ static void attention(const golden_run *run) {
         hash = random_attention(run, hash, &numbers, c);
     }
     golden_found(run, "attention shapes", hash);
+    numbers.state = 154;
+    hash = GOLDEN_EMPTY;
+    for (int i = 0; i < 8; i++) {
+        attention_case c = {.count = golden_integer(&numbers, 1, 290), .heads = golden_integer(&numbers, 1, 2), .head_width = golden_integer(&numbers, 1, 72)};
+        c.chunk = golden_integer(&numbers, 1, 2) == 1 ? c.count : golden_integer(&numbers, 1, 70);
+        c.narrow = true;
+        hash = random_attention(run, hash, &numbers, c);
+    }
+    golden_found(run, "attention shapes over bfloat16 pages", hash);
 }
 
 typedef struct {
@@ -173,7 +191,9 @@ static void rotary(const golden_run *run) {
 
 void golden_inference(const golden_run *run) {
     linear_activations(run);
-    linear_shapes(run);
+    linear_shapes(run, CK_FLOAT32, "linear shapes");
+    linear_shapes(run, CK_BFLOAT16, "linear shapes with bfloat16 weights");
+    linear_shapes(run, CK_INT8, "linear shapes with int8 weights");
     transposition(run);
     attention(run);
     rotary(run);

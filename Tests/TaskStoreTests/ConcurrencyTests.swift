@@ -26,7 +26,7 @@ import Testing
         let seen = Mutex<[TaskID]>([])
         let (url, broker) = (bench.url, bench.broker)
         let sessions = [SessionID.random(), SessionID.random()]
-        try sessions.forEach(bench.register)
+        for session in sessions { try bench.register(session) }
         try await onThreads(2) { index in
             let connection = try StoreConnection(url)
             let store = StoreSession(connection)

@@ -1,4 +1,4 @@
-package import Encodings
+import Encodings
 import Kernels
 
 /// What a claim tells by itself, before any model is asked: whether its record has its digest, can be read, and who signed it.

@@ -1,4 +1,4 @@
-package import Encodings
+import Encodings
 package import Kernels
 package import LanguageModels
 import Tokenizers
