@@ -17,6 +17,7 @@
 #include "definition/functions.h"
 #include "definition/bfloat16.h"
 #include "simd/vector.h"
+#include "simd/bfloat16.h"
 #include "simd/bfloat16_product.h"
 
 #endif
