@@ -39,6 +39,14 @@ def digests(folder):
     return found
 
 
+def proof(folder):
+    """A file with the proofs of some texts."""
+    path = os.path.join(folder, "proofs.jsonl")
+    with open(path, "w") as file:
+        file.write(run("generate", "--model", MODEL, "--prompt", "of the", "--n", 2, "--seed", 3, "--max-length", 40, "--json"))
+    return path
+
+
 class SameFiles(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -56,7 +64,7 @@ class SameFiles(unittest.TestCase):
     def test_generated_files(self):
         edits = [
             [], ["--temperature", 1.3, "--top-k", 40, "--top-p", 0.9], ["--typical-p", 0.8, "--repetition-penalty", 1.2, "--logprobs", 3],
-            ["--num-beams", 3, "--no-do-sample"], ["--rng", "torch"],
+            ["--num-beams", 3, "--no-do-sample"], ["--rng", "torch"], ["--precision", "bfloat16"], ["--precision", "int8"],
         ]  # fmt: skip
         for edit in edits:
             with self.subTest(edit=edit):
@@ -65,8 +73,15 @@ class SameFiles(unittest.TestCase):
 
     def test_scores(self):
         ids = ",".join(str(5 + i * 37 % 250) for i in range(60))
-        arguments = ["score", "--model", MODEL, "--ids", ids, "--logits", "--json"]
-        self.everywhere(lambda environment, threads: run(*arguments, "--threads", threads, env=environment))
+        for precision in ("float32", "bfloat16", "int8"):
+            with self.subTest(precision=precision):
+                arguments = ["score", "--model", MODEL, "--ids", ids, "--logits", "--json", "--precision", precision]
+                self.everywhere(lambda environment, threads: run(*arguments, "--threads", threads, env=environment))
+
+    def test_verdicts(self):
+        with tempfile.TemporaryDirectory() as folder:
+            proofs = proof(folder)
+            self.everywhere(lambda environment, threads: run("verify", proofs, "--model", MODEL, "--json", "--threads", threads, env=environment))
 
     def test_trained_checkpoints(self):
         for precision in ("float32", "bfloat16"):
@@ -87,7 +102,7 @@ class Refused(unittest.TestCase):
             ["generate", "--model", MODEL, "--prompt", "x"], ["score", "--model", MODEL, "--ids", "1,2"],
             ["train", CORPUS, "--output", os.path.join(folder, "m"), "--tokenizer", MODEL, "--model-config", "gpt2-cpu", "--num-steps", "1"],
             ["worker", "--broker", "tcp://127.0.0.1:1"], ["up", "--data-dir", os.path.join(folder, "data")], ["doctor"], ["doctor", "--functions"],
-            ["bench", "decode"], ["bench", "prefill"], ["bench", "train"],
+            ["bench", "decode"], ["bench", "prefill"], ["bench", "train"], ["bench", "verify"], ["verify", proof(folder), "--model", MODEL],
         ]  # fmt: skip
 
     def test_a_set_that_the_processor_lacks_is_status_2_with_the_list(self):
