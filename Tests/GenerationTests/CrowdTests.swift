@@ -48,7 +48,7 @@ struct CrowdTests {
         }
     }
 
-    /// The same weights for every instruction set and 1 to 3 threads: plain C on one thread is the first.
+    /// The same weights, in a precision of the seed's, for every instruction set and 1 to 3 threads: plain C on one thread is the first.
     private static func engines(_ seed: UInt64) throws -> [Engine] {
         var trainer = TokenizerTrainer(vocabularySize: 300, minimumFrequency: 2)
         trainer.feed(text: "the first and the last of the things that the first thing was and the last thing is\n")
@@ -59,7 +59,9 @@ struct CrowdTests {
         return try InstructionSet.available.flatMap { set in
             try (1...3).map { threads in
                 let pool = ThreadPool(threads: threads, instructionSet: set)
-                return Engine(model: try LanguageModel.random(description, seed: seed, scale: 0.3, pool: pool), tokenizer: tokenizer, pool: pool)
+                let model = try LanguageModel.random(
+                    description, seed: seed, scale: 0.3, precision: WeightPrecision.allCases[Int(seed % 3)], pool: pool)
+                return Engine(model: model, tokenizer: tokenizer, pool: pool)
             }
         }
     }
@@ -74,7 +76,7 @@ struct CrowdTests {
     private func crowd(_ engine: Engine, _ requests: [GenerationRequest], using generator: inout SeededGenerator) throws -> [Int: [GeneratedSample]] {
         let options = SchedulerOptions(
             slots: generator.below(9) + 1, prefillRows: generator.below(80) + 1, mixedPrefillRows: generator.below(20) + 1,
-            keyValueBytes: InferenceSession.pageByteCount(engine.model.description) * (generator.below(50) + 10))
+            keyValueBytes: InferenceSession.pageByteCount(engine.model) * (generator.below(50) + 10))
         let scheduler = try engine.scheduler(options)
         var outcome = Outcome()
         var waiting = requests.indices.shuffled(using: &generator)

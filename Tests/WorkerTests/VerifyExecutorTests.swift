@@ -14,7 +14,7 @@ import Worker
 
     /// A bench whose engine generated some texts.
     private func generated(
-        signingKey: SigningKey? = nil, _ change: (inout GenerateParameters) -> Void = { $0.n = 3 }
+        signingKey: SigningKey? = nil, _ change: (inout GenerateParameters) -> Void = { ($0.n, $0.minLength) = (3, 12) }
     ) throws -> (bench: EngineBench, model: ResolvedModel, records: [GenerationRecord]) {
         var bench = try EngineBench(signingKey: signingKey)
         let model = try bench.model()
