@@ -68,7 +68,8 @@ package final class BatchScheduler {
         let pageBytes = InferenceSession.pageByteCount(model)
         pageLimit = options.keyValueBytes.map { max(1, $0 / pageBytes) } ?? most
         session = InferenceSession(
-            model: model, pool: pool, maximumRows: options.slots + options.prefillRows, maximumLogitRows: options.slots,
+            model: model, pool: pool, maximumRows: options.slots + max(options.prefillRows, options.mixedPrefillRows),
+            maximumLogitRows: options.slots,
             maximumSequences: 2 * options.slots + SamplingParameters.mostBeams, maximumPages: nil)
         table = TokenTable(tokenizer, rows: model.description.vocabularySize)
         candidates = (0..<pool.threadCount).map { _ in Candidates(rows: model.description.vocabularySize) }

@@ -39,7 +39,7 @@ package enum TaskParameters: Sendable, Equatable {
         if case .generate(let parameters) = self { parameters.precision } else { .float32 }
     }
 
-    /// The parameters that workers of this version know, as they announce them: one that is only known to be refused is not among them, so
-    /// that a later broker keeps such tasks for workers that can run them.
+    /// The parameters that workers of this version know, as they announce them, so that a later broker keeps tasks with others for workers that can
+    /// run them.
     package static let knownNames: [String] = Set(GenerateParameters.names + FinetuneParameters.names + VerifyParameters.names).sorted()
 }

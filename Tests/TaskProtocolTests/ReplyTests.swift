@@ -256,12 +256,11 @@ struct IdentifierTests {
         #expect(seeds.allSatisfy { String($0).count == 8 } && seeds.min()! < 10_100_000 && seeds.max()! > 99_900_000)
     }
 
-    @Test("workers announce what they can run, not what they only know to refuse")
+    @Test("workers announce the parameters of every kind of task")
     func names() {
-        for name in ["model", "top_p", "prompts", "num_steps", "stream", "schema_tokens", "lora", "cross_train"] {
+        for name in ["model", "top_p", "prompts", "num_steps", "stream", "schema_tokens", "precision", "lora", "cross_train", "method"] {
             #expect(TaskParameters.knownNames.contains(name))
         }
-        #expect(!TaskParameters.knownNames.contains("method"))
         #expect(TaskParameters.knownNames == Set(TaskParameters.knownNames).sorted())
     }
 }
