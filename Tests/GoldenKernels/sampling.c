@@ -77,8 +77,30 @@ static uint64_t filters(uint64_t hash, const float *z, size_t count, uint64_t se
     return hash;
 }
 
+/// What decides between equals: weights that reach the cut of top_p exactly, and finishers of one ratio.
+static void ties(const golden_run *run) {
+    uint64_t hash = GOLDEN_EMPTY;
+    for (size_t count = 2; count <= 40; count += 2) {
+        float z[40], p[40];
+        for (size_t i = 0; i < count; i++) z[i] = 1, p[i] = 1;
+        hash = golden_hash_wide(hash, ck_top_p(z, p, count, 1, 0.5));
+        hash = golden_hash(hash, z, count);
+    }
+    // One id many times draws one number.
+    int32_t ids[30];
+    float p[30];
+    for (int32_t i = 0; i < 30; i++) ids[i] = 7 + i % 3, p[i] = 0.25f;
+    ck_race_key key = {5, 6, 0, 0};
+    ck_finisher best[20];
+    size_t places = ck_race_best(&key, ids, p, 30, 20, best);
+    for (size_t i = 0; i < places; i++) hash = golden_hash_wide(golden_hash(hash, &best[i].ratio, 1), (uint32_t)best[i].place);
+    hash = golden_hash_wide(hash, (uint32_t)run->kernels->race_candidates(&key, ids, p, 30));
+    golden_found(run, "ties", hash);
+}
+
 void golden_sampling(const golden_run *run) {
     races(run);
+    ties(run);
     golden_numbers numbers = {160};
     uint64_t passes = GOLDEN_EMPTY, filtered = GOLDEN_EMPTY;
     for (uint64_t i = 0; i < 24; i++) {
