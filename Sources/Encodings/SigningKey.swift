@@ -119,11 +119,14 @@ private struct KeyObject: ~Copyable {
     }
 
     init?(pem: [UInt8], isSecret: Bool) {
-        guard let input = BIO_new_mem_buf(pem, Int32(clamping: pem.count)) else { return nil }
-        defer { BIO_free(input) }
-        // A callback that gives no password: an encrypted file is refused instead of asking the terminal.
-        let noPassword: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = { _, _, _, _ in -1 }
-        let read = isSecret ? PEM_read_bio_PrivateKey(input, nil, noPassword, nil) : PEM_read_bio_PUBKEY(input, nil, noPassword, nil)
+        // The source of bytes refers to the array's own: it has to stay until they are read.
+        let read = pem.withUnsafeBytes { bytes -> OpaquePointer? in
+            guard let input = BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return nil }
+            defer { BIO_free(input) }
+            // A callback that gives no password: an encrypted file is refused instead of asking the terminal.
+            let noPassword: @convention(c) (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = { _, _, _, _ in -1 }
+            return isSecret ? PEM_read_bio_PrivateKey(input, nil, noPassword, nil) : PEM_read_bio_PUBKEY(input, nil, noPassword, nil)
+        }
         guard let read else { return nil }
         guard EVP_PKEY_get_id(read) == EVP_PKEY_ED25519 else {
             EVP_PKEY_free(read)

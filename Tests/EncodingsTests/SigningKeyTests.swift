@@ -29,6 +29,15 @@ struct SigningKeyTests {
         #expect(SigningKey(pem: key.pem)?.publicKey == key.publicKey)
     }
 
+    @Test("what is written as PEM reads back, however memory moves meanwhile")
+    func pem() {
+        for _ in 0..<500 {
+            let key = SigningKey.generate()
+            #expect(SigningKey(pem: key.pem)?.publicKey == key.publicKey)
+            #expect(VerificationKey(pem: key.publicKey.pem) == key.publicKey)
+        }
+    }
+
     @Test("a signature fits its bytes and its key alone, and reads back")
     func named() throws {
         let (key, other) = (SigningKey.generate(), SigningKey.generate())

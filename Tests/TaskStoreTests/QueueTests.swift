@@ -71,10 +71,10 @@ import Testing
 
     @Test("several brokers never run more of a limited queue than it allows, and run all of it") func limitUnderLoad() async throws {
         let bench = try Bench()
-        let (total, limit) = (400, 5)
+        let (total, limit) = (120, 5)
         _ = try set(bench, QueueChange(name: "default", maxRunning: limit))
         try bench.submit((0..<total).map { _ in bench.item() })
-        let (url, broker, deadline) = (bench.url, bench.broker, ContinuousClock.now + .seconds(180))
+        let (url, broker, deadline) = (bench.url, bench.broker, ContinuousClock.now + .seconds(400))
         let running = Atomic(4)
         let worst = Mutex(0)
         try await onThreads(5) { index in
