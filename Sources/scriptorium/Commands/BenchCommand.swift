@@ -42,12 +42,22 @@ struct BenchOptions: ParsableArguments {
         print(json ? String(decoding: object, as: UTF8.self) : line)
         fflush(nil)
     }
+}
 
-    /// A Hugging Face directory, or GPT-2 124M's shape with random weights.
-    static func model(_ path: String?, precision: WeightPrecision, pool: ThreadPool) throws -> LanguageModel {
+/// The model that is measured.
+struct BenchModelOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("A Hugging Face directory.", valueName: "folder"))
+    var model: String?
+
+    @Option(help: "float32, bfloat16 or int8.")
+    var precision = WeightPrecision.float32
+
+    /// The directory's model, or one of GPT-2 124M's shape with random weights.
+    /// - Throws: ``CommandFailure/usage(_:)`` where it cannot be loaded.
+    func load(_ pool: ThreadPool) throws -> LanguageModel {
         do {
-            guard let path else { return try EngineBenchmark.gpt2(precision: precision, pool: pool) }
-            return try LanguageModel.load(ModelDirectory.open(path), precision: precision, pool: pool)
+            guard let model else { return try EngineBenchmark.gpt2(precision: precision, pool: pool) }
+            return try LanguageModel.load(ModelDirectory.open(model), precision: precision, pool: pool)
         } catch {
             throw CommandFailure.usage("\(error)")
         }
@@ -58,11 +68,7 @@ struct BenchDecodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "decode", abstract: "New tokens a second after prompts of 32 tokens, by batch size (GPT-2 124M's shape unless --model).")
 
-    @Option(help: ArgumentHelp("A Hugging Face directory.", valueName: "folder"))
-    var model: String?
-
-    @Option(help: "float32, bfloat16 or int8.")
-    var precision = WeightPrecision.float32
+    @OptionGroup var measured: BenchModelOptions
 
     @Option(help: "Batch sizes, with commas.")
     var batch = "1,8,32"
@@ -83,7 +89,7 @@ struct BenchDecodeCommand: AsyncParsableCommand {
             throw CommandFailure.usage("--batch takes numbers from 1 to 1024 with commas, --new-tokens one from 1 to 512")
         }
         let pool = try options.pool()
-        let model = try BenchOptions.model(model, precision: precision, pool: pool)
+        let model = try measured.load(pool)
         for size in sizes {
             let result: EngineBenchmark.Result
             do {
@@ -100,11 +106,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "prefill", abstract: "Prompt tokens a second of one prompt (GPT-2 124M's shape unless --model).")
 
-    @Option(help: ArgumentHelp("A Hugging Face directory.", valueName: "folder"))
-    var model: String?
-
-    @Option(help: "float32, bfloat16 or int8.")
-    var precision = WeightPrecision.float32
+    @OptionGroup var measured: BenchModelOptions
 
     @Option(help: "Tokens of the prompt; at most the context.")
     var tokens = 1024
@@ -119,7 +121,7 @@ struct BenchPrefillCommand: AsyncParsableCommand {
     private func measure() throws {
         guard tokens >= 1 else { throw CommandFailure.usage("--tokens: \(tokens) is not above 0") }
         let pool = try options.pool()
-        let model = try BenchOptions.model(model, precision: precision, pool: pool)
+        let model = try measured.load(pool)
         let result: EngineBenchmark.Result
         do {
             result = try EngineBenchmark.prefill(model, pool: pool, promptTokens: tokens)

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Generation
-import Kernels
 import LanguageModels
 import Supervision
 
@@ -8,11 +7,7 @@ struct BenchVerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify", abstract: "What it costs to prove a text, beside generating it (GPT-2 124M's shape unless --model).")
 
-    @Option(help: ArgumentHelp("A Hugging Face directory.", valueName: "folder"))
-    var model: String?
-
-    @Option(help: "float32, bfloat16 or int8.")
-    var precision = WeightPrecision.float32
+    @OptionGroup var measured: BenchModelOptions
 
     @Option(help: "Generated tokens of the text, behind a prompt of 32.")
     var newTokens = 256
@@ -26,7 +21,7 @@ struct BenchVerifyCommand: AsyncParsableCommand {
 
     private func measure() throws {
         let pool = try options.pool()
-        let model = try BenchOptions.model(model, precision: precision, pool: pool)
+        let model = try measured.load(pool)
         guard newTokens >= 1, 32 + newTokens <= model.description.contextLength else {
             throw CommandFailure.usage("--new-tokens: \(newTokens) and a prompt of 32 are not in 1 … \(model.description.contextLength)")
         }
