@@ -122,7 +122,13 @@ struct StoreLane {
 
 extension StoreRequest {
     /// Whether it can be sent twice without harm. The leases that a claim hands out are named in it: sent twice, one name might stand for two tasks.
-    fileprivate var isRepeatable: Bool { if case .claim = self { false } else { true } }
+    /// What removes a schedule finds none the second time: only who sends it again on purpose can tell that from one that was never there.
+    fileprivate var isRepeatable: Bool {
+        switch self {
+        case .claim, .administer(.removeSchedule): false
+        default: true
+        }
+    }
 }
 
 /// A clock that nobody steps.

@@ -64,7 +64,10 @@ class LostAnswers(FleetTestCase):
                 self.assertEqual(reply["task"]["state"], self.expected[id], f"{reply['task']}, seed {self.seed}")
                 self.ledger.ended(id, reply["task"]["state"])
                 return reply["task"]
-        raise AssertionError(f"{id} did not end, seed {self.seed}: {reply['task']}\n{self.fleet.brokers[0].said()}")
+        said = "\n".join(f"{member.name}: {member.said()}" for member in self.fleet.members)
+        life = support.run("explain", id, "--broker", self.fleet.endpoints[0])
+        locks = self.fleet.database.sql("SELECT pid, state, wait_event, left(query, 80) FROM pg_stat_activity WHERE xact_start < now() - interval '1 s'")
+        raise AssertionError(f"{id} did not end, seed {self.seed}: {life}\nopen transactions: {locks}\n{said}")
 
     def generate(self, **params):
         return {"kind": "generate", "params": {"model": "demo", "prompt": "the", "max_length": 10, "seed": self.chance.randrange(50), **params}}
