@@ -244,6 +244,21 @@ class Lines(unittest.TestCase):
                 verdicts = support.run("verify", "-", "--model", MODEL, "--json", input=lines.encode()).splitlines()
                 self.assertEqual([json.loads(v)["verified"] for v in verdicts], [True] * len(lines.splitlines()))
 
+    def test_a_verdict_without_its_proof_is_refused(self):
+        lines = support.run("generate", "--model", MODEL, "--prompt", "In the", "--n", 2, "--max-length", 20, "--json").splitlines()
+        first, second = ({"verified": True, "generation": f"01900000-0000-7000-8000-00000000000{i}", "proof": json.loads(lines[i])} for i in (0, 1))
+        whole = {**first, "verdicts": [first, {**second, "proof": None}]}
+        for given in (json.dumps(whole), json.dumps(whole, indent=2), json.dumps(first) + "\n" + json.dumps({**second, "proof": None})):
+            said = support.run("verify", "-", "--model", MODEL, input=given.encode(), status=2)
+            self.assertIn(second["generation"], said)
+            self.assertIn("scriptorium.proof()", said)
+        alone = json.dumps({"verified": True, "proof": None}, indent=2)
+        self.assertIn("scriptorium.proof()", support.run("verify", "-", "--model", MODEL, input=alone.encode(), status=2))
+        broken = {**first, "verdicts": [first, {**second, "proof": {"colour": 1}}]}
+        self.assertIn("colour", support.run("verify", "-", "--model", MODEL, input=json.dumps(broken).encode(), status=2))
+        whole["verdicts"][1] = second
+        self.assertEqual(support.run("verify", "-", "--model", MODEL, input=json.dumps(whole).encode()).count("\nverified"), 2)
+
     def test_what_is_no_proof(self):
         cases = [(b"", "no proof"), (b"{}", "line 1"), (b'{"a":1}', "line 1: a"), (b"x", "line 1"), (b"\n[]\n", "line 2")]
         for given, expected in cases:
