@@ -189,6 +189,37 @@ class Verify(unittest.TestCase):
         self.assertIn("no text of such a task", self.service.run("verify", unknown, status=2))
         self.assertIn("not_found", json.dumps(self.client.request("submit", task={"kind": "verify", "params": {"generation": unknown}})))
 
+    def asked(self, *arguments, status=0):
+        """The verdicts that `scriptorium verify ID --json` prints, one a line."""
+        done = subprocess.run(
+            [support.PROGRAM, "verify", *arguments, "--json", "--data-dir", self.service.data], capture_output=True, env=support.environment(), timeout=60
+        )  # fmt: skip
+        self.assertEqual(done.returncode, status, done.stderr.decode())
+        return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+    def test_who_signed_stands_in_the_verdicts_of_the_service(self):
+        task, generations = self.generate()
+        right = self.asked(task, "--public-key", self.public)
+        self.assertEqual([(v["verified"], v["reason"], v["reasons"]) for v in right], [(True, None, [])] * 3)
+        self.assertEqual([v["generation"] for v in right], generations)
+        self.assertEqual(len(self.elsewhere("\n".join(json.dumps(v) for v in right), "--public-key", self.public)), 3)
+        stranger = support.run("keygen", "--signing", os.path.join(self.folder, "unknown.key")).split()[0]
+        for subject, count in ((task, 3), (generations[0], 1)):
+            wrong = self.asked(subject, "--public-key", stranger, status=1)
+            self.assertEqual([(v["verified"], v["reason"]) for v in wrong], [(False, "signed_by_another")] * count)
+            self.assertIn(self.public, wrong[0]["message"])
+        self.edit("signature = NULL", generations[1])
+        found = [(v["verified"], v["reason"]) for v in self.asked(task, "--public-key", self.public, status=1)]
+        self.assertEqual(found, [(True, None), (False, "not_signed"), (True, None)])
+        self.assertEqual([v["verified"] for v in self.asked(task)], [True] * 3)
+        self.edit("signature = (SELECT signature FROM scriptorium.generations WHERE id = '%s')" % generations[2], generations[0])
+        self.assertEqual(self.asked(generations[0], "--public-key", self.public, status=1)[0]["reason"], "signature_invalid")
+        self.edit("text = text || '.'", generations[2])
+        both = self.asked(generations[2], "--public-key", stranger, status=1)[0]
+        self.assertEqual((both["reason"], both["reasons"]), ("text_differs", ["text_differs", "signed_by_another"]))
+        said = self.service.run("verify", generations[1], "--public-key", self.public, status=1)
+        self.assertIn("1 of 1 texts is not proved", said)
+
     def test_a_verify_can_wait_for_its_task(self):
         generate = self.client.submit("generate", {**PARAMETERS, "n": 8})
         status = self.client.result(self.client.submit("verify", {"task": generate}, after=[generate]))
