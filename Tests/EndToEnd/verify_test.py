@@ -220,6 +220,33 @@ class Verify(unittest.TestCase):
         said = self.service.run("verify", generations[1], "--public-key", self.public, status=1)
         self.assertIn("1 of 1 texts is not proved", said)
 
+    def test_a_text_has_one_record_by_the_service_and_by_the_command_line(self):
+        cases = [
+            {}, {"max_length": None}, {"sliding_window": True, "max_length": 90}, {"prepend_bos": True}, {"rng": "torch"},
+            {"num_beams": 3, "do_sample": False}, {"schema": True, "schema_tokens": ["the"]}, {"temperature": [0.5, 1.5], "stop": ["e"]},
+        ]  # fmt: skip
+        for case in cases:
+            with self.subTest(case):
+                params = {**PARAMETERS, "seed": 31415926, **case}
+                task, _ = self.generate(**params)
+                rows = self.service.sql("SELECT record_sha256 FROM scriptorium.generations WHERE task_id = %s ORDER BY sample", task)
+                arguments = ["--model", MODEL]
+                for name, value in params.items():
+                    flag = "--" + name.replace("_", "-")
+                    if name == "model" or value is None:
+                        continue
+                    elif value is True:
+                        arguments.append(flag)
+                    elif value is False:
+                        arguments.append("--no-" + flag[2:])
+                    elif name == "temperature" and isinstance(value, list):
+                        arguments += [flag, ",".join(map(str, value))]
+                    else:
+                        for item in value if isinstance(value, list) else [value]:
+                            arguments += [flag, item]
+                lines = support.run("generate", *arguments, "--json").splitlines()
+                self.assertEqual([json.loads(line)["record_sha256"] for line in lines], [row[0] for row in rows])
+
     def test_a_verify_can_wait_for_its_task(self):
         generate = self.client.submit("generate", {**PARAMETERS, "n": 8})
         status = self.client.result(self.client.submit("verify", {"task": generate}, after=[generate]))
@@ -289,6 +316,27 @@ class Lines(unittest.TestCase):
         self.assertIn("colour", support.run("verify", "-", "--model", MODEL, input=json.dumps(broken).encode(), status=2))
         whole["verdicts"][1] = second
         self.assertEqual(support.run("verify", "-", "--model", MODEL, input=json.dumps(whole).encode()).count("\nverified"), 2)
+
+    def test_a_record_tells_what_its_directory_alone_says(self):
+        # Equal weights, config keys and so digest: but one was trained line by line, and its prompts begin with the end of a text.
+        with tempfile.TemporaryDirectory() as folder:
+            other = os.path.join(folder, "other")
+            shutil.copytree(MODEL, other)
+            path = os.path.join(other, "config.json")
+            with open(path) as file:
+                config = json.load(file)
+            self.assertNotIn("line_by_line", config)
+            with open(path, "w") as file:
+                json.dump({**config, "line_by_line": True}, file)
+            arguments = ["--prompt", "In the", "--n", 2, "--seed", 7, "--max-length", 30, "--json"]
+            made = {model: support.run("generate", "--model", model, *arguments) for model in (MODEL, other)}
+            records = [json.loads(lines.splitlines()[0]) for lines in made.values()]
+            self.assertEqual(records[0]["checkpoint_sha256"], records[1]["checkpoint_sha256"])
+            self.assertNotEqual(records[0]["prompt_token_ids"], records[1]["prompt_token_ids"])
+            for lines in made.values():
+                for model in (MODEL, other):
+                    said = support.run("verify", "-", "--model", model, input=lines.encode())
+                    self.assertEqual(said.count("\nverified"), 2)
 
     def test_what_is_no_proof(self):
         cases = [(b"", "no proof"), (b"{}", "line 1"), (b'{"a":1}', "line 1: a"), (b"x", "line 1"), (b"\n[]\n", "line 2")]
