@@ -1,5 +1,6 @@
 """Texts are proved: by the service, by another machine that has only the model's files, and by the key of who vouches for them."""
 
+import hashlib
 import json
 import os
 import re
@@ -246,6 +247,22 @@ class Verify(unittest.TestCase):
                             arguments += [flag, item]
                 lines = support.run("generate", *arguments, "--json").splitlines()
                 self.assertEqual([json.loads(line)["record_sha256"] for line in lines], [row[0] for row in rows])
+
+    def test_a_text_of_another_arithmetic_is_undecided(self):
+        _, generations = self.generate()
+        record = json.loads(self.proof(generations[0]))
+        stored = record["record_sha256"]
+        for name in ("record_sha256", "signature", "text", "schema", "logprobs", "mean_logprob"):
+            record.pop(name, None)
+
+        def digest():
+            return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+
+        self.assertEqual(digest(), stored)
+        record["numerics"] = "float32/9"
+        self.edit(f"numerics = 'float32/9', signature = NULL, record_sha256 = '{digest()}'", generations[0])
+        result = self.verify(generation=generations[0])
+        self.assertEqual((result["verified"], result["reason"], result["reasons"]), (None, "unknown_numerics", ["unknown_numerics"]))
 
     def test_a_verify_can_wait_for_its_task(self):
         generate = self.client.submit("generate", {**PARAMETERS, "n": 8})
