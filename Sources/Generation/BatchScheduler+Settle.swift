@@ -32,6 +32,19 @@ extension BatchScheduler {
         handOver(settled, of: sample.job)
     }
 
+    /// Ends a replay's sample that is not the text it looks for.
+    func cut(_ sample: RunningSample) {
+        let job = sample.job
+        var result = finished(sample, text: "")
+        result.isCut = true
+        sample.stage = .complete
+        release(sample)
+        guard job.settlesTogether || job.request.text.deduplicate else { return handOver(result, of: job) }
+        // The others were made for its sake.
+        outbox.append(.sample(job.id, result))
+        end(job, with: .finished(job.id))
+    }
+
     private func isRefused(_ text: String, of sample: RunningSample) -> Bool {
         let request = sample.job.request
         if request.text.nonemptyOutput, FinishedText.isEmpty(text, minLength: request.parameters.minLength) { return true }

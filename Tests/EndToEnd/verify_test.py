@@ -355,6 +355,10 @@ class Lines(unittest.TestCase):
                     said = support.run("verify", "-", "--model", model, input=lines.encode())
                     self.assertEqual(said.count("\nverified"), 2)
 
+    def test_more_texts_than_a_proof_can_find_are_refused(self):
+        for arguments in (["--prompts", "A", "--prompts", "B", "--n", 32769], ["--rng", "torch", "--n", 65537]):
+            self.assertIn("65536", support.run("generate", "--model", MODEL, *arguments, status=2))
+
     def test_what_is_no_proof(self):
         cases = [(b"", "no proof"), (b"{}", "line 1"), (b'{"a":1}', "line 1: a"), (b"x", "line 1"), (b"\n[]\n", "line 2")]
         for given, expected in cases:

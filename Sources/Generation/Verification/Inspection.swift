@@ -80,13 +80,11 @@ extension Claim {
 }
 
 extension ProofRecord {
-    /// More samples than this no request has.
-    private static let mostNumbers = 65_536
-
     /// The numbers k within its prompt i that a record's sample, i·n + k, may have.
     ///
     /// A record does not say how many texts `n` a prompt had, as that changes none of them, but with torch's random numbers. With one
-    /// prompt k is the sample; else each n with i·n ≤ sample < (i + 1)·n gives one.
+    /// prompt k is the sample; else each n with i·n ≤ sample < (i + 1)·n gives one, and no such request has more texts than
+    /// ``GenerationRequest/mostTexts``.
     func sampleNumbers(n: Int?) throws(RecordError) -> [Int] {
         let wrong = RecordError(member: "sample", problem: "no request has a sample \(sample) of prompt \(promptIndex)")
         if let n {
@@ -96,7 +94,7 @@ extension ProofRecord {
         }
         guard promptIndex > 0 else { return [sample] }
         let (least, most) = (sample / (promptIndex + 1) + 1, sample / promptIndex)
-        guard least <= most, most - least < Self.mostNumbers else { throw wrong }
+        guard least <= most, sample < GenerationRequest.mostTexts else { throw wrong }
         return (least...most).map { sample - promptIndex * $0 }
     }
 }
