@@ -33,6 +33,8 @@ struct SchedulerTests {
         var generator = SeededGenerator(seed: seed)
         let scheduler = try engine.scheduler()
         var request = DeterminismTests.request(engine, maximum: 60, using: &generator)
+        // A search tells its texts at its end.
+        (request.parameters.numBeams, request.parameters.doSample) = (1, true)
         request.stream = true
         request.text.lstrip = false
         let id = try scheduler.add(request)
