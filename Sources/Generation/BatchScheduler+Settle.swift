@@ -14,7 +14,7 @@ extension BatchScheduler {
         sample.stage = .complete
         if let batch = sample.prompt.batch { return add(sample, to: batch) }
         if !sample.job.request.text.deduplicate || !sample.job.redraws { return settleOrRedraw(sample) }
-        while let next = running.first(where: { $0.prompt === sample.prompt && $0.k == sample.prompt.texts.count && $0.stage == .complete }) {
+        while let next = running.first(where: { $0.prompt === sample.prompt && $0.k == sample.prompt.settledCount && $0.stage == .complete }) {
             settleOrRedraw(next)
         }
     }
@@ -25,7 +25,7 @@ extension BatchScheduler {
         if sample.job.redraws, sample.draw < Self.maximumDraw, isRefused(text, of: sample), let sequence = sample.sequence {
             return redraw(sample, sequence)
         }
-        if request.text.deduplicate { sample.prompt.texts.append(text) }
+        if request.text.deduplicate { sample.prompt.settle(text) }
         var settled = finished(sample, text: text)
         settled.redrawn = sample.draw > 0 ? sample.draw : nil
         release(sample)
