@@ -18,6 +18,8 @@ struct CallTable {
         /// Not before: after `busy` or `unavailable`.
         var notBefore = 0.0
         var refusals = 0
+        /// When a call without a deadline was first refused, since it was last answered.
+        var refusedSince: Double?
         let answer: @Sendable (Result<Node, ClientError>) -> Void
     }
 
@@ -50,10 +52,17 @@ struct CallTable {
 
     mutating func markSent(_ id: Int64) { calls[id]?.isSent = true }
 
+    /// Whether something was sent that nobody may send twice, and has no answer.
+    var awaitsUnrepeatable: Bool { calls.values.contains { $0.isSent && !$0.isRepeatable } }
+
     /// Puts a refused call back, to be sent again after a pause that doubles from 0.1 to 1.6 s.
+    /// - Parameter patience: seconds that a call without a deadline of its own is refused in a row before it fails.
     /// - Returns: false where its deadline comes first: it is to be answered as it is.
-    mutating func postpone(_ id: Int64, now: Double) -> Bool {
-        guard var call = calls[id], let deadline = call.deadline else { return false }
+    mutating func postpone(_ id: Int64, now: Double, patience: Double) -> Bool {
+        guard var call = calls[id] else { return false }
+        let since = call.refusedSince ?? now
+        call.refusedSince = since
+        let deadline = call.deadline ?? since + patience
         let pause = 0.1 * Double(1 << min(call.refusals, 4))
         guard now + pause < deadline else { return false }
         call.refusals += 1
@@ -61,6 +70,13 @@ struct CallTable {
         call.isSent = false
         calls[id] = call
         return true
+    }
+
+    /// A call that goes on was answered.
+    mutating func heard(_ id: Int64) {
+        guard calls[id]?.refusedSince != nil else { return }
+        calls[id]?.refusals = 0
+        calls[id]?.refusedSince = nil
     }
 
     /// The connection is given up: what may be repeated becomes unsent, the rest is removed and returned.

@@ -8,7 +8,7 @@ internal import TaskProtocol
 ///
 /// A DEALER connected to a dead and a live endpoint loses half of its requests, so there is one socket a broker, and a silent broker's socket
 /// is closed before the next is made (the Lazy Pirate pattern; zguide chapter 4). A broker is pinged when it has been silent for a second
-/// while something is asked.
+/// while something is asked. One that says `unavailable` (it drains, or does not reach its database) is left too, where there is another.
 final class ClientThread: Sendable {
     enum Command {
         case call(Int64, CallTable.Call)
@@ -75,6 +75,8 @@ private struct ClientLoop {
     private var silentSince: Double?
     /// The brokers that refused our keys, since one was last heard or all had refused them.
     private var refusals: [String: KeyRefusal] = [:]
+    /// The broker said that it serves nobody now.
+    private var isUnavailable = false
 
     private static let pingID: Int64 = 0
     private static let ping = JSONValue.object(["op": "ping", "id": .integer(pingID)]).serialised
@@ -118,9 +120,10 @@ private struct ClientLoop {
         poller.addHandshakes(of: socket)
         var quietSince: Double?
         var pinged = false
+        isUnavailable = false
         while true {
             var now = monotonicSeconds()
-            poller.watchWritable(place, calls.nextUnsent(now: now) != nil)
+            poller.watchWritable(place, !isUnavailable && calls.nextUnsent(now: now) != nil)
             try poller.wait(milliseconds: pause(now, quietSince))
             let commands = take()
             for (place, command) in commands.enumerated() where !apply(command) {
@@ -130,7 +133,7 @@ private struct ClientLoop {
                 return .closed
             }
             now = monotonicSeconds()
-            try sendAll(socket, now)
+            if !isUnavailable { try sendAll(socket, now) }
             while let message = try socket.receive(maximumFrames: 2, maximumBytes: .max) {
                 (silentSince, quietSince, pinged) = (nil, nil, false)
                 refusals = [:]
@@ -144,6 +147,7 @@ private struct ClientLoop {
             }
             // A socket that was refused never tries again: the next call needs a new one.
             if isRefused { return .nextBroker }
+            if isUnavailable, !calls.awaitsUnrepeatable { return .nextBroker }
             let silent = silentSince ?? now
             let quiet = quietSince ?? now
             (silentSince, quietSince) = (silent, quiet)
@@ -219,11 +223,15 @@ private struct ClientLoop {
             let call = calls.calls[id]
         else { return }
         if root["ok"]?.boolValue == true {
-            if !call.isStream || root["event"].flatMap(TaskUpdate.init(_:))?.isTerminal == true { calls.remove(id) }
+            if !call.isStream || root["event"].flatMap(TaskUpdate.init(_:))?.isTerminal == true { calls.remove(id) } else { calls.heard(id) }
             return call.answer(.success(root))
         }
         let error = root["error"].map(ServiceError.init(_:)) ?? ServiceError(code: "internal", message: "an answer without a reason", field: nil)
-        if (error.code == "busy" || error.code == "unavailable") && calls.postpone(id, now: now) { return }
+        let isUnavailable = error.code == "unavailable"
+        if isUnavailable || error.code == "busy", calls.postpone(id, now: now, patience: options.requestTimeout.seconds) {
+            if isUnavailable && brokers.count > 1 { self.isUnavailable = true }
+            return
+        }
         calls.remove(id)
         call.answer(.failure(.refused(error)))
     }

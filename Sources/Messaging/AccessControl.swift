@@ -110,6 +110,8 @@ package struct RevokedKeys: Sendable {
     private let access: AccessControl?
     private var generation: UInt64 = 0
     private var keys: [String: Set<String>] = [:]
+    /// What ``takeNew(in:)`` has told of.
+    private var told: [String: Set<String>] = [:]
 
     /// - Parameter access: nil where there are no keys.
     package init(_ access: AccessControl?) { self.access = access }
@@ -123,6 +125,16 @@ package struct RevokedKeys: Sendable {
             keys = access.revoked
         }
         return keys[domain]?.isEmpty == false
+    }
+
+    /// Whether a key of a domain was revoked since this was last asked: who only listens is not met at a message, and has to be cut off.
+    package mutating func takeNew(in domain: String) -> Bool {
+        guard isAny(in: domain) || told[domain] != nil else { return false }
+        let now = keys[domain] ?? []
+        guard now != told[domain] else { return false }
+        let isNew = !now.subtracting(told[domain] ?? []).isEmpty
+        told[domain] = now
+        return isNew
     }
 
     /// Whether a message's sender is shut out by now.

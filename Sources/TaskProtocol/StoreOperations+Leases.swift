@@ -114,8 +114,11 @@ package struct BrokerRow: Sendable, Equatable {
     package var peersEndpoint: String?
     /// Its CURVE public key.
     package var publicKey: String?
+    /// It asks to be notified of tasks that are published in SQL.
+    package var isIdle: Bool
 
-    package init(id: BrokerID, counter: Int64, peersEndpoint: String?, publicKey: String?) {
+    package init(id: BrokerID, counter: Int64, peersEndpoint: String?, publicKey: String?, isIdle: Bool = false) {
+        self.isIdle = isIdle
         self.id = id
         self.counter = counter
         self.peersEndpoint = peersEndpoint

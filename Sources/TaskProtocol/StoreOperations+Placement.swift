@@ -18,8 +18,11 @@ package struct PlacementOffer: Sendable, Equatable {
         self.models = models
     }
 
-    /// Whether it knows a precision; float32 always.
-    func computes(_ precision: Precision) -> Bool { precision == .float32 || NumericsPreference.version(of: precision, in: numerics) != nil }
+    /// Whether it computes what a task needs: its precision (float32 always), in the version that the task is bound to.
+    func fits(_ candidate: PlacementCandidate) -> Bool {
+        guard candidate.precision == .float32 || NumericsPreference.version(of: candidate.precision, in: numerics) != nil else { return false }
+        return candidate.numerics.map(numerics.contains) ?? true
+    }
 }
 
 /// A waiting task, as far as placing it needs.
@@ -57,13 +60,23 @@ package enum Placement {
     ///
     /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model in their
     /// precision, then the one with most room; equal ones in the order offered. No task goes where its precision, or the version of it that it
-    /// is bound to, is not known.
+    /// is bound to, is not known. Where none is idle, the emptiest that could take the first such task is kept free for it: what comes behind it in
+    /// line goes elsewhere, or a steady stream of small tasks would never let it run.
     /// - Returns: for each candidate the index of its offer, or nil where none can take it now.
     package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> [Int?] {
         var offers = offers
         var room = offers.reduce(0) { $0 + max(0, $1.freeSlots) }
+        var isKeepingFree = false
         return candidates.map { candidate in
-            guard room > 0, let chosen = choose(for: candidate, among: offers) else { return nil }
+            guard room > 0 else { return nil }
+            guard let chosen = choose(for: candidate, among: offers) else {
+                if candidate.needsIdleSession, !isKeepingFree, let kept = emptiest(for: candidate, among: offers) {
+                    room -= offers[kept].freeSlots
+                    offers[kept].freeSlots = 0
+                    isKeepingFree = true
+                }
+                return nil
+            }
             let taken = candidate.needsIdleSession ? offers[chosen].freeSlots : 1
             offers[chosen].freeSlots -= taken
             offers[chosen].idle = false
@@ -73,11 +86,17 @@ package enum Placement {
         }
     }
 
+    /// The session that will be idle soonest. What is kept free only grows, so this stays the same one from claim to claim until it is idle.
+    private static func emptiest(for candidate: PlacementCandidate, among offers: [PlacementOffer]) -> Int? {
+        offers.indices.filter { offers[$0].freeSlots > 0 && offers[$0].fits(candidate) }
+            .max { (offers[$0].freeSlots, $1) < (offers[$1].freeSlots, $0) }
+    }
+
     private static func choose(for candidate: PlacementCandidate, among offers: [PlacementOffer]) -> Int? {
         var best: Int?
         var bestScore = (holds: false, slots: 0)
-        for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && offer.computes(candidate.precision) {
-            guard offer.idle || !candidate.needsIdleSession, candidate.numerics.map(offer.numerics.contains) ?? true else { continue }
+        for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && offer.fits(candidate) {
+            guard offer.idle || !candidate.needsIdleSession else { continue }
             let score = (holds: candidate.modelKey.map(offer.models.contains) ?? false, slots: offer.freeSlots)
             let better = score.holds == bestScore.holds ? score.slots > bestScore.slots : score.holds
             if best == nil || better { (best, bestScore) = (index, score) }

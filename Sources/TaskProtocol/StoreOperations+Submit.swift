@@ -10,6 +10,9 @@ package struct SubmitGroup: Sendable, Equatable {
         self.items = items
         self.client = client
     }
+
+    /// Whether it meets what others' transactions may hold open: a key, or a task of its `after`.
+    package var mayMeetLocks: Bool { items.contains { $0.submission.key != nil || !$0.submission.after.isEmpty } }
 }
 
 /// One task to be stored under an id chosen beforehand.

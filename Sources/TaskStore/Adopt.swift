@@ -41,13 +41,15 @@ extension StoreSession {
     }
 
     private static let lockUnchecked = Statement(
-        "lock_unchecked", "SELECT task FROM hot WHERE task = ANY ($1::uuid[]) AND blocked = 'c' ORDER BY task FOR UPDATE")
+        "lock_unchecked", "SELECT task FROM hot WHERE task = ANY ($1::uuid[]) AND blocked = 'c' ORDER BY task FOR UPDATE SKIP LOCKED")
 
-    /// Pins, fails or blocks tasks. Several brokers may check the same one: the first to lock it decides, the others find nothing.
+    /// Pins, fails or blocks tasks. Several brokers may check the same one: the first to lock it decides, the others find nothing. One that somebody's
+    /// open transaction holds, or that waits for one that is held, is left for the next check: it holds up no other.
     func adopt(_ adoptions: [Adoption]) throws(StoreError) -> AdoptReply {
         try connection.transaction { () throws(StoreError) in
             // Those waited for are locked before those that wait, as their ends do it.
-            let states = try parentStates(adoptions)
+            let (states, held) = try parentStates(adoptions)
+            let adoptions = held.isEmpty ? adoptions : adoptions.filter { held.isDisjoint(with: $0.after) }
             let locked = try lockedUnchecked(adoptions)
             var accepted: [Accepted] = []
             var ends: [TaskEnd] = []
@@ -76,9 +78,10 @@ extension StoreSession {
     // MARK: after
 
     /// The tasks that the accepted ones wait for, kept from ending until this transaction does; nil states: not ended yet.
-    private func parentStates(_ adoptions: [Adoption]) throws(StoreError) -> [TaskID: String?] {
-        let parents = Set(adoptions.flatMap { adoption -> [TaskID] in if case .accept(_, _, let after, _, _) = adoption { after } else { [] } })
-        return parents.isEmpty ? [:] : try lockedStates(parents)
+    /// - Returns: also those that others hold locked.
+    private func parentStates(_ adoptions: [Adoption]) throws(StoreError) -> (states: [TaskID: String?], held: Set<TaskID>) {
+        let parents = Set(adoptions.flatMap(\.after))
+        return parents.isEmpty ? ([:], []) : try freeStates(parents)
     }
 
     private static let block = Statement("block", "UPDATE hot SET blocked = 'a' WHERE task = ANY ($1::uuid[])")
@@ -150,4 +153,9 @@ extension StoreSession {
         }
         return ready
     }
+}
+
+extension Adoption {
+    /// What it waits for; none where it is refused.
+    fileprivate var after: [TaskID] { if case .accept(_, _, let after, _, _) = self { after } else { [] } }
 }

@@ -34,6 +34,9 @@ extension StoreSession {
 
     private static let lockParents = Statement(
         "lock_parents", "SELECT task FROM hot WHERE task = ANY ($1::uuid[]) ORDER BY task FOR SHARE")
+    private static let lockFreeParents = Statement(
+        "lock_free_parents", "SELECT task FROM hot WHERE task = ANY ($1::uuid[]) ORDER BY task FOR SHARE SKIP LOCKED")
+    private static let livingParents = Statement("living_parents", "SELECT task FROM hot WHERE task = ANY ($1::uuid[])")
     private static let parentStates = Statement(
         "parent_states",
         """
@@ -50,6 +53,22 @@ extension StoreSession {
     func lockedStates(_ parents: Set<TaskID>) throws(StoreError) -> [TaskID: String?] {
         let sorted = parents.sorted()
         _ = try connection.run(Self.lockParents, [.uuids(sorted)])
+        return try states(of: sorted)
+    }
+
+    /// The same without waiting for anybody.
+    /// - Returns: also the parents that others hold locked, whose states mean nothing.
+    func freeStates(_ parents: Set<TaskID>) throws(StoreError) -> (states: [TaskID: String?], held: Set<TaskID>) {
+        let sorted = parents.sorted()
+        let locked = try connection.run(Self.lockFreeParents, [.uuids(sorted)])
+        let living = try connection.run(Self.livingParents, [.uuids(sorted)])
+        var held = Set<TaskID>()
+        for row in living.indices { held.insert(try living.requireUUID(row, 0)) }
+        for row in locked.indices { held.remove(try locked.requireUUID(row, 0)) }
+        return (try states(of: sorted), held)
+    }
+
+    private func states(of sorted: [TaskID]) throws(StoreError) -> [TaskID: String?] {
         let rows = try connection.run(Self.parentStates, [.uuids(sorted)])
         var states: [TaskID: String?] = [:]
         for row in rows.indices { states.updateValue(rows.string(row, 1), forKey: try rows.requireUUID(row, 0)) }

@@ -5,6 +5,8 @@ internal import TaskProtocol
 extension StoreSession {
     /// A result of more bytes is only announced: it is to be read in SQL.
     private static let resultLimit = 64 << 20
+    /// Results of one request are read up to here: a reply of so much is refused anyway, and nobody's request may take all memory.
+    private static let requestLimit = 2 * resultLimit
 
     private static let measure = Statement(
         "measure_results",
@@ -60,15 +62,17 @@ extension StoreSession {
         var sized: [TaskStatus] = []
         let bounds: [TaskID: UUIDValue] = Dictionary(statuses.map { ($0.id, Self.since($0)) }, uniquingKeysWith: { first, _ in first })
         let sizes = try connection.run(Self.measure, [.uuids(bounds.keys.sorted()), .uuids(bounds.keys.sorted().map { bounds[$0] })])
-        let byID = Dictionary(statuses.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        for row in sizes.indices {
-            let id = try sizes.requireUUID(row, 0)
-            let count = try sizes.requireInt(row, 1)
+        var sizeOf: [TaskID: (count: Int64, bytes: Int64)] = [:]
+        for row in sizes.indices { sizeOf[try sizes.requireUUID(row, 0)] = (try sizes.requireInt(row, 1), try sizes.requireInt(row, 2)) }
+        var total: Int64 = 0
+        for status in statuses {
+            guard let (count, bytes) = sizeOf.removeValue(forKey: status.id) else { continue }
             if count == 0 {
-                results[id] = Array("{\"expired\":true}".utf8)
-            } else if try sizes.requireInt(row, 2) > Int64(Self.resultLimit) {
-                results[id] = Array("{\"truncated\":true,\"generations\":\(count)}".utf8)
-            } else if let status = byID[id] {
+                results[status.id] = Array("{\"expired\":true}".utf8)
+            } else if bytes > Int64(Self.resultLimit) || total > Int64(Self.requestLimit) {
+                results[status.id] = Array("{\"truncated\":true,\"generations\":\(count)}".utf8)
+            } else {
+                total += bytes
                 sized.append(status)
             }
         }

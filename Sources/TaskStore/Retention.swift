@@ -88,7 +88,7 @@ extension StoreSession {
         } catch {
             switch error {
             case .refused: return .refused(error.description)
-            case .lockTimeout, .collision: return .busy
+            case .lockTimeout, .statementTimeout, .collision: return .busy
             default: throw error
             }
         }

@@ -53,7 +53,7 @@ extension StoreSession {
 
     private static let beatBroker = Statement(
         "beat_broker", "UPDATE brokers SET counter = counter + 1, seen_at = now() WHERE id = $1::uuid RETURNING id")
-    private static let brokerRows = Statement("broker_rows", "SELECT id, counter, endpoints ->> 'peers', public_key FROM brokers ORDER BY id")
+    private static let brokerRows = Statement("broker_rows", "SELECT id, counter, endpoints ->> 'peers', public_key, idle FROM brokers ORDER BY id")
     private static let beatSessions = Statement(
         "beat_sessions",
         """
@@ -101,7 +101,7 @@ extension StoreSession {
             found.append(
                 BrokerRow(
                     id: try rows.requireUUID(row, 0), counter: try rows.requireInt(row, 1), peersEndpoint: rows.string(row, 2),
-                    publicKey: rows.string(row, 3)))
+                    publicKey: rows.string(row, 3), isIdle: try rows.bool(row, 4)))
         }
         return found
     }
@@ -129,18 +129,28 @@ extension StoreSession {
     private static let lostError = ContractError(.lost, "its workers died while they ran it, alone at last")
 
     /// Ends sessions whose counter has not risen: the condition stands in the lock itself, so a beat that came meanwhile saves them.
+    ///
+    /// One that has a task whose row somebody's open transaction holds is left for the next sweep: it holds up no other.
     func sweep(_ dead: [DeadSession]) throws(StoreError) -> SweepReply {
         var reply = SweepReply(ended: [], settled: [])
         for session in dead.sorted(by: { $0.session < $1.session }) {
-            let one = try connection.transaction { () throws(StoreError) -> [SettledLease]? in
-                guard try connection.run(Self.lockDead, [.uuid(session.session), .int(session.counter)]).count > 0 else { return nil }
-                return try settle(session.session, lost: true)
-            }
-            guard let one else { continue }
+            guard let one = try sweep(session) else { continue }
             reply.ended.append(session.session)
             reply.settled += one
         }
         return reply
+    }
+
+    private func sweep(_ session: DeadSession) throws(StoreError) -> [SettledLease]? {
+        do throws(StoreError) {
+            return try connection.transaction { () throws(StoreError) -> [SettledLease]? in
+                guard try connection.run(Self.lockDead, [.uuid(session.session), .int(session.counter)]).count > 0 else { return nil }
+                return try settle(session.session, lost: true)
+            }
+        } catch {
+            if case .lockTimeout = error { return nil }
+            throw error
+        }
     }
 
     func endSession(_ session: SessionID) throws(StoreError) -> SweepReply {

@@ -239,7 +239,7 @@ package struct SessionSetup: Sendable {
         sql: """
             SET search_path = scriptorium, pg_catalog, pg_temp; SET TimeZone = 'UTC'; SET client_min_messages = error; SET jit = off;
             SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-            SET enable_bitmapscan = off; SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '4s'; SET lock_timeout = '5s'
+            SET enable_bitmapscan = off; SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '4s'; SET lock_timeout = '2s'
             """, needsDurability: true)
 
     /// For migrations.

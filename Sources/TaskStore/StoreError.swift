@@ -9,6 +9,8 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case collision(sqlstate: String, statement: String)
     /// A lock was not free within `lock_timeout`; rolled back.
     case lockTimeout(statement: String)
+    /// It took longer than `statement_timeout`; rolled back. The server works: the same again may be quicker.
+    case statementTimeout(statement: String)
     /// No partition holds the ids yet; rolled back.
     case partitionMissing(statement: String)
     /// The server refused values or the statement itself; the same again fails again.
@@ -23,6 +25,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .connectionLost(let why): "the connection to the database is lost (\(why))"
         case .collision(let sqlstate, let statement): "statement \(statement) collided with another transaction (SQLSTATE \(sqlstate))"
         case .lockTimeout(let statement): "statement \(statement) waited too long for a lock"
+        case .statementTimeout(let statement): "statement \(statement) took too long"
         case .partitionMissing(let statement): "statement \(statement) found no partition for its ids"
         case .refused(let sqlstate, let statement, let object):
             "the database refused statement \(statement) (SQLSTATE \(sqlstate)\(object.map { ", \($0)" } ?? ""))"
@@ -37,6 +40,7 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         switch sqlstate {
         case "40001", "40P01": return .collision(sqlstate: sqlstate, statement: statement)
         case "55P03": return .lockTimeout(statement: statement)
+        case "57014": return .statementTimeout(statement: statement)
         // A shut-down, a crash, a start-up still under way, a standby after a failover, no connection left.
         case "57P01", "57P02", "57P03", "57P05", "25006", "53300": return .connectionLost("SQLSTATE \(sqlstate)")
         // No name of a constraint: not a CHECK that failed, but no partition for a row.

@@ -23,7 +23,7 @@ package struct StoreSession {
             switch error {
             case .connectionLost(let why): return .failed(.unavailable(why))
             case .notDurable: return .failed(.unavailable(error.description))
-            case .lockTimeout: return busyReply(request)
+            case .lockTimeout, .statementTimeout: return busyReply(request)
             case .refused: return singly(request) ?? .failed(.internalError(error.description))
             case .collision, .partitionMissing, .unexpectedRow: return .failed(.internalError(error.description))
             }

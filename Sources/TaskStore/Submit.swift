@@ -13,8 +13,9 @@ extension StoreSession {
 
     /// - Parameter patience: milliseconds to wait for keys that are held, where another number than the usual.
     func submit(_ groups: [SubmitGroup], patience: Int? = nil) throws(StoreError) -> [SubmitOutcome] {
-        // Requests with keys go apart and in key order: a key in an open transaction must not hold up those without.
-        let keyed = groups.indices.filter { groups[$0].items.contains { $0.submission.key != nil } }
+        // Requests with keys go apart and in key order, and those that wait for tasks with them: a key, or a task, in an open transaction must not
+        // hold up the others.
+        let keyed = groups.indices.filter { groups[$0].mayMeetLocks }
         let free = groups.indices.filter { !keyed.contains($0) }
         var outcomes = [SubmitOutcome](repeating: .busy, count: groups.count)
         for part in [free, keyed.sorted { Self.firstKey(groups[$0]) < Self.firstKey(groups[$1]) }] where !part.isEmpty {
@@ -28,9 +29,9 @@ extension StoreSession {
     }
 
     private func submitPart(_ groups: [SubmitGroup], _ patience: Int?) throws(StoreError) -> [SubmitOutcome] {
-        let hasKeys = groups.contains { $0.items.contains { $0.submission.key != nil } }
+        let mayMeetLocks = groups.contains(where: \.mayMeetLocks)
         return try connection.transaction { () throws(StoreError) in
-            if hasKeys {
+            if mayMeetLocks {
                 let milliseconds = patience ?? (groups.count > 1 ? Self.batchPatience : Self.singlePatience)
                 try connection.execute("SET LOCAL lock_timeout = '\(max(1, milliseconds))ms'", name: "key_timeout")
             }

@@ -34,6 +34,8 @@ final class Engine {
     private var finetuning: FinetuneRun?
     private var verifying: [VerifyRun] = []
     private var events: [GenerationEvent] = []
+    /// Bytes of models that had no room when they were loaded: they are not loaded again before there is some.
+    private var tooLarge: [ModelIdentity: Int] = [:]
 
     /// A task whose model or data is on its way.
     private struct PreparingTask {
@@ -122,6 +124,7 @@ final class Engine {
     /// Lets a task wait for its model.
     private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ model: ResolvedModel, _ precision: Precision) {
         let identity = ModelIdentity(model, precision)
+        if let bytes = tooLarge[identity], !shelf.hasRoom(for: bytes) { return report(.snoozed(lease)) }
         let isOnItsWay = preparing.contains { $0.model == identity }
         preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
         if !isOnItsWay { load(.model(model, precision)) }
@@ -168,6 +171,10 @@ final class Engine {
         preparing.removeAll { $0.model == identity }
         do throws(TaskFault) {
             let loaded = try result.get()
+            guard hasRoom(for: loaded, identity) else {
+                for entry in waiting { report(.snoozed(entry.lease)) }
+                return
+            }
             let seat: ModelSeat
             do throws(ModelError) {
                 seat = try ModelSeat(identity: identity, loaded: loaded, slots: settings.slots, pool: pool)
@@ -190,6 +197,14 @@ final class Engine {
                 }
             }
         }
+    }
+
+    private func hasRoom(for loaded: LoadedModel, _ identity: ModelIdentity) -> Bool {
+        let bytes = loaded.model.weightsByteCount
+        let fits = shelf.hasRoom(for: bytes)
+        if tooLarge.count >= 64 { tooLarge = [:] }
+        tooLarge[identity] = fits ? nil : bytes
+        return fits
     }
 
     private func modelLoading(_ identity: ModelIdentity, _ progress: WorkerProgress) {

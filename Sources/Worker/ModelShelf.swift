@@ -15,7 +15,7 @@ struct LoadedModel: Sendable {
 
 /// Which model: equal weights may come with another tokenizer or config, or be rounded to another precision, and are then
 /// another model here.
-struct ModelIdentity: Equatable {
+struct ModelIdentity: Hashable {
     /// The checkpoint digest.
     let checkpoint: String
     /// The digest of the manifest of its files.
@@ -87,6 +87,12 @@ struct ModelShelf {
         guard let seat = seats.first(where: { $0.identity == identity }) else { return nil }
         seat.lastUsed = now
         return seat
+    }
+
+    /// Whether a model fits beside those that something runs on. One alone always does: else nobody could run it.
+    func hasRoom(for byteCount: Int) -> Bool {
+        let busy = seats.reduce(0) { $0 + ($1.isIdle ? 0 : $1.loaded.model.weightsByteCount) }
+        return busy == 0 || busy + byteCount <= byteLimit
     }
 
     /// Puts a model on the shelf, after making room.

@@ -22,6 +22,7 @@ extension WorkerCore {
             tasks.end(lease, with: .complete(task.held, generations: generations, result: result, checkpoint: nil))
         case .failed(_, let error, let final): tasks.end(lease, with: .failed(task.held, error: error, final: final))
         case .stopped(_, let resume): stopped(task, resume: resume)
+        case .snoozed: snoozed(task)
         }
     }
 
@@ -38,10 +39,16 @@ extension WorkerCore {
         }
     }
 
+    /// A task that was told to stop before it was found to have no room ends as it was told to.
+    private mutating func snoozed(_ task: HeldTask) {
+        guard tasks.stopping(task.held.lease) == nil else { return stopped(task, resume: task.grant?.resume) }
+        tasks.end(task.held.lease, with: .release(task.held, reason: .snooze, ran: false, resume: task.grant?.resume))
+    }
+
     /// The engine's last word about a task whose lease was lost frees its slots.
     private mutating func settleAbandoned(_ report: EngineReport) {
         switch report {
-        case .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _): tasks.engineForgot(lease)
+        case .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _), .snoozed(let lease): tasks.engineForgot(lease)
         default: break
         }
     }

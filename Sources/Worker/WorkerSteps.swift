@@ -42,6 +42,8 @@ package enum EngineReport: Sendable, Equatable {
     case failed(LeaseID, error: ContractError, final: Bool)
     /// The task ended because of ``WorkerAction/stop(_:_:)``; the engine has forgotten it.
     case stopped(LeaseID, resume: [UInt8]?)
+    /// There is no memory for the task's model beside those at work: it goes back unstarted.
+    case snoozed(LeaseID)
     /// Checkpoint digests of the models in memory now.
     case models([String])
 
@@ -49,7 +51,7 @@ package enum EngineReport: Sendable, Equatable {
     package var lease: LeaseID? {
         switch self {
         case .started(let lease), .remaining(let lease, _), .events(let lease, _), .progress(let lease, _, _), .checkpoint(let lease, _, _, _),
-            .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _):
+            .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _), .snoozed(let lease):
             lease
         case .models: nil
         }

@@ -3,13 +3,18 @@ import Generation
 
 /// Files of proofs: JSON lines, or one document.
 enum ProofFile {
+    private static let mostBytes = 256 << 20
+
     /// The claims in a file, or in standard input where its name is `-`.
     /// - Throws: ``CommandFailure/usage(_:)`` naming the line that is none.
     static func claims(_ path: String) throws -> [Claim] {
-        guard let bytes = path == "-" ? InputFile.standardInput() : InputFile.read(path) else {
+        guard let bytes = path == "-" ? InputFile.standardInput(most: mostBytes) : InputFile.read(path, most: mostBytes) else {
             throw CommandFailure.usage("\(path) cannot be read")
         }
         let name = path == "-" ? "standard input" : path
+        guard bytes.count <= mostBytes else {
+            throw CommandFailure.usage("\(name) is larger than 256 MiB: verify it in parts, a proof is a line")
+        }
         // One document over several lines, such as a verdict printed for people, is taken whole.
         if let whole = try? JSONValue.parse(bytes) {
             do {

@@ -242,6 +242,57 @@ import Testing
         #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == "timed_out")
     }
 
+    @Test("a task that its worker has and never starts lapses when nothing goes on there; while others show life it may wait")
+    func hungEngine() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        bench.submit()
+        let (first, second) = (try #require(bench.grants.first), try #require(bench.grants.last))
+        for grant in [first, second] { bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease))) }
+        bench.feed(.workerMessage(from: [7], .started(first.held)))
+        for _ in 0..<4 {
+            bench.pass(40_000, heartbeats: true)
+            bench.feed(.workerMessage(from: [7], .event(first.held, events: [.token(sample: 0, draw: 0, index: 0, tokenID: 1, text: "a")])))
+        }
+        #expect(bench.store.tasks.values.allSatisfy { $0.failures == 0 })
+        bench.pass(62_000, heartbeats: true)
+        #expect(bench.store.tasks[second.task]?.endings[second.lease] == "timed_out")
+        #expect(bench.store.tasks[first.task]?.endings[first.lease] == "timed_out")
+    }
+
+    @Test("an idle mark that its row has lost is written again")
+    func lostIdleMark() {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.pass(5_000, heartbeats: true)
+        #expect(bench.store.brokers[bench.core.id]?.isIdle == true)
+        // Another broker took this one for dead.
+        _ = bench.store.perform(.markIdle(broker: bench.core.id, idle: false), now: CoreBench.epoch + bench.now)
+        bench.pass(5_000, heartbeats: true)
+        #expect(bench.store.brokers[bench.core.id]?.isIdle == true)
+    }
+
+    @Test("a schedule's removal that is sent again, its first answer lost, does not say that there is none")
+    func removedTwice() {
+        var bench = CoreBench()
+        bench.holds = true
+        bench.ask(#""op":"unschedule","name":"nightly""#)
+        let (first, request) = bench.held.removeFirst()
+        bench.feed(.storeReply(ticket: first, .failed(.unavailable("cut"))))
+        bench.now += 300
+        bench.feed(.tick)
+        guard let again = bench.held.firstIndex(where: { $0.request == request }) else { return #expect(Bool(false), "it was not sent again") }
+        let (second, _) = bench.held.remove(at: again)
+        bench.feed(.storeReply(ticket: second, .refused(ContractError(.notFound, "there is no schedule of this name", field: "name"))))
+        #expect(bench.replies.last?["ok"]?.boolValue == true)
+        // One that was never there is told as such.
+        bench.ask(#""op":"unschedule","name":"weekly""#)
+        let (third, _) = bench.held.removeLast()
+        bench.feed(.storeReply(ticket: third, .refused(ContractError(.notFound, "there is no schedule of this name", field: "name"))))
+        #expect(bench.replies.last.map { code($0) } == "not_found")
+    }
+
     @Test("a silent worker's session is swept after five committed beats, and its task runs elsewhere")
     func sweep() throws {
         var bench = CoreBench()

@@ -75,6 +75,62 @@ import Testing
         #expect(isBack)
     }
 
+    private func subscriber(_ context: ZMQContext, _ endpoint: String, _ pair: CurveKeyPair) throws -> Socket {
+        var options = SocketOptions()
+        options.security = shown(pair)
+        let socket = try Socket(context, .subscriber, options)
+        try socket.connect(endpoint)
+        try socket.subscribe(Array("task.".utf8))
+        return socket
+    }
+
+    /// Whether an event comes within a time; all that came is read.
+    private func hears(_ socket: borrowing Socket, milliseconds: Int) throws -> Bool {
+        var poller = Poller()
+        poller.add(socket)
+        try poller.wait(milliseconds: milliseconds)
+        var count = 0
+        while try socket.receive() != nil { count += 1 }
+        return count > 0
+    }
+
+    @Test("who only listens to events is cut off with his key, others hear on")
+    func cutSubscribers() throws {
+        let other = try CurveKeyPair.generate()
+        let both = "\(client.publicKey.text) a\n\(other.publicKey.text) b\n"
+        try Data(both.utf8).write(to: URL(filePath: folder.path + "/clients.keys"))
+        let (broker, endpoints) = try makeBroker(ModelGateway(), security: try security())
+        defer {
+            broker.stop()
+            broker.waitUntilEnded()
+        }
+        let context = try ZMQContext()
+        var asking = try TestClient(context, endpoints.tasks, security: shown(other))
+        let revoked = try subscriber(context, endpoints.events, client)
+        let kept = try subscriber(context, endpoints.events, other)
+        let submit = #""op":"submit","task":\#(Self.task)"#
+        _ = try asking.askWhenReady(submit)
+        let end = ContinuousClock.now + .seconds(20)
+        var (first, second) = (false, false)
+        while ContinuousClock.now < end, !(first && second) {
+            _ = try asking.ask(submit)
+            if try hears(revoked, milliseconds: 100) { first = true }
+            if try hears(kept, milliseconds: 100) { second = true }
+        }
+        #expect(first && second)
+        try write(other, to: "clients.keys")
+        broker.reloadKeys()
+        // Until the list is taken both hear; then one is back within moments, and the other never.
+        var inARow = 0
+        while ContinuousClock.now < end, inARow < 5 {
+            _ = try asking.ask(submit)
+            let isHeard = try hears(kept, milliseconds: 200)
+            let isLeaking = try hears(revoked, milliseconds: 50)
+            inARow = isHeard && !isLeaking ? inARow + 1 : 0
+        }
+        #expect(inARow == 5)
+    }
+
     @Test("keys allow listening beyond loopback")
     func listening() throws {
         var options = BrokerOptions()

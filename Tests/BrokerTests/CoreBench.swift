@@ -14,6 +14,7 @@ struct CoreBench {
     var replies: [Node] = []
     var told: [BrokerMessage] = []
     var saidToPeers: [PeerMessage] = []
+    var isDrained = false
     var links: [BrokerID: [[UInt8]]] = [:]
     var linksOpened = 0
     var published: [[UInt8]] = []
@@ -56,7 +57,8 @@ struct CoreBench {
                 }
             case .publish(let topic, _): published.append(topic)
             case .note(let note): notes.append(note)
-            case .listenAnew, .drained: break
+            case .drained: isDrained = true
+            case .listenAnew: break
             }
         }
     }

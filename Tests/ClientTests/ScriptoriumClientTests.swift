@@ -98,6 +98,45 @@ struct ScriptoriumClientTests {
         #expect(error?.isServiceAway == true)
     }
 
+    private static let draining: JSONObject = [
+        "ok": false, "error": ["code": "unavailable", "message": "the broker is shutting down", "field": nil],
+    ]
+
+    @Test("a broker that is unavailable is left for the next, and what is sent twice only with a key is sent once")
+    func elsewhere() async throws {
+        let draining = try ScriptedBroker { _, _ in [Self.draining] }
+        let other = try ScriptedBroker { request, _ in
+            request["op"] == "submit" ? [["tasks": [["id": .string(id), "state": "queued", "duplicate": false]]]] : [["models": []]]
+        }
+        let client = try ScriptoriumClient(brokers: [draining.endpoint, other.endpoint], options: impatient())
+        #expect(try await client.models().isEmpty)
+        #expect(try await client.submit(TaskRequest(kind: "generate", parameters: ["model": "m"])).id == id)
+        #expect(draining.ops == ["models"] && other.ops == ["models", "submit"])
+    }
+
+    @Test("a watch goes on at another broker when its own shuts down, and at the same one where there is no other", arguments: [1, 2])
+    func watchMovesOn(brokers: Int) async throws {
+        let end: JSONObject = ["event": ["task": .string(id), "attempt": 1, "seq": 9, "event": "succeeded", "at": "2026-11-24T11:00:00.000Z"]]
+        let first = try ScriptedBroker { _, number in
+            number == 1 || brokers == 2 ? [["task": status("running")], Self.draining] : [["task": status("running")], end]
+        }
+        let second = try ScriptedBroker { _, _ in [["task": status("running")], end] }
+        let client = try ScriptoriumClient(brokers: Array([first.endpoint, second.endpoint].prefix(brokers)), options: impatient())
+        var states: [String] = []
+        for try await message in client.watch(id) { if case .status(let task) = message { states.append(task.state) } }
+        #expect(states == ["running", "running"])
+    }
+
+    @Test("a watch that is refused for longer than a request may take fails with the reason")
+    func watchGivesUp() async throws {
+        let broker = try ScriptedBroker { _, _ in [Self.draining] }
+        var options = impatient()
+        options.requestTimeout = .milliseconds(300)
+        let client = try ScriptoriumClient(brokers: [broker.endpoint], options: options)
+        await #expect(throws: ClientError.self) { for try await _ in client.watch(id) {} }
+        #expect(broker.ops.count > 1)
+    }
+
     @Test("where nobody listens the service is away")
     func nobody() async throws {
         var options = impatient()

@@ -42,7 +42,7 @@ class Engine(unittest.TestCase):
             )
             if done.returncode == 2:
                 self.assertIn("plain", done.stderr)
-                print(f"skipped: this processor lacks {name}")
+                support.say(f"skipped: this processor lacks {name}")
                 continue
             self.assertEqual(done.returncode, 0, done.stderr)
             texts[name] = done.stdout

@@ -59,6 +59,15 @@ class Finetunes(support.ServiceTestCase):
         self.assertEqual(rows, [(steps, steps, 1, steps)])
         return status["attempt"], self.sha256(status)
 
+    def test_a_generate_waits_for_the_finetune_that_makes_its_model(self):
+        client = self.service.client()
+        training = client.submit("finetune", {**SMALL, "model": "base", "dataset": {"name": "first"}, "output": "not-yet", "num_steps": 20})
+        text = client.submit("generate", {"model": "not-yet", "prompt": "the", "max_length": 12}, after=[training])
+        status = client.result(text, 120)
+        self.assertEqual(status["state"], "succeeded", status)
+        trained = client.result(training)["result"]["checkpoint"]["sha256"]
+        self.assertEqual(status["result"]["model"]["sha256"], trained)
+
     def test_datasets_one_after_another_survive_a_kill(self):
         params = {
             "model": "base", "cross_train": [{"name": "first"}, {"merge": [{"name": "second"}, {"name": "rows", "line_by_line": True}]}],

@@ -241,6 +241,7 @@ class FleetTestCase(unittest.TestCase):
     def setUp(self):
         self.seed = int(os.environ.get("FAULT_SEED") or random.randrange(1 << 32))
         self.chance = random.Random(self.seed)
+        print(f"{self.id()}: repeat it with FAULT_SEED={self.seed}", flush=True)
 
     def make(self, database=None, model=True, **options):
         """A running fleet with the tiny reference model as `demo`."""
@@ -255,10 +256,3 @@ class FleetTestCase(unittest.TestCase):
         if model:
             fleet.import_reference()
         return fleet
-
-    def run(self, result=None):
-        """As ever; a failure names the seed."""
-        before = len(result.failures) + len(result.errors) if result else 0
-        super().run(result)
-        if result and len(result.failures) + len(result.errors) > before:
-            print(f"{self.id()}: repeat it with FAULT_SEED={self.seed}", flush=True)

@@ -52,7 +52,7 @@ class SameFiles(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.sets = available()
-        print(f"instruction sets: {cls.sets}, not on this processor: {[name for name in ALL if name not in cls.sets]}")
+        support.say(f"instruction sets: {cls.sets}, not on this processor: {[name for name in ALL if name not in cls.sets]}")
 
     def everywhere(self, make):
         """Calls make(environment, threads) for each set and 1 and 2 threads; all results must be equal, and not empty."""

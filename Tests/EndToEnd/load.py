@@ -91,10 +91,11 @@ class Publisher(threading.Thread):
     """One client: publishes a batch, waits for some of it, cancels a little, and begins anew, until it is told to stop or has had its number."""
 
     def __init__(
-        self, ledger, endpoints, seed, number=None, batch=10, cancels=0.05, stop=None, timeout=2.5, after=0.05, packed=False, retries=0.0
+        self, ledger, endpoints, seed, number=None, batch=10, cancels=0.05, stop=None, timeout=2.5, after=0.05, packed=False, retries=0.0, proofs=0.2
     ):
         super().__init__(name=f"{type(self).__name__}-{seed}", daemon=True)
         self.ledger, self.number, self.batch, self.cancels, self.after, self.retries = ledger, number, batch, cancels, after, retries
+        self.proofs = proofs
         self.chance = random.Random(seed)
         self.stopping = stop or threading.Event()
         self.pirate = Pirate(endpoints, timeout, packed=packed)
@@ -116,7 +117,17 @@ class Publisher(threading.Thread):
         if self.chance.random() < self.cancels:
             self.cancel(self.chance.sample(ids, min(3, len(ids))))
         self.await_end(self.chance.choice(ids))
-        self.await_end(ids[-1])
+        status = self.await_end(ids[-1])
+        is_full = self.number is not None and self.count >= self.number
+        if status and status["state"] == "succeeded" and not is_full and self.chance.random() < self.proofs:
+            self.prove(ids[-1])
+
+    def prove(self, task):
+        """Whatever befell a task and its verification: the texts are what their seed makes."""
+        (id,) = self.publish([{"kind": "verify", "params": {"task": task}, "key": str(uuid.UUID(int=self.chance.getrandbits(128)))}])
+        status = self.await_end(id)
+        if status and (status["state"] != "succeeded" or status["result"]["verified"] is not True):
+            raise AssertionError(f"the texts of {task} are not proved: {status}")
 
     def task(self):
         task = generate(self.chance) | {"key": str(uuid.UUID(int=self.chance.getrandbits(128)))}
@@ -155,13 +166,15 @@ class Publisher(threading.Thread):
             raise AssertionError(f"a retry was refused: {reply['error']}")
 
     def await_end(self, task):
+        """The status of a task that has ended; None where it was told to stop before."""
         while not self.stopping.is_set():
             reply = self.pirate.ask("wait", task=task, timeout_ms=1000)
             if not reply["ok"]:
                 raise AssertionError(f"an accepted task is answered {reply['error']}")
             if not reply.get("timed_out"):
                 self.ledger.ended(task, reply["task"]["state"])
-                return
+                return reply["task"]
+        return None
 
 
 class Probe(Publisher):

@@ -93,6 +93,7 @@ class LostAnswers(FleetTestCase):
         sha256, size = self.dataset
         self.assertTrue(self.client.ask("register", dataset={"name": f"again-{number % 3}", "sha256": sha256, "bytes": size})["ok"])
         self.assertTrue(self.client.ask("models")["models"])
+        self.administer(f"yearly-{number % 3}")
         for id in (*keyed, again, parent, child, late, far, orphan, good, bad, slow, training, short):
             self.wait(id)
         self.retry(far, orphan)
@@ -111,6 +112,15 @@ class LostAnswers(FleetTestCase):
         self.assertEqual(self.fleet.brokers[0].end(), 0)
         self.fleet.brokers[0].start()
         self.fleet.import_reference(f"imported-{number % 3}")
+
+    def administer(self, name):
+        """Schedules and queues: told to be done, each is done."""
+        schedule = {"name": name, "cron": "0 3 1 1 *", "kind": "generate", "params": {"model": "demo"}}
+        for op, members in (("schedule", {"schedule": schedule}), ("queue", {"queue": {"name": name, "paused": True}}), ("unschedule", {"name": name})):
+            reply = self.client.ask(op, **members)
+            self.assertTrue(reply["ok"], f"{op}: {reply}, seed {self.seed}")
+        rows = self.fleet.database.sql("SELECT (SELECT count(*) FROM scriptorium.schedules), (SELECT paused FROM scriptorium.queues WHERE name = %s)", name)
+        self.assertEqual(rows, [(0, True)], f"seed {self.seed}")
 
     def retry(self, *ids):
         """What failed or was cancelled is queued anew. Its time is gone by: it runs."""
@@ -168,7 +178,7 @@ class LostAnswers(FleetTestCase):
         self.assertEqual(told, self.expected, f"seed {self.seed}")
         hit = sorted(label for label, _ in self.proxy.fates)
         writes = [label for label in hit if self.is_write(label)]
-        print(f"\n{fate}: {len(hit)} statements, {len(writes)} of them write; missed {self.missed(fate)}; {tally}", flush=True)
+        support.say(f"{fate}: {len(hit)} statements, {len(writes)} of them write; missed {self.missed(fate)}; {tally}")
         self.assertEqual(self.missed_essentials(), [], f"never hit; hit were {writes}")
         return tally
 

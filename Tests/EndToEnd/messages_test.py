@@ -49,7 +49,7 @@ class Messages(FleetTestCase):
         counts = sum((proxy.counts for proxies in [before_clients, *before_workers] for proxy in proxies), collections.Counter())
         for what in ("doubled", "delayed", "replayed", "lost"):
             self.assertGreater(counts[what], 0, counts)
-        print(f"\nmessages: {dict(counts)}; {tally}", flush=True)
+        support.say(f"messages: {dict(counts)}; {tally}")
 
     def repeat(self, endpoint, messages):
         stranger = zmq.Context.instance().socket(zmq.DEALER)

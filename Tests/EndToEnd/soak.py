@@ -4,7 +4,7 @@ Usage: soak.py [MINUTES] [--json] [--seed N] [--brokers N] [--workers N] [--keep
 
 Several brokers and workers on one database serve clients over ZeroMQ (JSON and MessagePack) and SQL, in three phases. `clean` is undisturbed.
 In `held` a transaction holds the xmin horizon and every fault befalls at random: processes are killed, stopped and drained, the database is stopped
-at once and frozen, answers to brokers and messages to workers are lost, late or doubled. `recovery` is undisturbed again. Then all tasks must end,
+at once and frozen, answers to brokers and messages to workers are lost, late or doubled, a host's clock jumps, others' transactions hold tasks. `recovery` is undisturbed again. Then all tasks must end,
 and the history checker (history.py) reads the database.
 
 Exit status: 0 the history is whole, 1 something was lost, recorded twice or otherwise wrong, 2 the command line is wrong.
@@ -25,7 +25,7 @@ import psycopg2
 import history
 import load
 import wire_proxy
-from database import Database
+from database import Database, FakeClock
 from fleet import Fleet
 from message_proxy import TO_SERVER, MessageProxy, worker_message
 from storm import Horizon, Storm
@@ -62,8 +62,12 @@ class Soak:
         # Half of the brokers reach the database through a proxy, one worker its brokers: the others show what the service does by itself.
         self.wires, self.messages = [], []
         self.database.migrate()
-        self.fleet = Fleet(self.database, brokers, workers, broker_url=self._url, worker_endpoints=self._endpoints, worker_arguments=["--drain-timeout", "3"])
-        self.storm = Storm(self.fleet, self.chance.getrandbits(32), self.wires, self.messages)
+        # Where Debian's faketime is there the last broker's host has a clock that can be set.
+        clocks = [FakeClock(self.database.folder)] if FakeClock.is_there() else []
+        self.fleet = Fleet(
+            self.database, brokers, workers, broker_url=self._url, worker_endpoints=self._endpoints, worker_arguments=["--drain-timeout", "3"],
+            broker_env=lambda index: clocks[0].environment if clocks and index == brokers - 1 else None)  # fmt: skip
+        self.storm = Storm(self.fleet, self.chance.getrandbits(32), self.wires, self.messages, clocks)
 
     def _url(self, index):
         if index % 2 == 0:

@@ -32,7 +32,7 @@ class ShortSoak(unittest.TestCase):
         for what in ("killed", "database", "horizon"):
             self.assertTrue(any(what in name for name in faults), f"no fault of the kind {what!r}: {faults}")
         self.assertEqual(tally["phases"]["clean"]["faults"], {})
-        print(f"\nsoak: {tally['tally']}; {faults}", flush=True)
+        support.say(f"soak: {tally['tally']}; {faults}")
 
     def test_a_wrong_command_line_is_status_2(self):
         self.assertIn("MINUTES", self.soak("0", status=2)[1])

@@ -59,7 +59,7 @@ class Stalls(FleetTestCase):
                 break
         tally = self.finish(fleet, ledger, publishers)
         self.assertGreater(tally["attempts"].get("lost", 0) + tally["refused stale writes"], 0)
-        print(f"\na stopped worker came back: {tally}", flush=True)
+        support.say(f"a stopped worker came back: {tally}")
 
     def test_a_stopped_broker_comes_back(self):
         fleet = self.make(brokers=2, workers=2)

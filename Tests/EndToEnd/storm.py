@@ -21,14 +21,14 @@ class Storm:
     """Begins with ``start``; ``stop`` ends it and sets everything right again.
 
     `fleet` must have a keeper, which starts again what was killed. `wires` are proxies between brokers and PostgreSQL, `messages` those between
-    workers and brokers. ``counts`` says what befell, ``findings`` what must never happen whatever befalls.
+    workers and brokers; `clocks` are those of hosts. ``counts`` says what befell, ``findings`` what must never happen whatever befalls.
     """
 
     # Pauses between two faults of a kind, in seconds: from, to.
-    PACE = {"kill": (2, 6), "pause": (2, 6), "drain": (3, 8), "database": (8, 16), "wire": (1, 5), "weather": (2, 6)}
+    PACE = {"kill": (2, 6), "pause": (2, 6), "drain": (3, 8), "database": (8, 16), "hold": (3, 9), "wire": (1, 5), "weather": (2, 6), "clock": (5, 15)}
 
-    def __init__(self, fleet, seed, wires=(), messages=(), pace=1.0):
-        self.fleet, self.seed, self.wires, self.messages, self.pace = fleet, seed, wires, messages, pace
+    def __init__(self, fleet, seed, wires=(), messages=(), clocks=(), pace=1.0):
+        self.fleet, self.seed, self.wires, self.messages, self.clocks, self.pace = fleet, seed, wires, messages, clocks, pace
         self.counts = collections.Counter()
         self.findings = []
         self._lock = threading.Lock()
@@ -38,7 +38,8 @@ class Storm:
 
     def start(self):
         self._stop.clear()
-        kinds = [kind for kind in self.PACE if (kind != "wire" or self.wires) and (kind != "weather" or self.messages)]
+        needs = {"wire": self.wires, "weather": self.messages, "clock": self.clocks}
+        kinds = [kind for kind in self.PACE if needs.get(kind, True)]
         self._threads = [threading.Thread(target=self._run, args=(kind,), name=f"storm-{kind}") for kind in kinds]
         for thread in self._threads:
             thread.start()
@@ -148,6 +149,23 @@ class Storm:
         wire.plan = plan
         self._stop.wait(chance.uniform(1, 5))
         wire.plan = lambda label: wire_proxy.PASS
+
+    def _hold(self, chance):
+        """Somebody's open transaction holds the rows of running tasks, as one does that publishes after them."""
+        url = self.fleet.database.url()
+        with contextlib.suppress(psycopg2.Error), contextlib.closing(psycopg2.connect(url, connect_timeout=3, tcp_user_timeout=30000)) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT task FROM scriptorium.hot WHERE lease IS NOT NULL ORDER BY random() LIMIT 3 FOR SHARE SKIP LOCKED")
+                self._count("tasks held by a transaction")
+                self._stop.wait(chance.uniform(0.5, 12))
+
+    def _clock(self, chance):
+        """A host's clock jumps by an hour, and back."""
+        clock = chance.choice(self.clocks)
+        self._count("a host's clock set")
+        clock.set(chance.choice([3600, -3600]))
+        self._stop.wait(chance.uniform(1, 15))
+        clock.set(0)
 
     # MARK: Messages
 

@@ -364,6 +364,7 @@ class Lines(unittest.TestCase):
         for given, expected in cases:
             self.assertIn(expected, support.run("verify", "-", "--model", MODEL, input=given, status=2))
         self.assertIn("cannot be read", support.run("verify", "/nonexistent", "--model", MODEL, status=2))
+        self.assertIn("larger than 256 MiB", support.run("verify", "/dev/zero", "--model", MODEL, status=2))
         self.assertIn("--model", support.run("verify", "proofs.jsonl", status=2))
         self.assertIn("--public-key", support.run("verify", "-", "--model", MODEL, "--public-key", "/nonexistent", status=2))
 

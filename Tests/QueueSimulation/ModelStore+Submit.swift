@@ -5,9 +5,9 @@ package import TaskProtocol
 extension ModelStore {
     func isHeld(_ group: SubmitGroup) -> Bool { group.items.contains { $0.submission.key.map(heldKeys.contains) ?? false } }
 
-    /// Requests with keys go apart, as another transaction; in each of the two, all look at what stood before it.
+    /// Requests with keys, or that wait for tasks, go apart, as another transaction; in each of the two, all look at what stood before it.
     mutating func submit(_ groups: [SubmitGroup]) -> [SubmitOutcome] {
-        let keyed = groups.indices.filter { groups[$0].items.contains { $0.submission.key != nil } }
+        let keyed = groups.indices.filter { groups[$0].mayMeetLocks }
         let free = groups.indices.filter { !keyed.contains($0) }
         var outcomes = [SubmitOutcome](repeating: .busy, count: groups.count)
         for part in [free, keyed.sorted { Self.firstKey(groups[$0]) < Self.firstKey(groups[$1]) }] {

@@ -69,7 +69,9 @@ package struct ModelStore: Sendable {
         case .endBroker(let id):
             brokers[id] = nil
             return .done
-        case .markIdle: return .done
+        case .markIdle(let id, let isIdle):
+            brokers[id]?.isIdle = isIdle
+            return .done
         case .registerSession(let registration): return register(registration)
         case .endSession(let id): return .swept(end([id], lost: false))
         case .leases(let ids): return .leases(leases(of: ids))

@@ -2,14 +2,14 @@ import Synchronization
 import TaskProtocol
 import Worker
 
-/// What tasks need, read once for each different one: reading it again in every history takes a tenth of the time.
-enum Demands {
-    private static let known = Mutex<[[UInt8]: TaskDemand]>([:])
+/// What the tasks of one history need, each read once: workers ask at every grant and every start.
+final class Demands: Sendable {
+    private let known = Mutex<[TaskID: TaskDemand]>([:])
 
-    static func of(_ grant: WorkerGrant) throws -> TaskDemand {
-        if let demand = known.withLock({ $0[grant.resolved] }) { return demand }
+    func of(_ grant: WorkerGrant) throws -> TaskDemand {
+        if let demand = known.withLock({ $0[grant.task] }) { return demand }
         let demand = try TaskDemand(resolved: grant.resolved)
-        known.withLock { $0[grant.resolved] = demand }
+        known.withLock { $0[grant.task] = demand }
         return demand
     }
 }

@@ -27,6 +27,7 @@ enum Mishap: Hashable, CustomStringConvertible {
     case brokerDies(Int)
     case workerDies(Int)
     case workerDrains(Int)
+    case brokerDrains(Int)
     /// A process stands still (SIGSTOP), long enough to be taken for dead, and goes on as if nothing had been.
     case brokerStands(Int)
     case workerStands(Int)
@@ -48,7 +49,7 @@ enum Mishap: Hashable, CustomStringConvertible {
 
     /// What can happen to the machines at any point.
     static func toMachines(brokers: Int, workers: Int) -> [Mishap] {
-        (0..<brokers).flatMap { [.brokerDies($0), .brokerStands($0)] }
+        (0..<brokers).flatMap { [.brokerDies($0), .brokerDrains($0), .brokerStands($0)] }
             + (0..<workers).flatMap { [.workerDies($0), .workerDrains($0), .workerStands($0)] }
             + [.databaseAway, .cancelled]
     }
@@ -66,6 +67,7 @@ enum Mishap: Hashable, CustomStringConvertible {
         case .brokerDies(let index): "broker \(index) dies"
         case .workerDies(let index): "worker \(index) dies"
         case .workerDrains(let index): "worker \(index) drains"
+        case .brokerDrains(let index): "broker \(index) drains"
         case .brokerStands(let index): "broker \(index) stands still"
         case .workerStands(let index): "worker \(index) stands still"
         case .databaseAway: "database away"

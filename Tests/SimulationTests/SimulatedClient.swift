@@ -6,7 +6,9 @@ import TestSupport
 /// may have ended.
 struct SimulatedClient {
     private struct Wish {
-        var submit: [UInt8]
+        var task: JSONObject
+        /// The wish whose task it waits for.
+        var after: Int?
         var texts: Int?
         var id: TaskID?
         var hasEnded = false
@@ -41,8 +43,11 @@ struct SimulatedClient {
                 "max_attempts": .integer(fate.happens(200) ? 1 + fate.number(5) : 50), "params": .object(params),
             ]
             if fate.happens(150) { task["priority"] = .integer(fate.number(200) - 100) }
-            let submit = JSONValue.object(["id": .integer(Int64(number)), "op": "submit", "task": .object(task)]).serialised
-            wishes.append(Wish(submit: submit, texts: isFinetune ? nil : texts))
+            if fate.happens(100) {
+                task["run_at"] = .string(Timestamp.text(milliseconds: SimulatedWorld.databaseEpoch + fate.troubleUntil - fate.number(5_000)))
+            }
+            let after = number > 0 && fate.happens(150) ? Int(fate.number(Int64(number))) : nil
+            wishes.append(Wish(task: task, after: after, texts: isFinetune ? nil : texts))
         }
     }
 
@@ -62,8 +67,9 @@ struct SimulatedClient {
         var sayings: [Saying] = []
         for index in wishes.indices where !wishes[index].hasEnded && now - wishes[index].askedAt > Self.patience + 500 {
             if fate.happens(300) { continue }
+            guard let payload = wishes[index].id.map({ wait($0, index) }) ?? submit(index) else { continue }
             wishes[index].askedAt = now
-            sayings.append(Saying(payload: wishes[index].id.map { wait($0, index) } ?? wishes[index].submit))
+            sayings.append(Saying(payload: payload))
         }
         if fate.happens(40), let id = accepted.randomElement(using: &fate.random) { sayings.append(Saying(payload: cancel([id]))) }
         // Once all is calm everything ends for good.
@@ -74,6 +80,16 @@ struct SimulatedClient {
             if fate.happens(300) { sayings.append(Saying(payload: cancel([id]))) }
         }
         return sayings
+    }
+
+    /// - Returns: nil while the task that it waits for is not known to be accepted.
+    private func submit(_ index: Int) -> [UInt8]? {
+        var task = wishes[index].task
+        if let after = wishes[index].after {
+            guard let parent = wishes[after].id else { return nil }
+            task["after"] = .array([.string("\(parent)")])
+        }
+        return JSONValue.object(["id": .integer(Int64(index)), "op": "submit", "task": .object(task)]).serialised
     }
 
     private func wait(_ id: TaskID, _ index: Int) -> [UInt8] {

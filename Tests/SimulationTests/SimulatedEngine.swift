@@ -18,9 +18,8 @@ struct SimulatedEngine {
     private var plans = 0
 
     /// - Returns: the number of the plan, which later events of the task must name.
-    mutating func start(_ grant: WorkerGrant) -> Int {
+    mutating func start(_ grant: WorkerGrant, _ demand: TaskDemand?) -> Int {
         plans += 1
-        let demand = try? Demands.of(grant)
         var sequences = 0
         if case .sequences(let count)? = demand { sequences = count }
         tasks[grant.lease] = Running(grant: grant, plan: plans, sequences: sequences, isFinetune: demand == .everything)

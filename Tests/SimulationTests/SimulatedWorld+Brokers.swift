@@ -10,16 +10,21 @@ extension SimulatedWorld {
         broker.nextTick = .max
         let id = BrokerID(hi: fate.random.next(), lo: fate.random.next())
         broker.isUp = true
-        broker.id = id
-        broker.core = BrokerCore(id: id, random: IdentitySource(seed: fate.random.next()))
+        broker.core.pointee = BrokerCore(id: id, random: IdentitySource(seed: fate.random.next()))
         let endpoints = ["peers": "\(index)", "workers": "\(index)"]
         tellBroker(index, .start(BrokerRegistration(id: id, host: "b\(index)", pid: index, version: "1", endpoints: endpoints, publicKey: nil)))
     }
 
-    func endBroker(_ index: Int) {
+    /// As SIGTERM does: it goes when all is committed, or when its time is over.
+    func drainBroker(_ index: Int) {
+        queue.add(.drainOver(index, epoch: brokers[index].epoch), at: now + 10_000)
+        tellBroker(index, .drain)
+    }
+
+    func endBroker(_ index: Int, isCrash: Bool = true) {
         let broker = brokers[index]
         guard broker.isUp else { return }
-        crashes += 1
+        crashes += isCrash ? 1 : 0
         broker.isUp = false
         broker.epoch += 1
         broker.standsUntil = 0
@@ -32,14 +37,14 @@ extension SimulatedWorld {
         guard broker.isUp else { return }
         var actions = brokerActions
         brokerActions = []
-        broker.core.handle(event, now: now + broker.clockOffset, into: &actions)
+        broker.core.pointee.handle(event, now: now + broker.clockOffset, into: &actions)
         // An action may be what kills its broker: the rest is lost with it.
         let epoch = broker.epoch
         for action in actions where broker.epoch == epoch { perform(action, of: index) }
         actions.removeAll(keepingCapacity: true)
         brokerActions = actions
         guard broker.isUp else { return }
-        let next = broker.core.nextTick - broker.clockOffset
+        let next = broker.core.pointee.nextTick - broker.clockOffset
         guard next < broker.nextTick else { return }
         broker.nextTick = max(next, now + 1)
         queue.add(.brokerTick(index, epoch: broker.epoch), at: broker.nextTick)
@@ -55,7 +60,8 @@ extension SimulatedWorld {
         case .disconnectPeer(let peer): closeLink(index, peer)
         case .subscribePeers(let prefix, let isAdded):
             for peer in brokers[index].links.keys.sorted() { subscribe(index, peer, prefix, isAdded) }
-        case .publish, .listenAnew, .note, .drained, .artifact: break
+        case .drained: endBroker(index, isCrash: false)
+        case .publish, .listenAnew, .note, .artifact: break
         }
     }
 

@@ -22,6 +22,7 @@ extension SimulatedWorld {
         case .brokerDies(let index): befall(.brokerDies(index))
         case .workerDies(let index): befall(.workerDies(index))
         case .workerDrains(let index): befall(.workerDrains(index))
+        case .brokerDrains(let index): befall(.brokerDrains(index))
         case .brokerStands(let index): befall(.brokerStands(index, until: now + Mishap.longDelay))
         case .workerStands(let index): befall(.workerStands(index, until: now + Mishap.longDelay))
         case .databaseAway: befall(.databaseAway(until: now + 5_000))
@@ -36,6 +37,7 @@ extension SimulatedWorld {
         case .brokerDies(let index): endBroker(index)
         case .workerDies(let index): endWorker(index)
         case .workerDrains(let index): if workers[index].isUp, workers[index].standsUntil <= now { tellWorker(index, .drain) }
+        case .brokerDrains(let index): if brokers[index].isUp, brokers[index].standsUntil <= now { drainBroker(index) }
         case .brokerStands(let index, let until): brokers[index].standsUntil = max(brokers[index].standsUntil, until)
         case .workerStands(let index, let until): workers[index].standsUntil = max(workers[index].standsUntil, until)
         case .databaseAway(let until): databaseAwayUntil = max(databaseAwayUntil, until)

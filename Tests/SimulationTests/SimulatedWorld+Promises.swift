@@ -7,21 +7,19 @@ extension SimulatedWorld {
     /// Does a request and looks at what it did: nothing is recorded under a lease that is not current, no session ends that has beaten meanwhile,
     /// nothing is completed twice, and what has ended stays so, but for a retry of that very end.
     func perform(_ request: StoreRequest) -> StoreReply {
-        // A copy that is kept makes the next write copy, too: only where it is looked at.
-        let before = isWatched(request) ? store : nil
+        let before = witness(request)
         let reply = store.perform(request, now: Self.databaseEpoch + now)
-        switch (request, reply) {
-        case (.complete(let completions), .completed(let replies)):
-            for (completion, reply) in zip(completions, replies) { recorded(completion.task, completion.lease, reply, before) }
-        case (.checkpoint(let commits), .settled(let replies)):
-            for (commit, reply) in zip(commits, replies) { recorded(commit.task, commit.lease, reply, before) }
-        case (.sweep(let dead), .swept(let swept)):
-            for session in dead where swept.ended.contains(session.session) && before?.sessions[session.session]?.counter != session.counter {
+        switch (request, reply, before) {
+        case (.complete(let completions), .completed(let replies), .leases(let leases)):
+            for (completion, (reply, lease)) in zip(completions, zip(replies, leases)) { recorded(completion.task, completion.lease, reply, lease) }
+        case (.checkpoint(let commits), .settled(let replies), .leases(let leases)):
+            for (commit, (reply, lease)) in zip(commits, zip(replies, leases)) { recorded(commit.task, commit.lease, reply, lease) }
+        case (.sweep(let dead), .swept(let swept), .counters(let counters)):
+            for (session, counter) in zip(dead, counters) where swept.ended.contains(session.session) && counter != session.counter {
                 faults.append("a session was swept that had beaten since it was looked at")
             }
-        case (.retry(let ends), _):
-            for end in ends where store.tasks[end.task]?.retries != before?.tasks[end.task]?.retries {
-                guard before?.tasks[end.task]?.endedAt != end.endedAt else { continue }
+        case (.retry(let ends), _, .ends(let tasks)):
+            for (end, task) in zip(ends, tasks) where store.tasks[end.task]?.retries != task.retries && task.endedAt != end.endedAt {
                 faults.append("a retry undid an end of task \(end.task) that it had not seen")
             }
         default: break
@@ -30,20 +28,34 @@ extension SimulatedWorld {
         return reply
     }
 
-    private func isWatched(_ request: StoreRequest) -> Bool {
+    /// What a request is judged by, as it stood before it.
+    private enum Witness {
+        case nothing
+        /// Of the tasks that are written about.
+        case leases([LeaseID?])
+        /// Of the sessions that are to be swept.
+        case counters([Int64?])
+        /// Of the tasks that are to be retried.
+        case ends([(retries: Int?, endedAt: Int64?)])
+    }
+
+    private func witness(_ request: StoreRequest) -> Witness {
         switch request {
-        case .complete, .checkpoint, .sweep, .retry: true
-        default: false
+        case .complete(let completions): .leases(completions.map { store.tasks[$0.task]?.lease })
+        case .checkpoint(let commits): .leases(commits.map { store.tasks[$0.task]?.lease })
+        case .sweep(let dead): .counters(dead.map { store.sessions[$0.session]?.counter })
+        case .retry(let ends): .ends(ends.map { (store.tasks[$0.task]?.retries, store.tasks[$0.task]?.endedAt) })
+        default: .nothing
         }
     }
 
-    private func recorded(_ task: TaskID, _ lease: LeaseID, _ reply: SettlementReply, _ before: ModelStore?) {
-        guard case .recorded = reply.settlement, before?.tasks[task]?.lease != lease else { return }
+    private func recorded(_ task: TaskID, _ lease: LeaseID, _ reply: SettlementReply, _ current: LeaseID?) {
+        guard case .recorded = reply.settlement, current != lease else { return }
         faults.append("task \(task) was written under a lease that was not current")
     }
 
     var isOver: Bool {
-        client.isSettled && store.allEnded && workers.allSatisfy { !$0.isUp || $0.core.leases.isEmpty }
+        client.isSettled && store.allEnded && workers.allSatisfy { !$0.isUp || $0.core.pointee.leases.isEmpty }
     }
 
     func finalFaults() -> [String] {
@@ -64,8 +76,8 @@ extension SimulatedWorld {
             }
         }
         if store.tasks.count > client.count + published.count { faults.append("\(store.tasks.count) tasks of \(client.count) keys") }
-        for (index, worker) in workers.enumerated() where worker.isUp && !worker.core.leases.isEmpty {
-            faults.append("worker \(index) still holds \(worker.core.leases.count) leases")
+        for (index, worker) in workers.enumerated() where worker.isUp && !worker.core.pointee.leases.isEmpty {
+            faults.append("worker \(index) still holds \(worker.core.pointee.leases.count) leases")
         }
         return faults
     }

@@ -10,8 +10,9 @@ extension SimulatedWorld {
         let session = SessionID(hi: fate.random.next(), lo: fate.random.next())
         let registration = Self.registration(index, session: session, slots: 1 + Int(fate.number(4)))
         worker.isUp = true
-        worker.core = WorkerCore(
-            WorkerCore.Settings(registration: registration, brokers: brokers.indices.map { "\($0)" }, drainMilliseconds: 2_000, demand: Demands.of))
+        worker.core.pointee = WorkerCore(
+            WorkerCore.Settings(
+                registration: registration, brokers: brokers.indices.map { "\($0)" }, drainMilliseconds: 2_000, demand: demands.of))
         queue.add(.workerTick(index, epoch: worker.epoch), at: now)
     }
 
@@ -42,7 +43,7 @@ extension SimulatedWorld {
         guard worker.isUp else { return }
         var actions = workerActions
         workerActions = []
-        worker.core.handle(input, now: now + worker.clockOffset, into: &actions)
+        worker.core.pointee.handle(input, now: now + worker.clockOffset, into: &actions)
         let epoch = worker.epoch
         for action in actions where worker.epoch == epoch { perform(action, of: index) }
         actions.removeAll(keepingCapacity: true)
@@ -64,7 +65,7 @@ extension SimulatedWorld {
             let epoch = brokers[link.broker].epoch
             send(point) { .toBroker(link.broker, epoch: epoch, address: link.address, message) }
         case .start(let grant):
-            let plan = worker.engine.start(grant)
+            let plan = worker.engine.start(grant, try? demands.of(grant))
             queue.add(.engine(index, epoch: worker.epoch, grant.lease, plan: plan), at: now + 1 + fate.number(300))
         case .stop(let lease, _):
             guard let plan = worker.engine.replan(lease) else { return }

@@ -12,12 +12,13 @@ final class SimulatedWorld {
     enum Event {
         case brokerTick(Int, epoch: Int)
         case workerTick(Int, epoch: Int)
-        case toBroker(Int, epoch: Int, address: [UInt8], WorkerMessage)
-        case toWorker(Int, epoch: Int, LinkID, BrokerMessage)
-        case store(Int, epoch: Int, ticket: Int, StoreRequest)
-        case storeReply(Int, epoch: Int, ticket: Int, StoreReply)
+        // What is large lies elsewhere: an event is moved and copied many times.
+        indirect case toBroker(Int, epoch: Int, address: [UInt8], WorkerMessage)
+        indirect case toWorker(Int, epoch: Int, LinkID, BrokerMessage)
+        indirect case store(Int, epoch: Int, ticket: Int, StoreRequest)
+        indirect case storeReply(Int, epoch: Int, ticket: Int, StoreReply)
         case peerInterest(Int, epoch: Int, prefix: [UInt8], isAdded: Bool)
-        case fromPeer(Int, epoch: Int, BrokerID, PeerMessage)
+        indirect case fromPeer(Int, epoch: Int, BrokerID, PeerMessage)
         case engine(Int, epoch: Int, LeaseID, plan: Int)
         case engineStopped(Int, epoch: Int, LeaseID, plan: Int)
         case request(Int, epoch: Int, [UInt8])
@@ -26,6 +27,8 @@ final class SimulatedWorld {
         case publish
         case notify(Int, epoch: Int)
         case trouble(Trouble)
+        /// A broker's patience with its own drain ends.
+        case drainOver(Int, epoch: Int)
         case startBroker(Int)
         case startWorker(Int)
     }
@@ -35,6 +38,7 @@ final class SimulatedWorld {
         case brokerDies(Int)
         case workerDies(Int)
         case workerDrains(Int)
+        case brokerDrains(Int)
         case brokerStands(Int, until: Int64)
         case workerStands(Int, until: Int64)
         case databaseAway(until: Int64)
@@ -45,10 +49,9 @@ final class SimulatedWorld {
     }
 
     final class SimulatedBroker {
-        /// Of no meaning while ``isUp`` is false; never optional, as asking whether there is one copies it.
-        var core = BrokerCore(id: BrokerID(hi: 0, lo: 0))
-        /// The core's own: asking that for it copies all of it.
-        var id = BrokerID(hi: 0, lo: 0)
+        /// Of no meaning while ``isUp`` is false. Behind a pointer, as asking a class's member for one of its own copies all of it.
+        let core: UnsafeMutablePointer<BrokerCore>
+        var id: BrokerID { core.pointee.id }
         var isUp = false
         /// Counts starts; what was meant for an earlier process is lost.
         var epoch = 0
@@ -59,18 +62,38 @@ final class SimulatedWorld {
         var cutOffUntil: Int64 = 0
         /// What it is subscribed to at which brokers.
         var links: [BrokerID: [[UInt8]]] = [:]
+
+        init() {
+            core = .allocate(capacity: 1)
+            core.initialize(to: BrokerCore(id: BrokerID(hi: 0, lo: 0)))
+        }
+
+        deinit {
+            core.deinitialize(count: 1)
+            core.deallocate()
+        }
     }
 
     final class SimulatedWorker {
-        /// Of no meaning while ``isUp`` is false.
-        var core = WorkerCore(
-            WorkerCore.Settings(registration: SimulatedWorld.registration(0, session: SessionID(hi: 0, lo: 0), slots: 1), brokers: ["0"]))
+        /// Of no meaning while ``isUp`` is false; behind a pointer as a broker's.
+        let core: UnsafeMutablePointer<WorkerCore>
         var isUp = false
         var epoch = 0
         var clockOffset: Int64 = 0
         var standsUntil: Int64 = 0
         var engine = SimulatedEngine()
         var link: (id: LinkID, broker: Int, address: [UInt8])?
+
+        init() {
+            let registration = SimulatedWorld.registration(0, session: SessionID(hi: 0, lo: 0), slots: 1)
+            core = .allocate(capacity: 1)
+            core.initialize(to: WorkerCore(WorkerCore.Settings(registration: registration, brokers: ["0"])))
+        }
+
+        deinit {
+            core.deinitialize(count: 1)
+            core.deallocate()
+        }
     }
 
     var fate: Fate
@@ -80,6 +103,7 @@ final class SimulatedWorld {
     let brokers: [SimulatedBroker]
     let workers: [SimulatedWorker]
     var client: SimulatedClient
+    let demands = Demands()
     var published: [TaskID] = []
     var databaseAwayUntil: Int64 = 0
     var addresses: UInt64 = 0
@@ -125,13 +149,14 @@ final class SimulatedWorld {
     private func drawTrouble() -> Trouble {
         let (broker, worker) = (Int(fate.number(Int64(brokers.count))), Int(fate.number(Int64(workers.count))))
         let until = now + 500 + fate.number(fate.troubleUntil - now)
-        switch fate.number(10) {
+        switch fate.number(11) {
         case 0, 1: return .workerDies(worker)
         case 2, 3: return .brokerDies(broker)
         case 4: return .workerDrains(worker)
         case 5: return .brokerStands(broker, until: until)
         case 6: return .workerStands(worker, until: until + 5_000)
         case 7: return .brokerCutOff(broker, until: until)
+        case 9: return .brokerDrains(broker)
         case 8: return .keyHeld("key \(fate.number(Int64(fate.weather.tasks)))", until: until)
         default: return .databaseAway(until: until)
         }
@@ -183,6 +208,7 @@ final class SimulatedWorld {
         case .clientTurn: clientTurn()
         case .publish: publish()
         case .trouble(let trouble): befall(trouble)
+        case .drainOver(let index, let epoch): if brokers[index].epoch == epoch { endBroker(index) }
         case .startBroker(let index): startBroker(index)
         case .startWorker(let index): startWorker(index)
         }

@@ -21,9 +21,37 @@ import Testing
 
     @Test("a finetune or an isolated task takes a whole idle session") func whole() {
         let offers = [offer(0, 8), offer(1, 4, idle: true)]
-        #expect(Placement.assign(candidates: [candidate(.finetune), candidate(isolated: true), candidate()], offers: offers) == [1, nil, 0])
+        #expect(Placement.assign(candidates: [candidate(.finetune), candidate(isolated: true), candidate()], offers: offers) == [1, nil, nil])
         #expect(Placement.assign(candidates: [candidate(isolated: true), candidate()], offers: [offer(1, 4, idle: true)]) == [0, nil])
         #expect(Placement.assign(candidates: [candidate(), candidate(.finetune)], offers: [offer(1, 4, idle: true)]) == [0, nil])
+    }
+
+    @Test("where no session is idle the emptiest is kept free for the first task that needs one, and one only") func keptFree() {
+        let offers = [offer(0, 2), offer(1, 5), offer(2, 1)]
+        let line = [candidate(), candidate(.finetune)] + (0..<8).map { _ in candidate() }
+        // Before the finetune in line the rule is as ever: most room first.
+        #expect(Placement.assign(candidates: line, offers: offers) == [1, nil, 0, 0, 2, nil, nil, nil, nil, nil])
+        let two = [candidate(.finetune), candidate(.finetune), candidate(), candidate()]
+        #expect(Placement.assign(candidates: two, offers: offers) == [nil, nil, 0, 0])
+        // What cannot run it is not kept for it.
+        let bound = PlacementCandidate(task: .random(), kind: .finetune, model: "m", isolated: false, numerics: "float32/9")
+        #expect(Placement.assign(candidates: [bound, candidate()], offers: offers) == [nil, 1])
+    }
+
+    @Test("under a steady stream of small tasks a finetune ahead of them gets a worker as soon as one has worked off what it holds")
+    func steadyStream() {
+        var busy = [4, 4, 4]
+        var line = [candidate(.finetune)] + (0..<1_000).map { _ in candidate() }
+        for tick in 0..<200 {
+            // One task ends on one worker after the other, and what is free is offered.
+            busy[tick % 3] -= min(1, busy[tick % 3])
+            let offers = busy.indices.map { offer($0, 4 - busy[$0], idle: busy[$0] == 0) }
+            let placed = Placement.assign(candidates: line, offers: offers)
+            if placed[0] != nil { return #expect(tick < 30) }
+            for place in placed { if let place { busy[place] += 1 } }
+            line = zip(line, placed).compactMap { $1 == nil ? $0 : nil }
+        }
+        Issue.record("the finetune never ran")
     }
 
     @Test("a model counts as held in its own precision only, and no task goes where its precision is not known") func precision() {

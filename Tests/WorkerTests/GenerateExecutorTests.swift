@@ -48,6 +48,25 @@ import Worker
         #expect(reports.texts(of: other)?.count == 2)
     }
 
+    @Test("a model without room beside the one at work snoozes its task, unloaded until there is room; alone every model runs")
+    func noRoom() throws {
+        var bench = try EngineBench(cacheBytes: 1)
+        let model = try bench.model()
+        let first = bench.start(EngineBench.generate { $0.n = 2 }, model: model)
+        var reports = bench.run { $0.contains(.started(first)) }
+        #expect(reports.contains(.started(first)))
+        // Another precision is another model.
+        let second = bench.start(EngineBench.generate { $0.precision = .bfloat16 }, model: model)
+        let third = bench.start(EngineBench.generate { $0.precision = .bfloat16 }, model: model)
+        reports = bench.run { $0.contains(.snoozed(second)) }
+        #expect(reports.contains(.snoozed(second)) && reports.contains(.snoozed(third)) && !reports.contains(.started(second)))
+        let fourth = bench.start(EngineBench.generate { $0.precision = .bfloat16 }, model: model)
+        #expect(bench.run { $0.contains(.snoozed(fourth)) }.contains(.snoozed(fourth)), "known to be too large: not loaded again")
+        #expect(bench.run().texts(of: first)?.count == 2)
+        let fifth = bench.start(EngineBench.generate { $0.precision = .bfloat16 }, model: model)
+        #expect(bench.run().texts(of: fifth)?.count == 1)
+    }
+
     @Test("each precision has a model of its own: tasks of several at once give what each gives alone")
     func precisions() throws {
         func task(_ precision: Precision) -> TaskParameters {

@@ -151,6 +151,19 @@ import Worker
         #expect(snoozed == [.release(CoreBench.grant(9).held, reason: .snooze, ran: false, resume: nil)])
     }
 
+    @Test("a task whose model has no room goes back unstarted; one that was cancelled meanwhile ends as that")
+    func noRoom() {
+        var bench = CoreBench.joined(slots: 2)
+        for number in 1...2 { bench.say(.grant(CoreBench.grant(UInt64(number)))) }
+        bench.say(.cancel(lease: CoreBench.grant(2).lease))
+        bench.actions = []
+        for number in 1...2 { bench.handle(.engine(.snoozed(CoreBench.grant(UInt64(number)).lease))) }
+        #expect(
+            bench.sent() == [
+                .release(CoreBench.grant(1).held, reason: .snooze, ran: false, resume: nil), .cancelled(CoreBench.grant(2).held),
+            ])
+    }
+
     @Test("a task of many sequences frees slots as they end")
     func shrinks() {
         var bench = CoreBench.joined(slots: 4)

@@ -17,7 +17,8 @@ extension BrokerCore {
     /// Ends the drain when nothing is under way any more.
     mutating func finishDrain() {
         guard !isDrained else { return }
-        let busy = StoreLane.allCases.contains { $0 != .beat && lanes.isBusy($0) }
+        // What waits for others' transactions may wait for long: its workers tell it to the next broker.
+        let busy = StoreLane.allCases.contains { $0 != .beat && $0 != .heldTasks && lanes.isBusy($0) }
         if busy || !artifacts.isEmpty { return }
         isDrained = true
         if isRegistered, !isStoreAway { lanes.add(.endBroker, to: .sessions) } else { actions.append(.drained) }

@@ -59,8 +59,8 @@ extension BrokerCore {
         let known = heardOf(held, from: address)
         if let known { runs(known) }
         let checkpointID = UUIDValue.ofCheckpoint(task: held.task, step: step)
-        let isRepeated = lanes.contains(.training) {
-            if case .checkpoint(let commit, step, _) = $0 { commit.lease == held.lease } else { false }
+        let isRepeated = [StoreLane.training, .heldTasks].contains { lane in
+            lanes.contains(lane) { if case .checkpoint(let commit, step, _) = $0 { commit.lease == held.lease } else { false } }
         }
         if isRepeated { return }
         let commit = CheckpointCommit(task: held.task, lease: held.lease, attempt: held.attempt, id: checkpointID, record: record, resume: resume)
@@ -146,7 +146,7 @@ extension BrokerCore {
             leases[held.lease]?.isSettling = true
             return true
         }
-        return ![StoreLane.complete, .settle, .training].contains { lane in lanes.contains(lane) { $0.endsLease == held.lease } }
+        return !StoreLane.ofTasks.contains { lane in lanes.contains(lane) { $0.endsLease == held.lease } }
     }
 
     // MARK: What the store made of it

@@ -97,7 +97,7 @@ extension BrokerCore {
         let pending = PendingSubmit(
             request: request, group: SubmitGroup(items: items, client: request.address.key ?? ""), isSingle: submit.isSingle,
             watcher: submit.watch ? items.first.map { openSubmitWatch($0.id, request) } : nil, byteCount: byteCount)
-        lanes.add(.submit(pending), to: pending.hasKey ? .keyedSubmit : .submit)
+        lanes.add(.submit(pending), to: pending.mayMeetLocks ? .keyedSubmit : .submit)
     }
 
     mutating func submitted(_ works: [StoreWork], _ outcomes: [SubmitOutcome]) {
@@ -129,7 +129,7 @@ extension BrokerCore {
             return lanes.add(.submit(submit), to: .heldKeys)
         }
         withdrawOffers(&submit)
-        if submit.heldUntil == nil, submit.hasKey, lanes.waitingCount(.heldKeys) < settings.heldSubmits {
+        if submit.heldUntil == nil, submit.mayMeetLocks, lanes.waitingCount(.heldKeys) < settings.heldSubmits {
             submit.heldUntil = now + settings.heldKeyPatience
             return lanes.add(.submit(submit), to: .heldKeys)
         }

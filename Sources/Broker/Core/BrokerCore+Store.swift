@@ -6,10 +6,10 @@ extension BrokerCore {
     mutating func pump() {
         gatherProgress()
         dispatch()
-        for lane in StoreLane.allCases {
-            if isStoreAway && lane != .beat { continue }
-            guard let works = lanes.take(lane, settings: settings) else { continue }
-            send(works, lane)
+        var next = lanes.ready(after: nil)
+        while let lane = next {
+            if !isStoreAway || lane == .beat, let works = lanes.take(lane, settings: settings) { send(works, lane) }
+            next = lanes.ready(after: lane)
         }
     }
 
@@ -96,13 +96,19 @@ extension BrokerCore {
         }
         if case .failed(let failure) = reply { return failed(running, lane, failure) }
         lanes.finish(ticket)
-        if case .refused(let error) = reply { return refused(running.works, lane, error) }
+        if case .refused(let error) = reply {
+            if running.wasRepeated, error.code == .notFound, let (request, asked) = running.removal {
+                // It is gone because the first sending removed it.
+                return administered(request, asked, .done)
+            }
+            return refused(running.works, lane, error)
+        }
         answer(running.works, running.request, reply)
     }
 
     /// A request sent again meets a lock. Among submits with keys it may be anybody's: they part, so that it holds up only the one that waits for it.
     private mutating func blockedRepeat(_ running: StoreLanes.Running, _ lane: StoreLane) {
-        guard lane == .keyedSubmit || lane == .heldKeys else {
+        guard lane == .keyedSubmit || lane == .heldKeys || lane.isOfTasks else {
             lanes.postpone(running.ticket, until: now + settings.storeRetry)
             return
         }
@@ -110,6 +116,7 @@ extension BrokerCore {
             lanes.split(running.ticket)
             return
         }
+        if lane.isOfTasks { return lanes.setAside(running.ticket) }
         lanes.finish(running.ticket)
         for case .submit(var submit) in running.works {
             submit.isUncertain = true
@@ -166,6 +173,8 @@ extension BrokerCore {
             lanes.split(running.ticket)
             return
         }
+        // Somebody's open transaction holds the task's row, for as long as it likes.
+        if failure == .busy, lane.isOfTasks { return lanes.setAside(running.ticket) }
         if failure == .busy, running.works.allSatisfy(\.waitsForLocks) {
             lanes.postpone(running.ticket, until: now + settings.storeRetry / 4)
             return
@@ -300,6 +309,8 @@ extension BrokerCore {
         if clock.read(reply.databaseMilliseconds, at: now) { clockWasSetBack = true }
         lastBeatCommitted = now
         observePeers(reply.brokers)
+        // Without the mark no submit() in SQL notifies this broker.
+        if reply.brokers.first(where: { $0.id == id })?.isIdle == false, !lanes.isBusy(.sessions) { idle.isGone() }
         if !reply.brokerKnown, isRegistered, let registration, !lanes.isBusy(.sessions) { lanes.add(.registerBroker(registration), to: .sessions) }
         for session in reply.unknown where sessions[session]?.state == .joined {
             let address = sessions[session]?.address
@@ -369,7 +380,7 @@ extension BrokerCore {
         uncheckedTasks = false
         guard !tasks.isEmpty else { return }
         lanes.add(.adopt(tasks.map { verdict($0) }), to: .adopt)
-        if tasks.count >= settings.batchTasks { lookForUnchecked() }
+        moreIsUnchecked = tasks.count >= settings.batchTasks
     }
 
     private mutating func verdict(_ task: UncheckedTask) -> Adoption {
@@ -391,5 +402,16 @@ extension BrokerCore {
             emit(.queued, task: ready.task, attempt: 0, sequence: 0)
         }
         for ended in reply.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
+        // Where nothing could be checked (a dataset is on its way, somebody holds the rows) the next sweep is soon enough.
+        if moreIsUnchecked, !(reply.ready.isEmpty && reply.ended.isEmpty) { lookForUnchecked() }
+        moreIsUnchecked = false
+    }
+}
+
+extension StoreLanes.Running {
+    /// The request to remove something, where it is one.
+    fileprivate var removal: (RequestReference, StoreRequest)? {
+        guard case .catalogue(let request, let asked)? = works.first, case .administer(.removeSchedule) = asked else { return nil }
+        return (request, asked)
     }
 }

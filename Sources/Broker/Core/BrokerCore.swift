@@ -54,6 +54,8 @@ package struct BrokerCore: Sendable {
     var isDrained = false
     var submitBytes = 0
     var uncheckedTasks = false
+    /// The last look at what nobody has checked did not reach its end.
+    var moreIsUnchecked = false
     /// Work came in line since the peers were last woken, and when they may be again.
     var hasNewWork = false
     var nextWake: Int64 = 0
@@ -95,6 +97,10 @@ package struct BrokerCore: Sendable {
         case .subscription(let prefix, let isAdded):
             subscriptions.set(prefix, isAdded: isAdded)
             interest(prefix, isAdded: isAdded)
+        case .subscribersCut:
+            for prefix in subscriptions.kept { interest(prefix, isAdded: false) }
+            subscriptions = SubscriptionTable()
+        case .peerSubscribersCut: peerSubscriptions = SubscriptionTable()
         case .peerSubscription(let prefix, let isAdded): peerSubscriptions.set(prefix, isAdded: isAdded)
         case .peerMessage(let link, let message): peerMessage(message, over: link)
         case .storeReply(let ticket, let reply): storeReply(ticket, reply)
@@ -105,6 +111,7 @@ package struct BrokerCore: Sendable {
         }
         pump()
         wakePeers()
+        if actions.isEmpty { return swap(&actions, &self.actions) }
         actions.append(contentsOf: self.actions)
         self.actions.removeAll(keepingCapacity: true)
     }

@@ -10,6 +10,10 @@ package enum BrokerEvent: Sendable {
     case clientMessage([[UInt8]], key: String? = nil, isTruncated: Bool = false)
     /// A client took nothing for so long, or has so much waiting, that its watches end.
     case clientLost([UInt8])
+    /// All connections to the events endpoint were cut; who may come back subscribes anew.
+    case subscribersCut
+    /// The same of the peers endpoint.
+    case peerSubscribersCut
     /// A well-formed message on the workers endpoint.
     case workerMessage(from: [UInt8], WorkerMessage)
     /// Somebody subscribed on the events endpoint, or ceased to.

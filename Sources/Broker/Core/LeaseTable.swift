@@ -130,18 +130,22 @@ struct LeaseTable: Sendable {
     /// What is due, in an order that does not depend on hashing. Leases whose end is under way raise no alarm.
     func alarms(now: Int64, settings: BrokerSettings) -> [LeaseAlarm] {
         var alarms: [(LeaseID, LeaseAlarm)] = []
+        var signs: [SessionID: Int64] = [:]
+        for lease in all.values { signs[lease.session] = max(signs[lease.session] ?? .min, lease.lastSign) }
         for lease in all.values where !lease.isSettling && lease.quietUntil <= now {
-            if let alarm = alarm(lease, now, settings) { alarms.append((lease.lease, alarm)) }
+            if let alarm = alarm(lease, now, settings, workerSign: signs[lease.session] ?? lease.lastSign) { alarms.append((lease.lease, alarm)) }
         }
         return alarms.sorted { $0.0 < $1.0 }.map(\.1)
     }
 
-    private func alarm(_ lease: Lease, _ now: Int64, _ settings: BrokerSettings) -> LeaseAlarm? {
+    /// - Parameter workerSign: when any task of its worker last showed a sign.
+    private func alarm(_ lease: Lease, _ now: Int64, _ settings: BrokerSettings, workerSign: Int64) -> LeaseAlarm? {
         switch lease.phase {
         case .granted(let since, _, let last):
             if now - since >= settings.grantUnknown { return .unknownToWorker(lease.lease) }
             return now - last >= settings.grantRepeat && lease.grant != nil ? .sendAgain(lease.lease) : nil
-        case .confirmed: return nil
+        // It may wait behind others as long as those go on; where nothing does, the worker's engine hangs.
+        case .confirmed: return Double(now - workerSign) >= lease.stallSeconds * 1_000 ? .stalled(lease.lease) : nil
         case .running(let since):
             if let seconds = lease.timeoutSeconds, Double(now - since) >= seconds * 1_000 + Double(settings.timeoutGrace) {
                 return .timedOut(lease.lease)

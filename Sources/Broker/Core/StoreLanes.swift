@@ -11,7 +11,38 @@ package enum StoreLane: Int, Sendable, CaseIterable {
     case claim, complete, settle
     /// Steps, checkpoints and the ends of finetunes, in their order.
     case training
+    /// What workers told of tasks that somebody's open transaction holds: it waits apart, one work after the other.
+    case heldTasks
     case progress, cancel, retry, read, results, outlines, catalogue, unchecked, adopt, due, figures, retain
+}
+
+extension StoreLane {
+    /// Those whose works are written under leases, by the row of their task: sent again they find what they did.
+    static let ofTasks: [StoreLane] = [.complete, .settle, .training, .heldTasks]
+    var isOfTasks: Bool { Self.ofTasks.contains(self) }
+}
+
+/// Some of the lanes, in their order.
+struct LaneSet: Sendable {
+    private var bits: UInt32 = 0
+
+    var isEmpty: Bool { bits == 0 }
+
+    func contains(_ lane: StoreLane) -> Bool { bits >> UInt32(lane.rawValue) & 1 == 1 }
+    mutating func insert(_ lane: StoreLane) { bits |= 1 << UInt32(lane.rawValue) }
+    mutating func remove(_ lane: StoreLane) { bits &= ~(1 << UInt32(lane.rawValue)) }
+
+    func subtracting(_ other: LaneSet) -> LaneSet {
+        var rest = self
+        rest.bits &= ~other.bits
+        return rest
+    }
+
+    /// The first that comes after another, or of all.
+    func first(after lane: StoreLane?) -> StoreLane? {
+        let rest = lane.map { bits & ~0 << UInt32($0.rawValue + 1) } ?? bits
+        return StoreLane(rawValue: rest.trailingZeroBitCount)
+    }
 }
 
 /// Group commit: while one transaction of a lane is under way, its next batch gathers; an idle lane adds no waiting.
@@ -38,6 +69,9 @@ struct StoreLanes: Sendable {
     }
 
     private var states: [LaneState] = StoreLane.allCases.map { _ in LaneState() }
+    /// Lanes where works wait, and those with a transaction under way: the broker asks after every event.
+    private var waitingLanes = LaneSet()
+    private var runningLanes = LaneSet()
     private var lanesByTicket: [Int: StoreLane] = [:]
     private var lastTicket = 0
     /// When the next repetition is due.
@@ -46,9 +80,12 @@ struct StoreLanes: Sendable {
     /// Requests under way.
     var inFlight: Int { lanesByTicket.count }
     /// Whether nothing waits and nothing is under way, but for what comes by itself.
-    var isEmpty: Bool { states.allSatisfy { $0.running == nil && $0.waiting.isEmpty } }
+    var isEmpty: Bool { waitingLanes.isEmpty && runningLanes.isEmpty }
 
-    func isBusy(_ lane: StoreLane) -> Bool { states[lane.rawValue].running != nil || !states[lane.rawValue].waiting.isEmpty }
+    func isBusy(_ lane: StoreLane) -> Bool { waitingLanes.contains(lane) || runningLanes.contains(lane) }
+
+    /// The first lane behind another, or of all, that is free and has works.
+    func ready(after lane: StoreLane?) -> StoreLane? { waitingLanes.subtracting(runningLanes).first(after: lane) }
     func waitingCount(_ lane: StoreLane) -> Int { states[lane.rawValue].waiting.count }
 
     /// Whether a lane holds such a work, waiting or under way.
@@ -57,7 +94,35 @@ struct StoreLanes: Sendable {
         return state.running?.works.contains(where: matches) ?? false || state.waiting.contains(where: matches)
     }
 
-    mutating func add(_ work: StoreWork, to lane: StoreLane) { states[lane.rawValue].waiting.append(work) }
+    mutating func add(_ work: StoreWork, to lane: StoreLane) {
+        let lane = lane == .training && isHeld(work.trainedLease) ? .heldTasks : lane
+        states[lane.rawValue].waiting.append(work)
+        waitingLanes.insert(lane)
+    }
+
+    /// Whether works of a lease wait apart: later ones must not pass them.
+    private func isHeld(_ lease: LeaseID?) -> Bool {
+        guard let lease, isBusy(.heldTasks) else { return false }
+        return contains(.heldTasks) { $0.trainedLease == lease }
+    }
+
+    /// A work alone met a row that somebody's transaction holds: it goes to the end of those that wait apart, with what its lease has behind it.
+    mutating func setAside(_ ticket: Int) {
+        guard let (lane, running) = running(ticket) else { return }
+        finish(ticket)
+        let leases = Set(running.works.compactMap(\.trainedLease))
+        let isBehind = { (work: StoreWork) in work.trainedLease.map(leases.contains) ?? false }
+        let behind = states[lane.rawValue].waiting.filter(isBehind)
+        if !behind.isEmpty {
+            states[lane.rawValue].waiting.removeAll(where: isBehind)
+            // Sizes of pieces count works that are no longer there: what is left goes one by one.
+            let rest = states[lane.rawValue].pieces.isEmpty ? 0 : states[lane.rawValue].waiting.count
+            states[lane.rawValue].pieces = Deque(repeating: 1, count: rest)
+            if states[lane.rawValue].waiting.isEmpty { waitingLanes.remove(lane) }
+        }
+        states[StoreLane.heldTasks.rawValue].waiting.append(contentsOf: running.works + behind)
+        waitingLanes.insert(.heldTasks)
+    }
 
     /// Adds training steps to those of the same lease that wait already, so that an outage of the store costs one work a lease and not one a step.
     /// Steps never pass a checkpoint or an end of their own lease.
@@ -76,7 +141,7 @@ struct StoreLanes: Sendable {
         }
         let dropped = max(0, merged.steps.count - limit)
         merged.steps.removeFirst(dropped)
-        if let place { states[lane].waiting[place] = .steps(merged) } else { states[lane].waiting.append(.steps(merged)) }
+        if let place { states[lane].waiting[place] = .steps(merged) } else { add(.steps(merged), to: .training) }
         return dropped
     }
 
@@ -84,6 +149,7 @@ struct StoreLanes: Sendable {
     mutating func addFirst(_ work: StoreWork, to lane: StoreLane) {
         states[lane.rawValue].waiting.prepend(work)
         states[lane.rawValue].pieces.prepend(1)
+        waitingLanes.insert(lane)
     }
 
     /// Takes back what waits in a lane and was never sent.
@@ -91,18 +157,20 @@ struct StoreLanes: Sendable {
         let works = Array(states[lane.rawValue].waiting)
         states[lane.rawValue].waiting = []
         states[lane.rawValue].pieces = []
+        waitingLanes.remove(lane)
         return works
     }
 
     /// The next batch of a lane that is free; nil where it is not or nothing waits. The caller makes a request of it and calls ``start(_:_:_:)``.
     mutating func take(_ lane: StoreLane, settings: BrokerSettings) -> [StoreWork]? {
-        guard states[lane.rawValue].running == nil, let first = states[lane.rawValue].waiting.popFirst() else { return nil }
+        guard !runningLanes.contains(lane), let first = states[lane.rawValue].waiting.popFirst() else { return nil }
+        defer { if states[lane.rawValue].waiting.isEmpty { waitingLanes.remove(lane) } }
         var batch = [first]
         if let size = states[lane.rawValue].pieces.popFirst() {
             while batch.count < size, let next = states[lane.rawValue].waiting.popFirst() { batch.append(next) }
             return batch
         }
-        guard let kind = first.batchKind else { return batch }
+        guard lane != .heldTasks, let kind = first.batchKind else { return batch }
         var weight = first.weight
         while let next = states[lane.rawValue].waiting.first, next.batchKind == kind {
             let more = next.weight
@@ -119,6 +187,7 @@ struct StoreLanes: Sendable {
     mutating func start(_ lane: StoreLane, _ works: [StoreWork], _ request: StoreRequest) -> Int {
         lastTicket += 1
         states[lane.rawValue].running = Running(works: works, request: request, ticket: lastTicket)
+        runningLanes.insert(lane)
         lanesByTicket[lastTicket] = lane
         return lastTicket
     }
@@ -133,6 +202,7 @@ struct StoreLanes: Sendable {
     mutating func finish(_ ticket: Int) {
         guard let lane = lanesByTicket.removeValue(forKey: ticket) else { return }
         states[lane.rawValue].running = nil
+        runningLanes.remove(lane)
     }
 
     /// Its outcome is unknown: the same goes again at a time.
@@ -150,6 +220,7 @@ struct StoreLanes: Sendable {
     mutating func split(_ ticket: Int) {
         guard let (lane, running) = running(ticket) else { return }
         finish(ticket)
+        waitingLanes.insert(lane)
         let works = running.wasRepeated ? running.works.map(\.uncertain) : running.works
         let size = works.count > Self.pieceSize ? Self.pieceSize : 1
         states[lane.rawValue].waiting.prepend(contentsOf: works)
@@ -161,7 +232,9 @@ struct StoreLanes: Sendable {
         guard let due = nextRepeat, due <= now else { return [] }
         nextRepeat = nil
         var repeats: [(Int, StoreRequest)] = []
-        for lane in StoreLane.allCases {
+        var next = runningLanes.first(after: nil)
+        while let lane = next {
+            next = runningLanes.first(after: lane)
             guard var running = states[lane.rawValue].running, let time = running.repeatsAt else { continue }
             guard time <= now else {
                 nextRepeat = min(nextRepeat ?? time, time)
@@ -177,5 +250,4 @@ struct StoreLanes: Sendable {
         }
         return repeats
     }
-
 }

@@ -23,6 +23,7 @@ struct PendingSubmit: Sendable {
     var isUncertain = false
 
     var hasKey: Bool { group.items.contains { $0.submission.key != nil } }
+    var mayMeetLocks: Bool { group.mayMeetLocks }
 }
 
 /// What a status is read for.

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Logging
 internal import Measures
 internal import Messaging
@@ -6,10 +7,13 @@ internal import TaskProtocol
 /// The one thread that owns a broker's sockets and its logic. It reads, handles, writes, and never waits for anything but all of them at once.
 struct Reactor: ~Copyable {
     private let tasks: Socket
-    private let events: Socket
+    private var events: Socket
     private let workers: Socket
     /// Other brokers subscribe here, as this one does at theirs over its links.
-    private let peers: Socket
+    private var peers: Socket
+    private let context: ZMQContext
+    private let options: BrokerOptions
+    private let endpoints: BrokerEndpoints
     private var links: PeerLinks
     private var poller: Poller
     private let places: (tasks: Int, events: Int, workers: Int, peers: Int, wakeup: Int)
@@ -51,6 +55,7 @@ struct Reactor: ~Copyable {
         places = (poller.add(tasks), poller.add(events), poller.add(workers), poller.add(peers), poller.add(inbox.wakeup))
         self.poller = poller
         links = PeerLinks(context, options.security)
+        (self.context, self.options, self.endpoints) = (context, options, endpoints)
         self.tasks = tasks
         self.events = events
         self.workers = workers
@@ -93,6 +98,7 @@ struct Reactor: ~Copyable {
             if poller.isReadable(places.events) { try readSubscriptions() }
             if poller.isReadable(places.peers) { try readPeerSubscriptions() }
             try readLinks()
+            try cutRevokedSubscribers()
             handle(.tick)
             flush()
             publishSnapshot()
@@ -104,6 +110,45 @@ struct Reactor: ~Copyable {
     private func isOver(_ drainMilliseconds: Int64) -> Bool {
         guard let since = drainingSince else { return false }
         return (isDrained && clientQueues.isEmpty && workerQueues.isEmpty) || now() - since > drainMilliseconds
+    }
+
+    // MARK: Revoked keys
+
+    /// Who only listens says nothing that could be refused. A list without its key cuts off all who listen; those who may do so are back within moments.
+    private mutating func cutRevokedSubscribers() throws(MessagingError) {
+        if revoked.takeNew(in: BrokerDoor.events.rawValue) {
+            events = try newPublisher(.events)
+            watchLinks()
+            try Self.bindAgain(events, endpoints.events)
+            handle(.subscribersCut)
+        }
+        if revoked.takeNew(in: BrokerDoor.peers.rawValue) {
+            peers = try newPublisher(.peers)
+            watchLinks()
+            try Self.bindAgain(peers, endpoints.peers)
+            handle(.peerSubscribersCut)
+        }
+    }
+
+    /// It reports no handshakes: the reader of those of its kind stays with the first. Refused keys are the authenticator's to tell in any case.
+    private func newPublisher(_ door: BrokerDoor) throws(MessagingError) -> Socket {
+        var options = options.socketOptions(door)
+        options.handshakes = .nobody
+        return try Socket(context, .extendedPublisher, options)
+    }
+
+    /// The old socket's listener closes in the background.
+    private static func bindAgain(_ socket: borrowing Socket, _ endpoint: String) throws(MessagingError) {
+        let end = ContinuousClock.now + .seconds(2)
+        while true {
+            do throws(MessagingError) {
+                try socket.bind(endpoint)
+                return
+            } catch {
+                guard ContinuousClock.now < end else { throw error }
+                usleep(1_000)
+            }
+        }
     }
 
     // MARK: In
@@ -200,6 +245,7 @@ struct Reactor: ~Copyable {
 
     private mutating func perform(_ action: BrokerAction) {
         switch action {
+        case .reply(let address, _, _) where revoked.contains(address.key, in: BrokerDoor.tasks.rawValue): handle(.clientLost(address.client))
         case .reply(let address, let payload, let isDroppable):
             let entry = PeerQueues.Entry(frames: address.envelope + [payload], isDroppable: isDroppable)
             for client in offer(entry, address.client) { handle(.clientLost(client)) }
