@@ -47,7 +47,6 @@ let package = Package(
         // libzmq.pc carries -isystem, which SwiftPM refuses with a warning: its module map links instead.
         .systemLibrary(name: "CZeroMQ"),
         .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq"),
-        .systemLibrary(name: "COpenBLAS"),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib"),
         .systemLibrary(name: "CMsgPack", pkgConfig: "msgpack"),
         .systemLibrary(name: "CJansson", pkgConfig: "jansson"),
@@ -56,7 +55,7 @@ let package = Package(
 
         // The engine.
         .target(name: "CKernels"),
-        library("Kernels", ["CKernels", "COpenBLAS"]),
+        library("Kernels", ["CKernels"]),
         library("DurableFiles", []),
         library("Encodings", ["CMsgPack", "CJansson", "CCrypto"]),
         library("Tokenizers", ["DurableFiles", "Encodings"]),
@@ -66,7 +65,8 @@ let package = Package(
         library("Generation", ["CKernels", "Kernels", "LanguageModels", "Tokenizers", "Encodings"]),
         library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
         library(
-            "ScriptoriumEngine", ["Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training"]),
+            "ScriptoriumEngine",
+            ["Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training", "TaskProtocol"]),
 
         // The queue.
         library("Measures", []),

@@ -32,6 +32,7 @@ package struct ProcessorCheck: Check {
     }
 
     package func findings() -> [Finding] {
+        guard !available.isEmpty else { return [.fail("processor", "\(cores) processors", mend: "\(KernelError.noInstructionSet)")] }
         let names = "\(set.rawValue) of \(available.map(\.rawValue).joined(separator: ", "))"
         let limit = allowed.map { ", \($0) allowed by the control group" } ?? ""
         let found = "\(names); \(cores) processors\(limit)"

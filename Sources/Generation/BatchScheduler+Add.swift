@@ -46,11 +46,17 @@ extension BatchScheduler {
 
     private func checkCounts(_ request: GenerationRequest) throws(GenerationError) {
         let (n, beams) = (request.n, request.parameters.numBeams)
-        guard n >= 1 else { throw .invalidParameter(field: "n", reason: "must be at least 1") }
+        guard (1...Int(Int32.max)).contains(n) else { throw .invalidParameter(field: "n", reason: "must be in 1 ... \(Int32.max)") }
         guard request.firstSample == 0 || (request.firstSample < n && request.prompts.count == 1) else {
             throw .invalidParameter(field: "n", reason: "leaves no sample of one prompt from \(request.firstSample) on")
         }
         guard !request.prompts.isEmpty else { throw .invalidParameter(field: "prompts", reason: "is empty") }
+        let isBounded = request.prompts.count > 1 || request.parameters.rng == .torch
+        guard !isBounded || n <= GenerationRequest.mostTexts / request.prompts.count else {
+            let most = GenerationRequest.mostTexts
+            throw .invalidParameter(
+                field: "n", reason: "times the number of prompts must be at most \(most) with several prompts or torch's random numbers")
+        }
         guard request.parameters.doSample || beams > 1 || n == 1 else {
             throw .invalidParameter(field: "n", reason: "must be 1 where do_sample is false: all texts would be equal")
         }

@@ -14,7 +14,7 @@ extension BatchScheduler {
         sample.stage = .complete
         if let batch = sample.prompt.batch { return add(sample, to: batch) }
         if !sample.job.request.text.deduplicate || !sample.job.redraws { return settleOrRedraw(sample) }
-        while let next = running.first(where: { $0.prompt === sample.prompt && $0.k == sample.prompt.texts.count && $0.stage == .complete }) {
+        while let next = running.first(where: { $0.prompt === sample.prompt && $0.k == sample.prompt.settledCount && $0.stage == .complete }) {
             settleOrRedraw(next)
         }
     }
@@ -25,11 +25,24 @@ extension BatchScheduler {
         if sample.job.redraws, sample.draw < Self.maximumDraw, isRefused(text, of: sample), let sequence = sample.sequence {
             return redraw(sample, sequence)
         }
-        if request.text.deduplicate { sample.prompt.texts.append(text) }
+        if request.text.deduplicate { sample.prompt.settle(text) }
         var settled = finished(sample, text: text)
         settled.redrawn = sample.draw > 0 ? sample.draw : nil
         release(sample)
         handOver(settled, of: sample.job)
+    }
+
+    /// Ends a replay's sample that is not the text it looks for.
+    func cut(_ sample: RunningSample) {
+        let job = sample.job
+        var result = finished(sample, text: "")
+        result.isCut = true
+        sample.stage = .complete
+        release(sample)
+        guard job.settlesTogether || job.request.text.deduplicate else { return handOver(result, of: job) }
+        // The others were made for its sake.
+        outbox.append(.sample(job.id, result))
+        end(job, with: .finished(job.id))
     }
 
     private func isRefused(_ text: String, of sample: RunningSample) -> Bool {

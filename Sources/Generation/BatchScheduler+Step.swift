@@ -180,6 +180,7 @@ extension BatchScheduler {
             sample.logprobs.append(TokenLogprob(tokenID: choice.token, logprob: choice.logprob, top: choice.top))
         }
         let request = sample.job.request
+        if let expected = request.expected, expected.excludes(choice.token, at: index, draw: sample.draw, number: sample.k) { return cut(sample) }
         sample.assembler.append(table.bytes(of: choice.token, skippingSpecial: request.text.skipSpecialTokens))
         let reason = sample.job.ending.reason(
             token: choice.token, length: sample.history.tokens.count, assembler: &sample.assembler)

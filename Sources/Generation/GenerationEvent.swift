@@ -65,6 +65,8 @@ package struct GeneratedSample: Sendable, Equatable {
     package var recordSHA256: String
     /// Who vouches for ``record``, where somebody does.
     package var signature: String?
+    /// A replay's: it was ended at the first token that is not the expected one, and has no text.
+    var isCut = false
 
     init(
         sample: Int, promptIndex: Int, draw: Int, text: String, prompt: String, promptTokenIDs: [Int32], tokenIDs: [Int32],

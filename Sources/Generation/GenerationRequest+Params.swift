@@ -1,7 +1,15 @@
 package import Encodings
 package import Kernels
+package import LanguageModels
 
 extension GenerationRequest {
+    /// Fills in what the model decides, as a task's parameters are settled when it is pinned: a record then needs no more of the model
+    /// than its digest covers.
+    package mutating func settle(_ description: ModelDescription) {
+        prependBos = prependBos ?? description.lineByLine
+        parameters.maxLength = parameters.maximumLength(context: description.contextLength)
+    }
+
     /// Every effective parameter of a request that no task submitted, under the names and with the members that a task's proof
     /// record has. What stands beside them there (prompts, seed) or is the service's alone (the model's name) is not in it.
     /// - Parameter precision: that of the model that runs it.

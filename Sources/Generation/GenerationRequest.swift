@@ -21,10 +21,17 @@ package struct GenerationRequest: Sendable {
     package var stream: Bool
     /// The first sample to make, of a request with one prompt whose samples are settled one by one: a replay needs no others.
     package var firstSample = 0
-    /// The number of the first draw of a search with beams: a replay begins with the one that was kept.
+    /// The number of the first draw: a replay of a search with beams begins with the one that was kept, and so does the search for a
+    /// sample's number.
     package var firstDraw = 0
+    /// The one text that a replay is about: a sample that turns out to be another is cut short.
+    var expected: ExpectedText?
     /// What the proof record says beside the text itself.
     package var identity: ProofIdentity
+
+    /// Texts at most where a proof must find, or draw, all of them: with several prompts (of which a record says the sample, i·n + k,
+    /// but not n), and with torch's random numbers, which samples share.
+    package static let mostTexts = 65_536
 
     /// A request with the contract's defaults.
     package init(
@@ -40,6 +47,22 @@ package struct GenerationRequest: Sendable {
         self.prependBos = prependBos
         self.stream = stream
         self.identity = identity
+    }
+}
+
+/// A text that is to come out of a request: what does not begin like it need not be generated to its end.
+struct ExpectedText: Sendable {
+    let tokens: [Int32]
+    let draw: Int
+    /// The sample's number within its prompt; nil: any may be it.
+    let number: Int?
+
+    /// Whether a sample with this token is another text.
+    /// - Parameter index: of the generated tokens, counted from 0.
+    func excludes(_ token: Int32, at index: Int, draw: Int, number: Int) -> Bool {
+        if let wanted = self.number, wanted != number { return false }
+        guard draw == self.draw else { return draw > self.draw }
+        return index >= tokens.count || tokens[index] != token
     }
 }
 

@@ -61,8 +61,10 @@ final class PromptState {
     /// The next sample to get a slot, and where to stop.
     var nextToStart = 0
     var startLimit = 0
-    /// Settled texts in order, where duplicates are looked for.
-    var texts: [String] = []
+    /// Settled texts, where duplicates are looked for.
+    private(set) var texts: Set<String> = []
+    /// Samples whose texts these are: the next one's number.
+    private(set) var settledCount = 0
     /// The samples that are drawn and settled together, where some are.
     var batch: Batch?
 
@@ -72,6 +74,12 @@ final class PromptState {
         self.tokens = tokens
         self.n = n
         windowStart = tokens.count > context ? tokens.count - Self.refill(context: context) : 0
+    }
+
+    /// Keeps a text that stands, so that none after it is equal.
+    func settle(_ text: String) {
+        texts.insert(text)
+        settledCount += 1
     }
 
     /// Positions that are prefilled once for all samples.

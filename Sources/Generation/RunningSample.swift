@@ -38,7 +38,7 @@ final class RunningSample {
         self.job = job
         self.prompt = prompt
         self.k = k
-        draw = prompt.batch?.draw ?? 0
+        draw = prompt.batch?.draw ?? job.request.firstDraw
         torch = prompt.batch?.start.map { TorchStream(copying: $0) }
         history = TokenHistory(
             prompt: prompt.tokens, capacity: min(job.maximumLength, 4096), vocabulary: job.plan.repetitionPenalty == 1 ? nil : vocabulary)

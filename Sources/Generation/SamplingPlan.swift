@@ -77,18 +77,26 @@ extension SamplingParameters {
         try require((0...1).contains(minP), "min_p", "must be in 0 ... 1")
         try require(typicalP > 0 && typicalP <= 1, "typical_p", "must be above 0 and at most 1")
         try require(repetitionPenalty.isFinite && Float(repetitionPenalty) > 0, "repetition_penalty", "must be above 0")
-        try require(noRepeatNgramSize >= 0, "no_repeat_ngram_size", "must be at least 0")
-        try require((minLength ?? 0) >= 0, "min_length", "must be at least 0")
-        try require(maxLength > 0, "max_length", "must be above 0")
+        let lengths = 0...Self.mostLength
+        try require(lengths.contains(noRepeatNgramSize), "no_repeat_ngram_size", "must be in 0 ... \(Self.mostLength)")
+        try require(lengths.contains(minLength ?? 0), "min_length", "must be in 0 ... \(Self.mostLength)")
+        try require(maxLength > 0 && maxLength <= Self.mostLength, "max_length", "must be in 1 ... \(Self.mostLength)")
+        try require(seed <= Self.mostSeed, "seed", "must be in 0 ... \(Self.mostSeed), which every reader of JSON keeps")
         try require(bannedTokens.allSatisfy { $0 >= 0 && $0 < rows }, "banned_tokens", "an id is outside the model's vocabulary of \(rows)")
         try require(stop.allSatisfy { !$0.isEmpty }, "stop", "a string is empty")
         try require(truncate?.isEmpty != true, "truncate", "the string is empty")
         try require(badWords.allSatisfy { !$0.isEmpty }, "bad_words", "a string is empty")
-        try require((0...20).contains(logprobs ?? 0), "logprobs", "must be in 0 ... 20")
+        try require((0...Self.mostLogprobs).contains(logprobs ?? 0), "logprobs", "must be in 0 ... \(Self.mostLogprobs)")
         try require((1...Self.mostBeams).contains(numBeams), "num_beams", "must be in 1 ... \(Self.mostBeams)")
         try require(Float(lengthPenalty).isFinite, "length_penalty", "must be finite in single precision")
     }
 
     /// Beams at most, as in the contract.
     static let mostBeams = 1024
+    /// The contract's bound of `max_length`, `min_length` and `no_repeat_ngram_size`, in tokens.
+    static let mostLength = 65_536
+    /// Alternatives a token at most, as in the contract.
+    static let mostLogprobs = 20
+    /// The largest seed of the contract: 2^53 - 1.
+    package static let mostSeed: UInt64 = 1 << 53 - 1
 }

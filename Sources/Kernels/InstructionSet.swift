@@ -4,6 +4,8 @@ import CKernels
 package enum KernelError: Error, Equatable, CustomStringConvertible {
     /// The named instruction set is unknown or this processor lacks it.
     case unavailableInstructionSet(name: String, available: [InstructionSet])
+    /// The processor lacks what every set needs.
+    case noInstructionSet
     /// Memory was refused.
     case outOfMemory(byteCount: Int)
 
@@ -12,6 +14,8 @@ package enum KernelError: Error, Equatable, CustomStringConvertible {
         case .unavailableInstructionSet(let name, let available):
             let names = available.map(\.rawValue).joined(separator: ", ")
             return "the instruction set \"\(name)\" is not available on this processor; it has: \(names). Unset SCRIPTORIUM_ISA to use the widest"
+        case .noInstructionSet:
+            return "this processor lacks AVX2 or FMA, and on x86 the engine needs both: use another machine for what computes (a broker runs here)"
         case .outOfMemory(let byteCount):
             return "no memory for \(byteCount) bytes; free some, or use a smaller model"
         }
@@ -51,10 +55,14 @@ package enum InstructionSet: String, CaseIterable, Sendable {
     }
 
     /// Makes a set current for the process: at start-up, before pools and matrices are made.
-    /// - Parameter name: as in SCRIPTORIUM_ISA; nil or empty chooses the widest available.
-    /// - Throws: `KernelError.unavailableInstructionSet`, listing what there is; never a silent fallback.
+    /// - Parameters:
+    ///   - name: as in SCRIPTORIUM_ISA; nil or empty chooses the widest available.
+    ///   - available: what the processor can run.
+    /// - Throws: `KernelError.noInstructionSet` where that is nothing, `.unavailableInstructionSet` listing what there is; never a silent
+    ///   fallback.
     @discardableResult
-    package static func select(named name: String?) throws(KernelError) -> InstructionSet {
+    package static func select(named name: String?, available: [InstructionSet] = Self.available) throws(KernelError) -> InstructionSet {
+        guard !available.isEmpty else { throw .noInstructionSet }
         guard let name, !name.isEmpty else { return current }
         guard let set = InstructionSet(rawValue: name), ck_select(set.code) else {
             throw .unavailableInstructionSet(name: name, available: available)

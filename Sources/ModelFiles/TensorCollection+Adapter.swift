@@ -12,6 +12,9 @@ extension TensorCollection {
         let (inputs, outputs) = (a.count / rank, b.count / rank)
         let (rows, columns) = adapter.isInputMajor ? (inputs, outputs) : (outputs, inputs)
         var update = [Float](repeating: 0, count: rows * columns)
+        guard !InstructionSet.available.isEmpty else {
+            throw ModelFileError(.unsupported, path: LoRAAdapter.weightsFile, "\(KernelError.noInstructionSet)")
+        }
         let pool = ThreadPool(threads: 1)
         a.withUnsafeBufferPointer { a in
             b.withUnsafeBufferPointer { b in

@@ -22,8 +22,8 @@ public struct GenerateOptions: Sendable, Equatable {
 
     /// Texts of the prompt.
     public var n: Int
-    /// Equal seeds give equal texts.
-    public var seed: UInt64
+    /// Equal seeds give equal texts: 0 … 2^53-1. Nil: each call draws eight digits, which ``GeneratedText/seed`` tells.
+    public var seed: UInt64?
     /// Tokens of a text, prompt included; capped at the context without ``slidingWindow``.
     public var maxLength: Int
     /// The end token is banned while the text has fewer tokens.
@@ -78,12 +78,13 @@ public struct GenerateOptions: Sendable, Equatable {
     public var logprobs: Int?
 
     /// - Parameter temperature: above 0.
-    public init(n: Int = 1, seed: UInt64 = 0, maxLength: Int = 256, temperature: Double = 0.7, topK: Int = 0, topP: Double = 1) {
+    public init(n: Int = 1, seed: UInt64? = nil, maxLength: Int = 256, temperature: Double = 0.7, topK: Int = 0, topP: Double = 1) {
         (self.n, self.seed, self.maxLength) = (n, seed, maxLength)
         (self.temperature, self.topK, self.topP) = ([temperature], topK, topP)
     }
 
-    var sampling: SamplingParameters {
+    /// - Parameter seed: ``seed``, or the one that was drawn.
+    func sampling(seed: UInt64) -> SamplingParameters {
         var result = SamplingParameters()
         (result.seed, result.maxLength, result.minLength) = (seed, maxLength, minLength)
         (result.temperature, result.doSample, result.topK, result.topP) = (temperature, doSample, topK, topP)

@@ -32,6 +32,8 @@ public struct GeneratedText: Sendable, Equatable {
 
     /// 0 … n-1.
     public let sample: Int
+    /// The seed that it came from: that of the options, or the one that was drawn.
+    public let seed: UInt64
     /// The text.
     public let text: String
     /// The prompt's tokens, a leading bos among them.
@@ -51,8 +53,9 @@ public struct GeneratedText: Sendable, Equatable {
     /// The proof record in canonical JSON: everything that determined the text, and its tokens (docs/reproducibility.md).
     public let record: String
 
-    init(_ sample: GeneratedSample) {
+    init(_ sample: GeneratedSample, seed: UInt64) {
         self.sample = sample.sample
+        self.seed = seed
         text = sample.text
         promptTokens = sample.promptTokenIDs
         tokens = sample.tokenIDs

@@ -3,6 +3,7 @@ internal import Glibc
 internal import Kernels
 internal import LanguageModels
 internal import ModelFiles
+internal import TaskProtocol
 internal import Tokenizers
 
 /// A language model in this process: load a Hugging Face directory, then generate, stream and score.
@@ -39,6 +40,7 @@ public final class TextEngine {
         do {
             let directory = try ModelDirectory.open(path)
             guard let tokens = directory.tokenizerPath else { throw EngineError("\(path) holds no tokenizer.json and no vocab.json with merges.txt") }
+            try InstructionSet.select(named: nil)
             pool = ThreadPool(threads: max(1, threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN))))
             tokenizer = try Tokenizer.load(path: tokens)
             schema = Schema(config: directory.config)
@@ -63,8 +65,9 @@ public final class TextEngine {
     /// - Throws: ``EngineError`` naming the option that is wrong, or what is wrong with the model.
     public func generate(_ prompt: String = "", _ options: GenerateOptions = GenerateOptions()) throws(EngineError) -> [GeneratedText] {
         var texts: [GeneratedText] = []
-        try run(request(prompt, options, stream: false)) { event in
-            if case .sample(_, let sample) = event { texts.append(GeneratedText(sample)) }
+        let request = request(prompt, options, stream: false)
+        try run(request) { event in
+            if case .sample(_, let sample) = event { texts.append(GeneratedText(sample, seed: request.parameters.seed)) }
         }
         return texts
     }
@@ -78,10 +81,11 @@ public final class TextEngine {
         _ prompt: String = "", _ options: GenerateOptions = GenerateOptions(), each: (StreamedToken) -> Void
     ) throws(EngineError) -> [GeneratedText] {
         var texts: [GeneratedText] = []
-        try run(request(prompt, options, stream: true)) { event in
+        let request = request(prompt, options, stream: true)
+        try run(request) { event in
             switch event {
             case .token(_, let piece): each(StreamedToken(piece))
-            case .sample(_, let sample): texts.append(GeneratedText(sample))
+            case .sample(_, let sample): texts.append(GeneratedText(sample, seed: request.parameters.seed))
             default: break
             }
         }
@@ -100,10 +104,11 @@ public final class TextEngine {
 
     private func request(_ prompt: String, _ options: GenerateOptions, stream: Bool) -> GenerationRequest {
         var request = GenerationRequest(prompts: [prompt], n: options.n, stream: stream)
-        request.parameters = options.sampling
+        request.parameters = options.sampling(seed: options.seed ?? UInt64(Seed.assigned()))
         request.text = options.textOptions(schema)
         request.prependBos = options.prependBOS
-        request.identity = ProofIdentity(params: request.effectiveParams(precision: model.precision))
+        request.settle(model.description)
+        request.identity = ProofIdentity(params: request.effectiveParams(precision: model.precision), seedAssigned: options.seed == nil)
         return request
     }
 

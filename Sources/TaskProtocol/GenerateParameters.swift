@@ -67,6 +67,17 @@ package struct GenerateParameters: Sendable, Equatable {
     /// How many sequences are generated for so many texts: with beams all of a search's.
     package func sequenceCount(texts: Int) -> Int { numBeams > 1 ? (texts + n - 1) / n * numBeams : texts }
 
+    /// The parameters with everything filled in that a model decides: whether a beginning-of-text token stands before a prompt, and, unless
+    /// the window slides, the context as the bound of `max_length`. A task's are settled as it is pinned, the command line's as they are
+    /// read, so that a text has one proof record either way.
+    /// - Parameter lineByLine: what the model's config says under that name, which its digest does not cover.
+    package func settled(contextLength: Int, lineByLine: Bool) -> GenerateParameters {
+        var result = self
+        result.prependBOS = prependBOS ?? lineByLine
+        if !slidingWindow { result.maxLength = min(maxLength, contextLength) }
+        return result
+    }
+
     /// The parameters' names in the contract.
     package static let names: [String] = GenerateField.allCases.map(\.rawValue)
 }

@@ -8,10 +8,8 @@ extension ResolvedTask {
     /// - Parameter datasets: those that are named or addressed, in order.
     package static func effective(_ parameters: TaskParameters, model: ResolvedModel?, datasets: [ResolvedDataset]) -> TaskParameters {
         switch parameters {
-        case .generate(var generate):
-            generate.prependBOS = generate.prependBOS ?? model?.lineByLine
-            if let model, !generate.slidingWindow { generate.maxLength = min(generate.maxLength, model.contextLength) }
-            return .generate(generate)
+        case .generate(let generate):
+            return .generate(model.map { generate.settled(contextLength: $0.contextLength, lineByLine: $0.lineByLine) } ?? generate)
         case .finetune(var finetune):
             finetune.settleTexts(datasets)
             finetune.blockSize = finetune.blockSize ?? model?.contextLength

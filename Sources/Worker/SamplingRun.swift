@@ -25,7 +25,7 @@ package final class SamplingRun {
                 ModelDirectory.open(folder), pool: pool, checkpointSHA256: String(repeating: "0", count: 64))
             scheduler = try BatchScheduler(model: model, tokenizer: tokenizer, pool: pool, options: SchedulerOptions(slots: min(count, 16)))
             var request = GenerationRequest(prompts: [""], n: count, prependBos: true)
-            request.parameters.seed = trainer.options.seed &+ UInt64(trainer.stepsDone)
+            request.parameters.seed = (trainer.options.seed &+ UInt64(trainer.stepsDone)) & SamplingParameters.mostSeed
             request.parameters.maxLength = min(256, trainer.description.contextLength)
             request.text.nonemptyOutput = false
             // A model without a token to begin with simply shows no samples.

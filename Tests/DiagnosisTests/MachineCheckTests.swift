@@ -18,6 +18,8 @@ private func verdicts(_ check: any Check) -> [Finding.Verdict] { check.findings(
     func processors() {
         #expect(verdicts(ProcessorCheck(set: .avx2, available: [.plain, .avx2], cores: 4)) == [.ok])
         #expect(verdicts(ProcessorCheck(set: .plain, available: [.plain], cores: 4)) == [.warn])
+        let old = ProcessorCheck(set: .plain, available: [], cores: 4).findings()
+        #expect(old.map(\.verdict) == [.fail] && old[0].remedy.contains("AVX2 or FMA"))
         let chosen = ProcessorCheck(set: .plain, available: [.plain, .avx2], cores: 4).findings()
         #expect(chosen.map(\.verdict) == [.warn] && chosen[0].remedy.contains("SCRIPTORIUM_ISA"))
         let limited = ProcessorCheck(set: .avx2, available: [.plain, .avx2], cores: 8, allowed: 2.5).findings()

@@ -60,7 +60,18 @@ class Engine(unittest.TestCase):
             (name,) = glob.glob(os.path.join(folder, "ATG_*_12345678.txt"))
             self.assertRegex(os.path.basename(name), r"^ATG_\d{8}_\d{6}_12345678\.txt$")
             with open(name) as file:
-                self.assertEqual(file.read().count("=" * 20 + "\n"), 2)
+                texts = file.read()
+            self.assertEqual(texts.count("=" * 20 + "\n"), 2)
+            (proofs,) = glob.glob(os.path.join(folder, "ATG_*_12345678.jsonl"))
+            self.assertEqual(proofs, name[: -len("txt")] + "jsonl")
+            with open(proofs) as file:
+                lines = [json.loads(line) for line in file]
+            self.assertEqual("".join(line["text"] + "\n" + "=" * 20 + "\n" for line in lines), texts)
+            self.assertEqual(run("verify", proofs, "--model", MODEL).count("\nverified"), 2)
+            lines[1]["text"] += "."
+            with open(proofs, "w") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)
+            self.assertIn("1 of 2", run("verify", proofs, "--model", MODEL, status=1))
 
     def test_score_and_tokenize(self):
         with open(os.path.join(MODEL, "golden.json")) as file:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import tempfile
 import unittest
+import unittest.mock
 
 import support
 from support import run
@@ -94,6 +95,19 @@ class SameFiles(unittest.TestCase):
                     return digests(output)
 
                 self.everywhere(train)
+
+
+class Service(unittest.TestCase):
+    def test_the_workers_of_up_run_the_set_that_is_forced(self):
+        for name in available():
+            with self.subTest(set=name), unittest.mock.patch.dict(os.environ, SCRIPTORIUM_ISA=name):
+                service = support.Service(workers=2)
+                try:
+                    seen = "SELECT instruction_set FROM scriptorium.workers"
+                    support.wait_until(lambda: len(service.sql(seen)) == 2, 30, "two workers")
+                    self.assertEqual(service.sql(seen), [(name,)] * 2)
+                finally:
+                    service.remove()
 
 
 class Refused(unittest.TestCase):

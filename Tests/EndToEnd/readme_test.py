@@ -51,6 +51,26 @@ class Readme(support.ServiceTestCase):
                     done = subprocess.run(["sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
                     self.assertEqual(done.returncode, 0, line + "\n" + done.stderr)
 
+    def test_the_demo_begins_with_whole_characters_of_a_text(self):
+        with open(os.path.join(support.ROOT, "ops/demo")) as file:
+            (line,) = re.findall(r"^ *(prompt=\$\(.*\))$", file.read(), re.M)
+        texts = [
+            ("In the\n beginning God created", "In the beginning"), ("\ufeff  one", "one"), ("\u6625\u7720\u4e0d\u89c9\u6653" * 90, None), ("a\U0001f600" * 90, None),
+        ]  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "text")
+            for text, wanted in texts:
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+                for locale in ("C", "C.UTF-8"):
+                    said = subprocess.run(
+                        ["bash", "-ec", f'text={path}; {line}; printf %s "$prompt"'], capture_output=True, env={**os.environ, "LC_ALL": locale}
+                    )
+                    self.assertEqual(said.returncode, 0, said.stderr)
+                    prompt = said.stdout.decode()
+                    self.assertTrue(prompt == wanted if wanted else text.startswith(prompt), prompt)
+                    self.assertIn(len(said.stdout), range(3, 41))
+
     def test_scaling_out(self):
         (block,) = [b for b in blocks("sh") if "scriptorium worker" in b]
         commands = block.replace("\\\n", " ").strip().splitlines()

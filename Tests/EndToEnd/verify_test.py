@@ -1,5 +1,6 @@
 """Texts are proved: by the service, by another machine that has only the model's files, and by the key of who vouches for them."""
 
+import hashlib
 import json
 import os
 import re
@@ -189,6 +190,80 @@ class Verify(unittest.TestCase):
         self.assertIn("no text of such a task", self.service.run("verify", unknown, status=2))
         self.assertIn("not_found", json.dumps(self.client.request("submit", task={"kind": "verify", "params": {"generation": unknown}})))
 
+    def asked(self, *arguments, status=0):
+        """The verdicts that `scriptorium verify ID --json` prints, one a line."""
+        done = subprocess.run(
+            [support.PROGRAM, "verify", *arguments, "--json", "--data-dir", self.service.data], capture_output=True, env=support.environment(), timeout=60
+        )  # fmt: skip
+        self.assertEqual(done.returncode, status, done.stderr.decode())
+        return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+    def test_who_signed_stands_in_the_verdicts_of_the_service(self):
+        task, generations = self.generate()
+        right = self.asked(task, "--public-key", self.public)
+        self.assertEqual([(v["verified"], v["reason"], v["reasons"]) for v in right], [(True, None, [])] * 3)
+        self.assertEqual([v["generation"] for v in right], generations)
+        self.assertEqual(len(self.elsewhere("\n".join(json.dumps(v) for v in right), "--public-key", self.public)), 3)
+        stranger = support.run("keygen", "--signing", os.path.join(self.folder, "unknown.key")).split()[0]
+        for subject, count in ((task, 3), (generations[0], 1)):
+            wrong = self.asked(subject, "--public-key", stranger, status=1)
+            self.assertEqual([(v["verified"], v["reason"]) for v in wrong], [(False, "signed_by_another")] * count)
+            self.assertIn(self.public, wrong[0]["message"])
+        self.edit("signature = NULL", generations[1])
+        found = [(v["verified"], v["reason"]) for v in self.asked(task, "--public-key", self.public, status=1)]
+        self.assertEqual(found, [(True, None), (False, "not_signed"), (True, None)])
+        self.assertEqual([v["verified"] for v in self.asked(task)], [True] * 3)
+        self.edit("signature = (SELECT signature FROM scriptorium.generations WHERE id = '%s')" % generations[2], generations[0])
+        self.assertEqual(self.asked(generations[0], "--public-key", self.public, status=1)[0]["reason"], "signature_invalid")
+        self.edit("text = text || '.'", generations[2])
+        both = self.asked(generations[2], "--public-key", stranger, status=1)[0]
+        self.assertEqual((both["reason"], both["reasons"]), ("text_differs", ["text_differs", "signed_by_another"]))
+        said = self.service.run("verify", generations[1], "--public-key", self.public, status=1)
+        self.assertIn("1 of 1 texts is not proved", said)
+
+    def test_a_text_has_one_record_by_the_service_and_by_the_command_line(self):
+        cases = [
+            {}, {"max_length": None}, {"sliding_window": True, "max_length": 90}, {"prepend_bos": True}, {"rng": "torch"},
+            {"num_beams": 3, "do_sample": False}, {"schema": True, "schema_tokens": ["the"]}, {"temperature": [0.5, 1.5], "stop": ["e"]},
+        ]  # fmt: skip
+        for case in cases:
+            with self.subTest(case):
+                params = {**PARAMETERS, "seed": 31415926, **case}
+                task, _ = self.generate(**params)
+                rows = self.service.sql("SELECT record_sha256 FROM scriptorium.generations WHERE task_id = %s ORDER BY sample", task)
+                arguments = ["--model", MODEL]
+                for name, value in params.items():
+                    flag = "--" + name.replace("_", "-")
+                    if name == "model" or value is None:
+                        continue
+                    elif value is True:
+                        arguments.append(flag)
+                    elif value is False:
+                        arguments.append("--no-" + flag[2:])
+                    elif name == "temperature" and isinstance(value, list):
+                        arguments += [flag, ",".join(map(str, value))]
+                    else:
+                        for item in value if isinstance(value, list) else [value]:
+                            arguments += [flag, item]
+                lines = support.run("generate", *arguments, "--json").splitlines()
+                self.assertEqual([json.loads(line)["record_sha256"] for line in lines], [row[0] for row in rows])
+
+    def test_a_text_of_another_arithmetic_is_undecided(self):
+        _, generations = self.generate()
+        record = json.loads(self.proof(generations[0]))
+        stored = record["record_sha256"]
+        for name in ("record_sha256", "signature", "text", "schema", "logprobs", "mean_logprob"):
+            record.pop(name, None)
+
+        def digest():
+            return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+
+        self.assertEqual(digest(), stored)
+        record["numerics"] = "float32/9"
+        self.edit(f"numerics = 'float32/9', signature = NULL, record_sha256 = '{digest()}'", generations[0])
+        result = self.verify(generation=generations[0])
+        self.assertEqual((result["verified"], result["reason"], result["reasons"]), (None, "unknown_numerics", ["unknown_numerics"]))
+
     def test_a_verify_can_wait_for_its_task(self):
         generate = self.client.submit("generate", {**PARAMETERS, "n": 8})
         status = self.client.result(self.client.submit("verify", {"task": generate}, after=[generate]))
@@ -243,6 +318,46 @@ class Lines(unittest.TestCase):
                 lines = support.run("generate", "--model", MODEL, "--max-length", 30, *prompt, *arguments, "--json")
                 verdicts = support.run("verify", "-", "--model", MODEL, "--json", input=lines.encode()).splitlines()
                 self.assertEqual([json.loads(v)["verified"] for v in verdicts], [True] * len(lines.splitlines()))
+
+    def test_a_verdict_without_its_proof_is_refused(self):
+        lines = support.run("generate", "--model", MODEL, "--prompt", "In the", "--n", 2, "--max-length", 20, "--json").splitlines()
+        first, second = ({"verified": True, "generation": f"01900000-0000-7000-8000-00000000000{i}", "proof": json.loads(lines[i])} for i in (0, 1))
+        whole = {**first, "verdicts": [first, {**second, "proof": None}]}
+        for given in (json.dumps(whole), json.dumps(whole, indent=2), json.dumps(first) + "\n" + json.dumps({**second, "proof": None})):
+            said = support.run("verify", "-", "--model", MODEL, input=given.encode(), status=2)
+            self.assertIn(second["generation"], said)
+            self.assertIn("scriptorium.proof()", said)
+        alone = json.dumps({"verified": True, "proof": None}, indent=2)
+        self.assertIn("scriptorium.proof()", support.run("verify", "-", "--model", MODEL, input=alone.encode(), status=2))
+        broken = {**first, "verdicts": [first, {**second, "proof": {"colour": 1}}]}
+        self.assertIn("colour", support.run("verify", "-", "--model", MODEL, input=json.dumps(broken).encode(), status=2))
+        whole["verdicts"][1] = second
+        self.assertEqual(support.run("verify", "-", "--model", MODEL, input=json.dumps(whole).encode()).count("\nverified"), 2)
+
+    def test_a_record_tells_what_its_directory_alone_says(self):
+        # Equal weights, config keys and so digest: but one was trained line by line, and its prompts begin with the end of a text.
+        with tempfile.TemporaryDirectory() as folder:
+            other = os.path.join(folder, "other")
+            shutil.copytree(MODEL, other)
+            path = os.path.join(other, "config.json")
+            with open(path) as file:
+                config = json.load(file)
+            self.assertNotIn("line_by_line", config)
+            with open(path, "w") as file:
+                json.dump({**config, "line_by_line": True}, file)
+            arguments = ["--prompt", "In the", "--n", 2, "--seed", 7, "--max-length", 30, "--json"]
+            made = {model: support.run("generate", "--model", model, *arguments) for model in (MODEL, other)}
+            records = [json.loads(lines.splitlines()[0]) for lines in made.values()]
+            self.assertEqual(records[0]["checkpoint_sha256"], records[1]["checkpoint_sha256"])
+            self.assertNotEqual(records[0]["prompt_token_ids"], records[1]["prompt_token_ids"])
+            for lines in made.values():
+                for model in (MODEL, other):
+                    said = support.run("verify", "-", "--model", model, input=lines.encode())
+                    self.assertEqual(said.count("\nverified"), 2)
+
+    def test_more_texts_than_a_proof_can_find_are_refused(self):
+        for arguments in (["--prompts", "A", "--prompts", "B", "--n", 32769], ["--rng", "torch", "--n", 65537]):
+            self.assertIn("65536", support.run("generate", "--model", MODEL, *arguments, status=2))
 
     def test_what_is_no_proof(self):
         cases = [(b"", "no proof"), (b"{}", "line 1"), (b'{"a":1}', "line 1: a"), (b"x", "line 1"), (b"\n[]\n", "line 2")]

@@ -62,6 +62,9 @@ struct DeterminismTests {
         parameters.repetitionPenalty = [1, 1.2].randomElement(using: &generator)!
         parameters.noRepeatNgramSize = [0, 3].randomElement(using: &generator)!
         parameters.stop = [[], ["the"], ["e ", "xyz"]].randomElement(using: &generator)!
+        parameters.minLength = [nil, nil, maximum / 2].randomElement(using: &generator)!
+        parameters.badWords = [[], ["the", "compass counts"]].randomElement(using: &generator)!
+        parameters.truncate = [nil, nil, "th"].randomElement(using: &generator)!
         parameters.seed = UInt64.random(in: 0..<1 << 53, using: &generator)
         let length = Int.random(in: 1..<maximum - 2, using: &generator)
         let ids = (0..<length).map { _ in Int32.random(in: 1..<Int32(engine.tokenizer.vocabularySize), using: &generator) }
@@ -70,7 +73,31 @@ struct DeterminismTests {
         request.text.deduplicate = Bool.random(using: &generator)
         request.text.includePrefix = false
         request.stream = Bool.random(using: &generator)
+        settleTogether(&request, context: engine.model.description.contextLength, using: &generator)
         return request
+    }
+
+    /// What makes texts depend on more than their own row: searches, moving windows, torch's numbers.
+    private static func settleTogether(_ request: inout GenerationRequest, context: Int, using generator: inout SeededGenerator) {
+        if generator.chance(120) {
+            request.parameters.slidingWindow = true
+            request.parameters.maxLength = context + context / 4
+            request.parameters.bannedTokens = [0]
+        }
+        switch generator.below(8) {
+        case 0, 1:
+            request.parameters.numBeams = generator.below(2) + 2
+            request.parameters.doSample = generator.chance(500)
+            request.parameters.lengthPenalty = [1, 0.5].randomElement(using: &generator)!
+            request.parameters.earlyStopping = [.no, .yes, .never].randomElement(using: &generator)!
+            request.parameters.rng = generator.chance(300) ? .torch : .philox
+            request.n = generator.below(request.parameters.numBeams) + 1
+            request.stream = false
+        case 2:
+            request.parameters.rng = .torch
+            request.parameters.batchSize = request.n % 2 == 0 ? [nil, 2].randomElement(using: &generator)! : nil
+        default: break
+        }
     }
 
     @Test("sample k is the same text whatever n is and whatever the other prompts are")

@@ -61,4 +61,10 @@ import Testing
             #expect(error.description.contains("plain"))
         }
     }
+
+    @Test("a processor that has none is refused, whether a set is named or not, and told what it lacks", arguments: [nil, "", "plain"])
+    func none(name: String?) {
+        let error = #expect(throws: KernelError.self) { try InstructionSet.select(named: name, available: []) }
+        #expect(error == .noInstructionSet && error?.description.contains("AVX2 or FMA") == true)
+    }
 }

@@ -24,6 +24,35 @@ struct TextEngineTests {
         #expect(try engine.generate("In the", options).map(\.text) != texts.map(\.text))
     }
 
+    @Test("without a seed each call draws one of eight digits and tells it, and one that no record can hold is refused")
+    func seeds() throws {
+        let engine = try engine()
+        let options = GenerateOptions(maxLength: 40, temperature: 1.2)
+        let texts = try (0..<4).map { _ in try engine.generate("In the", options)[0] }
+        #expect(Set(texts.map(\.seed)).count == 4 && texts.allSatisfy { (10_000_000...99_999_999).contains($0.seed) })
+        #expect(Set(texts.map(\.text)).count > 1 && texts.allSatisfy { $0.record.contains("\"seed_assigned\":true") })
+        var again = options
+        again.seed = texts[0].seed
+        let same = try engine.generate("In the", again)[0]
+        #expect(same.text == texts[0].text && same.record.contains("\"seed_assigned\":false"))
+        for seed in [1 << 53, 1 << 63, UInt64.max] {
+            again.seed = seed
+            let error = #expect(throws: EngineError.self) { try engine.generate("In the", again) }
+            #expect(error?.description.contains("seed") == true)
+        }
+        #expect(try engine.stream("In the", options) { _ in }[0].seed >= 10_000_000)
+    }
+
+    @Test("a record holds what the model decides: the bound of its context, and whether a beginning stands before the prompt")
+    func settled() throws {
+        let record = try engine().generate("In the", GenerateOptions(seed: 5))[0].record
+        #expect(record.contains("\"max_length\":64,") && record.contains("\"prepend_bos\":false,"))
+        var sliding = GenerateOptions(seed: 5, maxLength: 90)
+        (sliding.slidingWindow, sliding.prependBOS, sliding.bannedTokens) = (true, true, [0])
+        let long = try engine().generate("In the", sliding)[0].record
+        #expect(long.contains("\"max_length\":90,") && long.contains("\"prepend_bos\":true,"))
+    }
+
     @Test("each precision writes texts of its own, and its record says which it was")
     func precisions() throws {
         let options = GenerateOptions(n: 2, seed: 42, maxLength: 60, temperature: 1)

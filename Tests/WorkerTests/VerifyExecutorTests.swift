@@ -105,6 +105,20 @@ import Worker
         #expect(bench.run().result(of: later)?["reason"] == "record_changed")
     }
 
+    @Test("a text of another arithmetic, whose record has its digest, is undecided")
+    func numerics() throws {
+        var (bench, model, records) = try generated { $0.n = 1 }
+        let texts = try EngineBench.texts(records) { proof in
+            proof["numerics"] = "float32/9"
+            var record = proof
+            for name in ["record_sha256", "signature", "text", "schema", "logprobs", "mean_logprob"] { record[name] = nil }
+            proof["record_sha256"] = .string(SHA256Digest.hex(of: JSONValue.object(record).canonical))
+        }
+        let lease = bench.start(Self.verify(), model: model, texts: texts)
+        let result = try #require(bench.run().result(of: lease))
+        #expect(result["verified"] == .null && result["reason"] == "unknown_numerics" && result["reasons"] == ["unknown_numerics"])
+    }
+
     @Test("a verify runs beside a generate that goes on, and stops between two steps")
     func stops() throws {
         var (bench, model, records) = try generated { ($0.n, $0.maxLength) = (8, 60) }

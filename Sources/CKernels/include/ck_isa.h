@@ -1,4 +1,4 @@
-// Which instruction set the kernels use. A processor has `plain` always (on x86 it needs FMA) and what it reports.
+// Which instruction set the kernels use. A processor has `plain` (on x86 where it has AVX2 and FMA, else nothing) and what it reports.
 #ifndef CK_ISA_H
 #define CK_ISA_H
 
@@ -13,7 +13,8 @@ typedef struct ck_kernels ck_kernels;
 /// The table of one instruction set, or NULL where this processor or build lacks it.
 const ck_kernels *ck_kernels_of(int32_t isa);
 
-/// The table used by operations that take no pool. Starts as the widest available.
+/// The table used by operations that take no pool. Starts as the widest available; where none is, the plain one, which must not run there:
+/// whoever computes asks `ck_kernels_of` first.
 const ck_kernels *ck_current(void);
 
 /// Makes `isa` current; false (and no change) where it is unavailable.

@@ -6,7 +6,9 @@ enum Comparison {
     /// - Parameter sample: what the record yields.
     static func findings(_ claim: Claim, _ record: ProofRecord, _ sample: GeneratedSample) -> [Finding] {
         var found: [Finding] = []
+        if sample.isCut, sample.draw != record.draw { return [draw(expected: sample.draw, actual: record.draw)] }
         if let finding = tokens(expected: sample.tokenIDs, actual: record.tokenIDs) { found.append(finding) }
+        if sample.isCut { return found }
         if sample.finishReason != record.finishReason { found.append(finishReason(expected: sample.finishReason, actual: record.finishReason)) }
         if sample.draw != record.draw { found.append(draw(expected: sample.draw, actual: record.draw)) }
         if let text = claim.text, let finding = self.text(expected: sample.text, actual: text) { found.append(finding) }

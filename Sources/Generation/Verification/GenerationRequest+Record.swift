@@ -20,7 +20,7 @@ extension GenerationRequest {
             case "schema_tokens": schema.tokens = try reader.strings(name)
             case "schema_return": schema.returned = try reader.strings(name)
             case "normalize_key": schema.normalizes = try reader.bool(name)
-            case "n": n = Int(try reader.integer(name, 1...Int64(Int32.max)))
+            case "n": n = Int(try reader.integer(name, 1...Int64(Self.mostTexts)))
             case "prepend_bos": prependBos = try reader.bool(name)
             // They shape how a text is delivered, not the text.
             case "stream", "return_token_ids": _ = try reader.bool(name)
@@ -40,7 +40,7 @@ extension GenerationRequest {
 }
 
 extension SamplingParameters {
-    private static let counts: ClosedRange<Int64> = 0...Int64(Int32.max)
+    private static let lengths: ClosedRange<Int64> = 0...Int64(mostLength)
 
     /// Sets a parameter by its name in the contract.
     /// - Returns: false where it has no such parameter.
@@ -55,14 +55,14 @@ extension SamplingParameters {
             temperature = list.compactMap(\.doubleValue)
             guard temperature.count == list.count else { throw RecordError(member: "params.temperature", problem: "must be numbers") }
         case "do_sample": doSample = try reader.bool(name)
-        case "top_k": topK = Int(try reader.integer(name, Self.counts))
+        case "top_k": topK = Int(try reader.integer(name, 0...Int64(Int32.max)))
         case "top_p": topP = try reader.real(name)
         case "min_p": minP = try reader.real(name)
         case "typical_p": typicalP = try reader.real(name)
         case "repetition_penalty": repetitionPenalty = try reader.real(name)
-        case "no_repeat_ngram_size": noRepeatNgramSize = Int(try reader.integer(name, Self.counts))
-        case "min_length": minLength = Int(try reader.integer(name, Self.counts))
-        case "max_length": maxLength = Int(try reader.integer(name, Self.counts))
+        case "no_repeat_ngram_size": noRepeatNgramSize = Int(try reader.integer(name, Self.lengths))
+        case "min_length": minLength = Int(try reader.integer(name, Self.lengths))
+        case "max_length": maxLength = Int(try reader.integer(name, Self.lengths))
         case "sliding_window": slidingWindow = try reader.bool(name)
         default: return try setRarer(name, reader)
         }
@@ -71,7 +71,7 @@ extension SamplingParameters {
 
     private mutating func setRarer(_ name: String, _ reader: RecordReader) throws(RecordError) -> Bool {
         switch name {
-        case "num_beams": numBeams = Int(try reader.integer(name, Self.counts))
+        case "num_beams": numBeams = Int(try reader.integer(name, 0...Int64(Self.mostBeams)))
         case "length_penalty": lengthPenalty = try reader.real(name)
         case "early_stopping":
             if reader.members[name]?.stringValue == "never" { earlyStopping = .never } else { earlyStopping = try reader.bool(name) ? .yes : .no }
@@ -79,8 +79,8 @@ extension SamplingParameters {
         case "banned_tokens": bannedTokens = try reader.tokens(name)
         case "stop": stop = try reader.strings(name)
         case "truncate": truncate = try reader.string(name)
-        case "batch_size": batchSize = Int(try reader.integer(name, 1...Int64(Int32.max)))
-        case "logprobs": logprobs = Int(try reader.integer(name, Self.counts))
+        case "batch_size": batchSize = Int(try reader.integer(name, 1...Int64(GenerationRequest.mostTexts)))
+        case "logprobs": logprobs = Int(try reader.integer(name, 0...Int64(Self.mostLogprobs)))
         default: return false
         }
         return true

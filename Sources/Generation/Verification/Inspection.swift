@@ -1,4 +1,4 @@
-import Encodings
+package import Encodings
 import Kernels
 
 /// What a claim tells by itself, before any model is asked: whether its record has its digest, can be read, and who signed it.
@@ -18,7 +18,7 @@ struct Inspection {
     init(_ claim: Claim, key: VerificationKey?, precision: WeightPrecision?) {
         let bytes = claim.canonicalRecord
         checkDigest(claim, SHA256Digest.hex(of: bytes))
-        checkSignature(claim, bytes, key)
+        checkSignature(claim, key)
         do throws(RecordError) {
             let record = try ProofRecord(claim.members)
             let request = try GenerationRequest(record: record)
@@ -44,22 +44,11 @@ struct Inspection {
         steps.append(VerificationStep(.holds, "the record has its digest \(digest.prefix(12))…"))
     }
 
-    private mutating func checkSignature(_ claim: Claim, _ bytes: [UInt8], _ key: VerificationKey?) {
-        guard let word = claim.signature else {
-            if key != nil { add(Finding(.unsigned, "nobody signed the record")) }
-            return
-        }
-        guard let signature = NamedSignature(word), signature.isValid(for: bytes) else {
-            return add(Finding(.signature, "the signature does not fit the record"))
-        }
-        guard let key else {
-            return steps.append(VerificationStep(.note, "signed by \(signature.key); whose key that is, --public-key must say"))
-        }
-        guard signature.key == key else {
-            let difference = Difference(field: "signature", expected: .string("\(key)"), actual: .string("\(signature.key)"))
-            return add(Finding(.signer, "the record was signed by another key, \(signature.key)", difference))
-        }
-        steps.append(VerificationStep(.holds, "the owner of \(key) signed the record"))
+    private mutating func checkSignature(_ claim: Claim, _ key: VerificationKey?) {
+        if let fault = claim.signatureFault(key) { return add(fault) }
+        if let key { return steps.append(VerificationStep(.holds, "the owner of \(key) signed the record")) }
+        guard let signer = claim.signature.flatMap(NamedSignature.init)?.key else { return }
+        steps.append(VerificationStep(.note, "signed by \(signer); whose key that is, --public-key must say"))
     }
 
     private mutating func checkNumerics(_ record: ProofRecord, _ model: WeightPrecision?) {
@@ -76,14 +65,26 @@ struct Inspection {
     }
 }
 
-extension ProofRecord {
-    /// More samples than this no request has.
-    private static let mostNumbers = 65_536
+extension Claim {
+    /// What is wrong with who signed the record; nil where nothing is.
+    /// - Parameter key: who must have signed it; nil: a signature must fit the record where there is one.
+    package func signatureFault(_ key: VerificationKey?) -> Finding? {
+        guard let signature else { return key == nil ? nil : Finding(.unsigned, "nobody signed the record") }
+        guard let signature = NamedSignature(signature), signature.isValid(for: canonicalRecord) else {
+            return Finding(.signature, "the signature does not fit the record")
+        }
+        guard let key, signature.key != key else { return nil }
+        let difference = Difference(field: "signature", expected: .string("\(key)"), actual: .string("\(signature.key)"))
+        return Finding(.signer, "the record was signed by another key, \(signature.key)", difference)
+    }
+}
 
+extension ProofRecord {
     /// The numbers k within its prompt i that a record's sample, i·n + k, may have.
     ///
     /// A record does not say how many texts `n` a prompt had, as that changes none of them, but with torch's random numbers. With one
-    /// prompt k is the sample; else each n with i·n ≤ sample < (i + 1)·n gives one.
+    /// prompt k is the sample; else each n with i·n ≤ sample < (i + 1)·n gives one, and no such request has more texts than
+    /// ``GenerationRequest/mostTexts``.
     func sampleNumbers(n: Int?) throws(RecordError) -> [Int] {
         let wrong = RecordError(member: "sample", problem: "no request has a sample \(sample) of prompt \(promptIndex)")
         if let n {
@@ -93,7 +94,7 @@ extension ProofRecord {
         }
         guard promptIndex > 0 else { return [sample] }
         let (least, most) = (sample / (promptIndex + 1) + 1, sample / promptIndex)
-        guard least <= most, most - least < Self.mostNumbers else { throw wrong }
+        guard least <= most, sample < GenerationRequest.mostTexts else { throw wrong }
         return (least...most).map { sample - promptIndex * $0 }
     }
 }

@@ -23,7 +23,7 @@ extension ProofRecord {
         self.init(
             checkpointSHA256: try reader.string("checkpoint_sha256"), tokenizerSHA256: try reader.string("tokenizer_sha256"),
             numerics: try reader.string("numerics"), precision: try reader.string("precision"), rng: try reader.string("rng"),
-            seed: UInt64(try reader.integer("seed", 0...(.max))), seedAssigned: try reader.bool("seed_assigned"),
+            seed: UInt64(try reader.integer("seed", 0...Int64(SamplingParameters.mostSeed))), seedAssigned: try reader.bool("seed_assigned"),
             params: try reader.object("params"), sample: Int(try reader.integer("sample", 0...Int64(Int32.max))),
             promptIndex: Int(try reader.integer("prompt_index", 0...Int64(Int32.max))), draw: Int(try reader.integer("draw", 0...4095)),
             prompt: try reader.string("prompt"), promptTokenIDs: try reader.tokens("prompt_token_ids"), tokenIDs: try reader.tokens("token_ids"),

@@ -129,5 +129,5 @@ package struct VerificationStep: Sendable, Equatable {
     package init(_ outcome: Outcome, _ text: String) { (self.outcome, self.text) = (outcome, text) }
 
     /// What a finding comes to.
-    init(_ finding: Finding) { self.init(finding.reason.isDisproof ? .fails : .unknown, finding.message) }
+    package init(_ finding: Finding) { self.init(finding.reason.isDisproof ? .fails : .unknown, finding.message) }
 }

@@ -140,7 +140,8 @@ package final class Verification {
         stage = .decided(verdict)
         for finding in findings { say(VerificationStep(finding)) }
         guard findings.isEmpty else { return }
-        say(VerificationStep(.holds, "every token is the one that the record yields, the text ends where it must, and it follows from its tokens"))
+        let text = claim.text == nil ? "and the text ends where it must" : "the text ends where it must, and it follows from its tokens"
+        say(VerificationStep(.holds, "every token is the one that the record yields, \(text)"))
         guard let bits else { return }
         let rounded = (bits * 10).rounded() / 10
         say(
@@ -148,7 +149,7 @@ package final class Verification {
                 .note,
                 verdict.isFindable == true
                     ? "surprisal \(rounded) bits: short enough to have been found by trying seeds"
-                    : "surprisal \(rounded) bits: no seed that gives it can have been found by trying"))
+                    : "surprisal \(rounded) bits: too many seeds to try until one gives it; prompt and parameters may have been chosen too"))
     }
 }
 

@@ -57,8 +57,9 @@ struct DoctorCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        let chosen = try InstructionSet.chosen()
-        if functions { return try report(await Self.functionFindings(chosen)) }
+        if functions { return try report(await Self.functionFindings(try InstructionSet.chosen())) }
+        // Where there is none at all, the check of the processor says so beside the others.
+        if !InstructionSet.available.isEmpty { try InstructionSet.chosen() }
         let checks = try machineChecks + keys.checks() + databaseChecks() + doorChecks() + fileChecks()
         try report(await onThread { checks.flatMap { $0.findings() } })
     }

@@ -95,9 +95,11 @@ struct GenerateCommand: ParsableCommand {
     }
 
     private func request(_ engine: LocalEngine, _ parameters: GenerateParameters, seed: Int64) -> GenerationRequest {
-        let parameters = parameters.completed(by: engine.schema)
+        let description = engine.model.description
+        let parameters = parameters.completed(by: engine.schema).settled(
+            contextLength: description.contextLength, lineByLine: description.lineByLine)
         var request = GenerationRequest(
-            parameters: parameters, seed: seed, seedAssigned: parameters.seed == nil, lineByLine: engine.model.description.lineByLine)
+            parameters: parameters, seed: seed, seedAssigned: parameters.seed == nil, lineByLine: description.lineByLine)
         request.parameters.batchSize = batchSize
         if let batchSize { request.identity.params["batch_size"] = .integer(Int64(batchSize)) }
         return request

@@ -4,6 +4,7 @@ import Encodings
 import Generation
 import Kernels
 import Messaging
+import Supervision
 import TaskProtocol
 import Worker
 
@@ -58,6 +59,12 @@ struct VerifyCommand: AsyncParsableCommand {
         } catch { throw CommandFailure.usage("--public-key: \(error)") }
         if let stored { return try await StoredVerification(id: stored, replay: replay, key: key, isJSON: json).run(service) }
         guard let model else { throw CommandFailure.usage("give --model DIRECTORY") }
+        let command = self
+        try await onThread(throwing: { try command.check(model, key) })
+    }
+
+    /// Checks a file's proofs here. It computes, so it runs on a thread of its own.
+    private func check(_ model: String, _ key: VerificationKey?) throws {
         let claims = try ProofFile.claims(subject)
         let report = VerdictReport(isJSON: json)
         var verifiers: [WeightPrecision: Verifier] = [:]
