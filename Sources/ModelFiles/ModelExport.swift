@@ -15,14 +15,15 @@ package enum ModelExport {
 
 extension ModelDirectory {
     /// The other files of a model directory that travel with it.
-    private static let companions = [
+    static let companions = [
         "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     ]
 
     /// OpenAI's names for two of them.
     private static let renamed = ["encoder.json": "vocab.json", "vocab.bpe": "merges.txt"]
 
-    /// Writes this model to a new folder: one safetensors file, the configs as they were, the tokenizer's files.
+    /// Writes this model to a new folder: one safetensors file, the configs as they were, the tokenizer's files. Where a model's folder stood
+    /// there, what was no file of a checkpoint stays.
     ///
     /// The tensors keep their types, so the copy has the same checkpoint digest. A model with an adapter is written merged, as fp32
     /// where the adapter changed it: the bits that it is served with, under a digest of their own.
@@ -33,7 +34,8 @@ extension ModelDirectory {
         to target: String, weights: TensorCollection? = nil,
         completing: (_ folder: String) throws(ModelFileError) -> Void = { _ throws(ModelFileError) in }
     ) throws(ModelFileError) {
-        try DurableFolder.write(replacing: target, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
+        try DurableFolder.write(replacing: target, keeping: CheckpointFolder.isForeign, failure: ModelFileError.init) {
+            (folder: String) throws(ModelFileError) in
             try writeCopy(weights, into: folder)
             try completing(folder)
         }

@@ -61,7 +61,8 @@ extension TextEngine {
     /// Trains a model on text files and writes it as a directory that ``init(model:threads:)`` and transformers load.
     /// - Parameters:
     ///   - files: bulk text, or with `lineByLine` a text a line or CSV row.
-    ///   - output: the folder for the checkpoint.
+    ///   - output: the folder for the checkpoint: a new one, an empty one, or a model's, which is replaced. One that holds anything else is
+    ///     refused before training begins, and what comes to lie in it meanwhile stays.
     ///   - each: takes each step's figures.
     /// - Returns: the checkpoint's digest: the same for equal texts, options and seed, on any machine.
     /// - Throws: ``EngineError``.
@@ -71,6 +72,7 @@ extension TextEngine {
         each: (TrainedStep) -> Void = { _ in }
     ) throws(EngineError) -> String {
         do {
+            try CheckpointFolder.checkReplaceable(output)
             let pool = ThreadPool(threads: max(1, threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN))))
             let tokenizer = try tokenizer(of: base, files: files, options)
             let dataset = try TokenDataset.encode(

@@ -65,12 +65,10 @@ struct TrainCommand: ParsableCommand {
 
     /// The folder is replaced as a whole: it must be new, empty, or a model that may go.
     private func checkOutput() throws {
-        let names = FileTree.names(output)
-        if names.isEmpty { return }
-        guard names.contains("config.json") else {
-            throw CommandFailure.usage("\(output) holds something that is no model: name another folder with --output")
+        try input { try CheckpointFolder.checkReplaceable(output) }
+        guard overwrite || FileTree.names(output).isEmpty else {
+            throw CommandFailure.usage("\(output) holds a model: let it go with --overwrite, or go on with --resume")
         }
-        guard overwrite else { throw CommandFailure.usage("\(output) holds a model: let it go with --overwrite, or go on with --resume") }
     }
 
     private func makeTrainer(_ directory: ModelDirectory?, _ tokenizer: Tokenizer, pool: ThreadPool, resumes: Bool) throws -> Trainer {
