@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 import unittest
 
@@ -41,6 +42,14 @@ class Train(unittest.TestCase):
         os.remove(self.path("made", "notes.txt"))
         run(*flags, "--output", self.path("made"), "--overwrite")
         self.assertIn("model.safetensors", os.listdir(self.path("made")))
+
+    def test_a_model_keeps_its_own_tokenizer(self):
+        run("tokenizer", "train", CORPUS, "--output", self.path("other"), "--vocab-size", 300)
+        flags = ["train", CORPUS, "--model", MODEL, *SMALL, "--output", self.path("made")]
+        self.assertIn("--tokenizer", run(*flags, "--tokenizer", self.path("other"), status=2))
+        self.assertFalse(os.path.exists(self.path("made")))
+        shutil.copy(os.path.join(MODEL, "tokenizer.json"), self.path("copy.json"))
+        run(*flags, "--tokenizer", self.path("copy.json"))
 
 
 if __name__ == "__main__":
