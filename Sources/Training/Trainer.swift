@@ -42,6 +42,12 @@ package final class Trainer {
     package let blockSize: Int
     /// Steps done since the run began, those before a resume included.
     package internal(set) var stepsDone = 0
+    /// The last step's loss; nil before the first step. Kept in a run's state.
+    package internal(set) var lastLoss: Double?
+    /// Tokens a second of the last step, likewise.
+    package internal(set) var tokensPerSecond: Double?
+    /// Whether samples of the last step are still to be taken, likewise: whoever takes them sets it and clears it.
+    package var samplesAreDue = false
     /// The average loss so far in this stage; nil before its first step.
     package var averageLoss: Double? { average.value }
 
@@ -210,9 +216,10 @@ package final class Trainer {
         let rate = stage.rate(atStep: stepsDone - stage.first)
         optimizer.step(store, norm: norm, rate: rate, options: options, pool: pool.handle)
         stepsDone += 1
+        let speed = Double(tokensPerStep) / max(1e-9, monotonicSeconds() - begin)
+        (lastLoss, tokensPerSecond) = (loss, speed)
         return TrainingStep(
-            step: stepsDone, loss: loss, averageLoss: average.add(loss), learningRate: rate, gradientNorm: norm,
-            tokensPerSecond: Double(tokensPerStep) / max(1e-9, monotonicSeconds() - begin))
+            step: stepsDone, loss: loss, averageLoss: average.add(loss), learningRate: rate, gradientNorm: norm, tokensPerSecond: speed)
     }
 }
 

@@ -124,6 +124,40 @@ import Worker
     @Test("a base model is trained further with its own tokenizer")
     func trainsFurther() throws {
         var bench = try EngineBench()
+    @Test("a drain amid the last step's samples loses neither the figures nor the samples")
+    func drainsAmidSamples() throws {
+        let task = try EngineBench.finetune { ($0.saveEvery, $0.generateEvery, $0.nGenerate) = (0, 8, 2) }
+        var first = try EngineBench()
+        let lease = first.start(task)
+        var isSampling = false
+        _ = first.run { reports in
+            // One turn beyond the last step: its samples have begun.
+            defer {
+                isSampling = reports.contains {
+                    if case .progress(_, let progress, _) = $0 { progress.done == 8 && progress.phase == .training } else { false }
+                }
+            }
+            return isSampling
+        }
+        first.engine.stop(lease, .draining)
+        let rest = first.run()
+        #expect(!rest.contains { if case .events = $0 { true } else { false } })
+        let resume = try #require(rest.stopped(lease).resume)
+        #expect(ResumeReference(json: resume)?.step == 8)
+        var second = try EngineBench(sharing: first)
+        let again = second.start(task, resume: resume)
+        let reports = second.run()
+        var samples: [Int] = []
+        for case .events(again, let events) in reports {
+            for case .sample(let sample, _, _, _, _, let step) in events where step == 8 { samples.append(sample) }
+        }
+        #expect(samples.sorted() == [0, 1])
+        let result = try #require(reports.result(of: again))
+        let loss = try #require(result["final_loss"]?.doubleValue)
+        #expect(loss > 0 && (result["tokens_per_second"]?.doubleValue ?? 0) > 0 && result["steps"] == .integer(8))
+        #expect(reports.checkpoints.map(\.loss) == [loss])
+    }
+
         let model = try bench.model()
         _ = bench.start(
             try EngineBench.finetune {
