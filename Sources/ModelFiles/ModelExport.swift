@@ -42,11 +42,12 @@ extension ModelDirectory {
     }
 
     /// Writes the files of ``export(to:weights:completing:)`` into an existing folder, one tensor after another.
-    /// - Parameter config: what stands in `config.json` instead; nil: what stood there.
+    /// - Parameter config: what stands in `config.json` instead; nil: what stood there, of a merged model that it is stored as fp32.
     package func writeCopy(_ weights: TensorCollection? = nil, into folder: String, config: JSONObject? = nil) throws(ModelFileError) {
+        let weights = weights ?? tensors
+        let own = weights.adapter == nil ? self.config : ModelConfig.storedAsFloat32(self.config)
         try ModelExport.writeFiles(
-            config: config ?? self.config, generationConfig: generationConfig, tensors: SafetensorsWriter.tensors(of: weights ?? tensors),
-            into: folder)
+            config: config ?? own, generationConfig: generationConfig, tensors: SafetensorsWriter.tensors(of: weights), into: folder)
         for name in ModelDirectory.companions + ModelDirectory.renamed.keys.sorted() where exists(path + "/" + name) {
             let target = ModelDirectory.renamed[name] ?? name
             if target != name && exists(path + "/" + target) { continue }

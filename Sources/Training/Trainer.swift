@@ -78,7 +78,7 @@ package final class Trainer {
     package init(
         model source: Source, datasets: [TokenDataset], options: TrainingOptions, lineByLine: Bool? = nil, pool: ThreadPool
     ) throws(TrainingError) {
-        (config, generationConfig) = source.configs(lineByLine: lineByLine)
+        (config, generationConfig) = source.configs(lineByLine: lineByLine, keepsWeights: options.lora != nil)
         let description: ModelDescription
         do throws(ModelError) {
             description = try Architectures.describe(config: config, generation: generationConfig)
@@ -224,13 +224,20 @@ package final class Trainer {
 }
 
 extension Trainer.Source {
-    /// config.json and generation_config.json, the former saying how texts stand in the data.
-    fileprivate func configs(lineByLine: Bool?) -> (config: JSONObject, generation: JSONObject?) {
+    /// Whether an adapter of the base's own is merged with its weights, which makes them fp32.
+    private var isMerged: Bool {
+        if case .directory(let directory) = self { directory.tensors.adapter != nil } else { false }
+    }
+
+    /// config.json and generation_config.json, the former saying how texts stand in the data and how the weights are stored.
+    /// - Parameter keepsWeights: whether checkpoints hold the base's weights as they are stored there, and not fp32.
+    fileprivate func configs(lineByLine: Bool?, keepsWeights: Bool) -> (config: JSONObject, generation: JSONObject?) {
         var (config, generation): (JSONObject, JSONObject?) =
             switch self {
             case .directory(let directory): (directory.config, directory.generationConfig)
             case .scratch(let config, _): (config, nil)
             }
+        if !keepsWeights || isMerged { config = ModelConfig.storedAsFloat32(config) }
         if let lineByLine, lineByLine || config["line_by_line"] != nil { config["line_by_line"] = .bool(lineByLine) }
         return (config, generation)
     }
