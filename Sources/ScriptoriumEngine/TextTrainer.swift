@@ -78,7 +78,9 @@ extension TextEngine {
             let dataset = try TokenDataset.encode(
                 files: files, tokenizer: tokenizer, lineByLine: options.lineByLine, header: options.header
             ) { _, _ in }
-            let trainer = try Trainer(model: try source(base, tokenizer, options), dataset: dataset, options: options.training, pool: pool)
+            let trainer = try Trainer(
+                model: try source(base, tokenizer, options), datasets: [dataset], options: options.training, lineByLine: options.lineByLine,
+                pool: pool)
             while trainer.stepsDone < options.numSteps {
                 let step = try trainer.step()
                 each(TrainedStep(step: step.step, loss: step.loss, averageLoss: step.averageLoss))
@@ -104,8 +106,7 @@ extension TextEngine {
         case .model(let path): return .directory(try ModelDirectory.open(path))
         case .config(let name):
             let config = try ModelConfig.named(name) ?? ModelConfig.read(name)
-            var fitted = ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
-            if options.lineByLine { fitted["line_by_line"] = .bool(true) }
+            let fitted = ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
             return .scratch(config: fitted, seed: options.seed)
         }
     }

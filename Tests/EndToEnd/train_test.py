@@ -51,6 +51,14 @@ class Train(unittest.TestCase):
         shutil.copy(os.path.join(MODEL, "tokenizer.json"), self.path("copy.json"))
         run(*flags, "--tokenizer", self.path("copy.json"))
 
+    def test_an_encoded_file_says_itself_how_its_texts_stand(self):
+        run("encode", CORPUS, "--tokenizer", MODEL, "--output", self.path("lines"), "--line-by-line")
+        run("train", self.path("lines"), "--from-cache", "--model", MODEL, *SMALL, "--output", self.path("apart"))
+        self.assertIs(self.config("apart")["line_by_line"], True)
+        run("encode", CORPUS, "--tokenizer", MODEL, "--output", self.path("bulk"))
+        run("train", self.path("bulk"), "--from-cache", "--model", self.path("apart"), *SMALL, "--output", self.path("joined"))
+        self.assertIs(self.config("joined")["line_by_line"], False)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -82,7 +82,7 @@ struct TrainCommand: ParsableCommand {
         let options = training.options(seed: seed ?? UInt64.random(in: 10_000_000...99_999_999))
         let source = try source(directory, tokenizer, seed: options.seed)
         let datasets = try data.datasets(tokenizer, seed: options.seed)
-        return try input { try Trainer(model: source, datasets: datasets, options: options, lineByLine: data.lineByLine, pool: pool) }
+        return try input { try Trainer(model: source, datasets: datasets, options: options, lineByLine: data.isLineByLine(datasets), pool: pool) }
     }
 
     private func source(_ directory: ModelDirectory?, _ tokenizer: Tokenizer, seed: UInt64) throws -> Trainer.Source {
