@@ -149,6 +149,7 @@ let package = Package(
                 "Worker", "Broker", "TaskProtocol", "ArtifactStore", "DurableFiles", "Messaging", logging, "Encodings", "ModelFiles", "Tokenizers",
             ]),
         tests("Client", ["Client", "TaskProtocol", "ArtifactStore", "Encodings", "Messaging"]),
+                "Datasets",
         tests("Supervision", ["Supervision"]),
         tests("Downloads", ["Downloads"]),
         tests(
