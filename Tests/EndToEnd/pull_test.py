@@ -233,10 +233,10 @@ class PullIntoService(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "model")
             shutil.copytree(REFERENCE, path)
-            run("tokenizer", "train", os.path.join(support.FIXTURES, "corpus.txt"), "--output", folder, "--vocab-size", 500)
+            run("tokenizer", "train", os.path.join(support.FIXTURES, "corpus.txt"), "--output", folder, "--vocab-size", 440)
             shutil.copy(os.path.join(folder, "tokenizer.json"), path)
             said = self.service.run("model", "import", path, "--name", "beyond", status=2)
-            self.assertIn("the tokenizer has 500 tokens, but the model only 400", said)
+            self.assertRegex(said, r"the tokenizer has 4[1-9]\d tokens, but the model only 400")
         rows = [json.loads(line)["name"] for line in self.service.run("model", "list", "--json").splitlines()]
         self.assertNotIn("beyond", rows)
 

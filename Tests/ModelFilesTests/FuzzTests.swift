@@ -104,9 +104,10 @@ struct FuzzTests {
         let source = Fixtures.reference + "/gpt2-tensorflow/"
         for name in try FileManager.default.contentsOfDirectory(atPath: source) { try save(Self.bytes(source + name), name) }
         try FileManager.default.removeItem(atPath: temporary.path + "/config.json")
-        // The larger file's checksums are not looked at again in every round: what is damaged here stands before them.
+        // Of two checkpoints the file must say which.
+        try save([], "other.ckpt.index")
         let report = try Fuzz(
-            "tensorflow-" + file, seed: 36, rounds: 250,
+            "tensorflow-" + file, seed: 36, rounds: 60,
             words: ["\"n_layer\":", "\"n_embd\": 9223372036854775807", "model_checkpoint_path: \"", "../", "/dev/zero", "\0", "\"n_vocab\":"]
         ).run([try Self.bytes(source + file)]) { bytes in
             try save(bytes, file)
