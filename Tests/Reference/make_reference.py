@@ -60,11 +60,12 @@ def make_tokenizer(folder, corpus):
 def generate(model, ids, count, **arguments):
     """Sequences, and the scores of a search, after the same search in float64 gave the same ones."""
     made = []
+    # Without a mask transformers would take a prompt's token 0 for padding.
+    prompt = {"inputs": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
     for kind in (torch.float32, torch.float64):
         model.to(kind)
         made.append(model.generate(
-            torch.tensor([ids]), do_sample=False, num_return_sequences=count, pad_token_id=0, return_dict_in_generate=True, output_scores=True,
-            **arguments))
+            **prompt, do_sample=False, num_return_sequences=count, pad_token_id=0, return_dict_in_generate=True, output_scores=True, **arguments))
     model.to(torch.float32)
     if made[0].sequences.tolist() != made[1].sequences.tolist():
         raise NearTie
