@@ -127,6 +127,8 @@ let package = Package(
         tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
         tests("Measures", ["Measures"]),
         tests("ScriptoriumEngine", ["ScriptoriumEngine"]),
+        // The README's example, byte for byte (readme_test.py), as a program that depends on what a library's user depends on.
+        .executableTarget(name: "readme-example", dependencies: ["ScriptoriumEngine"], path: "Tests/ReadmeExample"),
         tests("Messaging", ["Messaging"]),
         tests("TaskProtocol", ["TaskProtocol", "Encodings"]),
         .target(
@@ -147,6 +149,7 @@ let package = Package(
             "Worker",
             [
                 "Worker", "Broker", "TaskProtocol", "ArtifactStore", "DurableFiles", "Messaging", logging, "Encodings", "ModelFiles", "Tokenizers",
+                "Datasets",
             ]),
         tests("Client", ["Client", "TaskProtocol", "ArtifactStore", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),

@@ -5,7 +5,7 @@ import Encodings
 /// Source: numpy.lib.format, versions 1 to 3.
 enum NumPyCache {
     static let firstByte: UInt8 = 0x93
-    private static let magic = [firstByte] + Array("NUMPY".utf8)
+    static let magic = [firstByte] + Array("NUMPY".utf8)
 
     /// - Parameter reader: at its beginning.
     static func load(_ reader: inout GzipReader) throws(GzipReader.Failure) -> TokenDataset {

@@ -18,6 +18,19 @@ extension TokenDataset {
         }
     }
 
+    /// Whether a file holds an encoded dataset of either kind and no text, by its first bytes: UTF-8 begins with none of them.
+    package static func isEncoded(path: String) throws(DatasetError) -> Bool {
+        do throws(GzipReader.Failure) {
+            var reader = try GzipReader(path: path)
+            let beginning = try reader.peek(HeaderParser.maximumLength)
+            if beginning.starts(with: NumPyCache.magic) { return true }
+            guard let first = beginning.first, first & 0xF0 == 0x80 else { return false }
+            return beginning.firstRange(of: DatasetFormat.name.utf8) != nil
+        } catch {
+            throw error.isSystem ? .unreadable(file: path, reason: error.problem) : .corrupt(file: path, problem: error.problem)
+        }
+    }
+
     private static func damaged(_ problem: String) -> GzipReader.Failure { GzipReader.Failure(problem: problem, isSystem: false) }
 
     private static func load(_ path: String, _ beginning: [UInt8], _ reader: inout GzipReader) throws(GzipReader.Failure) -> TokenDataset {

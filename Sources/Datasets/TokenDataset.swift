@@ -43,6 +43,13 @@ package struct TokenDataset: Sendable {
         storage.copy(start: start, length: length, into: target)
     }
 
+    /// The same tokens, known to come from a tokenizer; what the file itself says stands.
+    package func encoded(by digest: String?) -> TokenDataset {
+        TokenDataset(
+            storage: storage, vocabularySize: vocabularySize, tokenizerDigest: tokenizerDigest ?? digest, settings: settings, digest: self.digest,
+            largestToken: largestToken)
+    }
+
     /// - Throws: ``DatasetError/otherTokenizer(dataset:expected:)`` where the dataset is known to come from another tokenizer.
     package func check(tokenizer: Tokenizer) throws(DatasetError) {
         if let tokenizerDigest, tokenizerDigest != tokenizer.digest { throw .otherTokenizer(dataset: tokenizerDigest, expected: tokenizer.digest) }

@@ -78,7 +78,8 @@ package struct ModelHub: Sendable {
     // MARK: Which files
 
     private static let companions = [
-        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
+        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        "vocab.json", "merges.txt",
     ]
 
     /// The weights: safetensors before PyTorch's, one file before shards.

@@ -29,6 +29,12 @@ package enum FileTree {
         return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
+    /// Whether a folder itself stands there, not a link to one.
+    package static func isFolder(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// Removes a file or a folder with everything in it; links inside are removed, not followed. What is not there is fine.
     package static func remove(_ path: String) {
         var status = stat()

@@ -48,7 +48,8 @@ extension BatchScheduler {
     private func isRefused(_ text: String, of sample: RunningSample) -> Bool {
         let request = sample.job.request
         if request.text.nonemptyOutput, FinishedText.isEmpty(text, minLength: request.parameters.minLength) { return true }
-        return request.text.deduplicate && sample.prompt.texts.contains(text)
+        // By bytes: strings compare by canonical equivalence, which depends on the runtime's version of Unicode.
+        return request.text.deduplicate && sample.prompt.texts.contains { $0.utf8.elementsEqual(text.utf8) }
     }
 
     /// Draws a text again from its prompt's end; where its window has moved, the prompt is prefilled anew.

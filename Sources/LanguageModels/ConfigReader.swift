@@ -66,14 +66,15 @@ package struct ConfigReader: Sendable {
         return ConfigReader(members)
     }
 
-    /// One token id or a list of them below `rows`, or nil where it is absent.
+    /// One token id or a list of them, or nil where it is absent. Ids from `rows` on are left out: no token has them. (transformers' defaults
+    /// name GPT-2's 50256 whatever the vocabulary, so such configs are common, and transformers loads them.)
     package func tokenIDs(_ name: String, rows: Int) throws(ModelError) -> [Int32]? {
         guard let (name, value) = value([name]) else { return nil }
         var ids: [Int32] = []
         for item in value.arrayValue ?? [value] {
             guard let id = item.intValue else { throw .badConfig(key: name, reason: "is not a token id or a list of them") }
-            guard (0..<rows).contains(id) else { throw .badConfig(key: name, reason: "is \(id), outside the vocabulary of \(rows)") }
-            ids.append(Int32(id))
+            guard id >= 0 else { throw .badConfig(key: name, reason: "is \(id), and ids begin at 0") }
+            if id < rows { ids.append(Int32(id)) }
         }
         return ids
     }

@@ -105,6 +105,14 @@ package enum ModelConfig {
         return result
     }
 
+    /// A config whose weights are written as fp32: what it says of their type, by transformers' newer or older name, follows. Else
+    /// transformers would round them to the type that they had before.
+    package static func storedAsFloat32(_ config: JSONObject) -> JSONObject {
+        var result = config
+        for key in ["dtype", "torch_dtype"] where result[key] != nil { result[key] = .string("float32") }
+        return result
+    }
+
     /// Reads a JSON object from a file of at most 16 MB.
     /// - Throws: `ModelFileError` naming the file where it is missing, no JSON, or no object.
     package static func read(_ path: String) throws(ModelFileError) -> JSONObject {

@@ -15,14 +15,15 @@ package enum ModelExport {
 
 extension ModelDirectory {
     /// The other files of a model directory that travel with it.
-    private static let companions = [
+    static let companions = [
         "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     ]
 
     /// OpenAI's names for two of them.
     private static let renamed = ["encoder.json": "vocab.json", "vocab.bpe": "merges.txt"]
 
-    /// Writes this model to a new folder: one safetensors file, the configs as they were, the tokenizer's files.
+    /// Writes this model to a new folder: one safetensors file, the configs as they were, the tokenizer's files. Where a model's folder stood
+    /// there, what was no file of a checkpoint stays.
     ///
     /// The tensors keep their types, so the copy has the same checkpoint digest. A model with an adapter is written merged, as fp32
     /// where the adapter changed it: the bits that it is served with, under a digest of their own.
@@ -33,18 +34,20 @@ extension ModelDirectory {
         to target: String, weights: TensorCollection? = nil,
         completing: (_ folder: String) throws(ModelFileError) -> Void = { _ throws(ModelFileError) in }
     ) throws(ModelFileError) {
-        try DurableFolder.write(replacing: target, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
+        try DurableFolder.write(replacing: target, keeping: CheckpointFolder.isForeign, failure: ModelFileError.init) {
+            (folder: String) throws(ModelFileError) in
             try writeCopy(weights, into: folder)
             try completing(folder)
         }
     }
 
     /// Writes the files of ``export(to:weights:completing:)`` into an existing folder, one tensor after another.
-    /// - Parameter config: what stands in `config.json` instead; nil: what stood there.
+    /// - Parameter config: what stands in `config.json` instead; nil: what stood there, of a merged model that it is stored as fp32.
     package func writeCopy(_ weights: TensorCollection? = nil, into folder: String, config: JSONObject? = nil) throws(ModelFileError) {
+        let weights = weights ?? tensors
+        let own = weights.adapter == nil ? self.config : ModelConfig.storedAsFloat32(self.config)
         try ModelExport.writeFiles(
-            config: config ?? self.config, generationConfig: generationConfig, tensors: SafetensorsWriter.tensors(of: weights ?? tensors),
-            into: folder)
+            config: config ?? own, generationConfig: generationConfig, tensors: SafetensorsWriter.tensors(of: weights), into: folder)
         for name in ModelDirectory.companions + ModelDirectory.renamed.keys.sorted() where exists(path + "/" + name) {
             let target = ModelDirectory.renamed[name] ?? name
             if target != name && exists(path + "/" + target) { continue }

@@ -13,6 +13,8 @@ package struct ModelFileError: Error, Equatable, CustomStringConvertible {
         case malformed
         /// A well-formed thing that this version does not read.
         case unsupported
+        /// Something else stands where a checkpoint shall be written, and would be lost.
+        case occupied
     }
 
     package let reason: Reason

@@ -61,7 +61,8 @@ extension TextEngine {
     /// Trains a model on text files and writes it as a directory that ``init(model:threads:)`` and transformers load.
     /// - Parameters:
     ///   - files: bulk text, or with `lineByLine` a text a line or CSV row.
-    ///   - output: the folder for the checkpoint.
+    ///   - output: the folder for the checkpoint: a new one, an empty one, or a model's, which is replaced. One that holds anything else is
+    ///     refused before training begins, and what comes to lie in it meanwhile stays.
     ///   - each: takes each step's figures.
     /// - Returns: the checkpoint's digest: the same for equal texts, options and seed, on any machine.
     /// - Throws: ``EngineError``.
@@ -71,12 +72,15 @@ extension TextEngine {
         each: (TrainedStep) -> Void = { _ in }
     ) throws(EngineError) -> String {
         do {
+            try CheckpointFolder.checkReplaceable(output)
             let pool = ThreadPool(threads: max(1, threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN))))
             let tokenizer = try tokenizer(of: base, files: files, options)
             let dataset = try TokenDataset.encode(
                 files: files, tokenizer: tokenizer, lineByLine: options.lineByLine, header: options.header
             ) { _, _ in }
-            let trainer = try Trainer(model: try source(base, tokenizer, options), dataset: dataset, options: options.training, pool: pool)
+            let trainer = try Trainer(
+                model: try source(base, tokenizer, options), datasets: [dataset], options: options.training, lineByLine: options.lineByLine,
+                pool: pool)
             while trainer.stepsDone < options.numSteps {
                 let step = try trainer.step()
                 each(TrainedStep(step: step.step, loss: step.loss, averageLoss: step.averageLoss))
@@ -102,8 +106,7 @@ extension TextEngine {
         case .model(let path): return .directory(try ModelDirectory.open(path))
         case .config(let name):
             let config = try ModelConfig.named(name) ?? ModelConfig.read(name)
-            var fitted = ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
-            if options.lineByLine { fitted["line_by_line"] = .bool(true) }
+            let fitted = ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
             return .scratch(config: fitted, seed: options.seed)
         }
     }

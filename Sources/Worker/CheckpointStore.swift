@@ -33,7 +33,7 @@ struct CheckpointStore {
 
     /// Writes the state of now. The folder it is written to is gone afterwards; the artifacts stay.
     /// - Returns: nil where `watch` stopped it: nobody wants the state any more.
-    func save(_ trainer: Trainer, loss: Double?, watch: TransferWatch) throws(TaskFault) -> Saved? {
+    func save(_ trainer: Trainer, watch: TransferWatch) throws(TaskFault) -> Saved? {
         let folder = workFolder + "/checkpoint-\(trainer.stepsDone)"
         defer { try? FileManager.default.removeItem(atPath: folder) }
         do {
@@ -50,7 +50,7 @@ struct CheckpointStore {
                 step: trainer.stepsDone, manifest: model.sha256, sha256: saved.sha256, tokenizerSHA256: tokenizer.digest,
                 architecture: trainer.description.architecture, parameters: Int64(trainer.description.parameterCount),
                 contextLength: trainer.description.contextLength, bytes: Int64(model.byteCount), lineByLine: lineByLine,
-                config: JSONValue.object(trainer.config).canonical, loss: loss, averageLoss: trainer.averageLoss)
+                config: JSONValue.object(trainer.config).canonical, loss: trainer.lastLoss, averageLoss: trainer.averageLoss)
             return Saved(record: record, resume: ResumeReference(manifest: resume.sha256, step: trainer.stepsDone))
         } catch {
             if error == .stopped { return nil }

@@ -23,8 +23,6 @@ final class FinetuneRun {
     private let isUnwanted: () -> Bool
     private let report: (EngineReport) -> Void
     private var sampling: SamplingRun?
-    private var lastLoss: Double?
-    private var tokensPerSecond: Double?
     private var savedStep = -1
     private var log: TrainingLog
     private var savedAt: Milliseconds
@@ -59,7 +57,7 @@ final class FinetuneRun {
     /// One step of training or of a sample.
     func turn(now: Milliseconds) -> Outcome {
         do throws(TaskFault) {
-            if sampling != nil {
+            if trainer.samplesAreDue {
                 try sampleOn()
             } else if trainer.stepsDone < trainer.totalSteps {
                 try train(now: now)
@@ -77,7 +75,7 @@ final class FinetuneRun {
     func stop(_ reason: StopReason) {
         sayRest()
         guard reason == .draining || reason == .timedOut, trainer.stepsDone > 0,
-            let saved = try? checkpoints.save(trainer, loss: lastLoss, watch: savingWatch())
+            let saved = try? checkpoints.save(trainer, watch: savingWatch())
         else {
             return report(.stopped(lease, resume: nil))
         }
@@ -93,13 +91,12 @@ final class FinetuneRun {
             sayRest()
             throw Self.fault(error, parameters)
         }
-        lastLoss = step.loss
-        tokensPerSecond = step.tokensPerSecond
+        // Before any state is saved: another attempt that goes on from it takes the samples, if this one does not come to it.
+        trainer.samplesAreDue = isDue(every: parameters.generateEvery, step.step) && parameters.nGenerate > 0
         let isLast = step.step >= trainer.totalSteps
         if let steps = log.add(step, now: now) { say(step, steps) }
         if isDue(every: parameters.saveEvery, step.step), !isLast { try save(now: now, withRecord: true) }
         if now - savedAt >= Self.saveMilliseconds, !isLast { try save(now: now, withRecord: false) }
-        if isDue(every: parameters.generateEvery, step.step), parameters.nGenerate > 0 { try beginSampling() }
     }
 
     private func isDue(every interval: Int, _ step: Int) -> Bool { interval > 0 && step % interval == 0 }
@@ -118,14 +115,14 @@ final class FinetuneRun {
     }
 
     private func progress(_ phase: WorkerProgress.Phase) -> WorkerProgress {
-        WorkerProgress(phase: phase, done: trainer.stepsDone, total: trainer.totalSteps, loss: lastLoss, averageLoss: trainer.averageLoss)
+        WorkerProgress(phase: phase, done: trainer.stepsDone, total: trainer.totalSteps, loss: trainer.lastLoss, averageLoss: trainer.averageLoss)
     }
 
     /// Saves the state of now; where nobody wants it any more nothing is reported, as the stop that is on its way will be answered.
     private func save(now: Milliseconds, withRecord: Bool) throws(TaskFault) {
         report(.progress(lease, progress(.saving), steps: log.takeRest()))
         savedAt = now
-        guard let saved = try checkpoints.save(trainer, loss: lastLoss, watch: savingWatch()) else { return }
+        guard let saved = try checkpoints.save(trainer, watch: savingWatch()) else { return }
         if withRecord { savedStep = trainer.stepsDone }
         report(.checkpoint(lease, step: trainer.stepsDone, record: withRecord ? saved.record : nil, resume: saved.resume.json))
     }
@@ -134,12 +131,12 @@ final class FinetuneRun {
     private func savingWatch() -> TransferWatch {
         var saidAt = MonotonicClock.milliseconds
         return TransferWatch(
-            progress: { [lease, report, lastLoss, trainer] done, total in
+            progress: { [lease, report, trainer] done, total in
                 let now = MonotonicClock.milliseconds
                 guard now - saidAt >= Self.savingProgressMilliseconds else { return }
                 saidAt = now
                 let progress = WorkerProgress(
-                    phase: .saving, done: Int(done), total: Int(total), loss: lastLoss, averageLoss: trainer.averageLoss)
+                    phase: .saving, done: Int(done), total: Int(total), loss: trainer.lastLoss, averageLoss: trainer.averageLoss)
                 report(.progress(lease, progress, steps: []))
             }, isStopped: isUnwanted)
     }
@@ -148,8 +145,8 @@ final class FinetuneRun {
         if savedStep != trainer.stepsDone { try save(now: now, withRecord: true) }
         guard savedStep == trainer.stepsDone else { return .goesOn }
         let result: JSONObject = [
-            "average_loss": trainer.averageLoss.map { .real($0) } ?? .null, "final_loss": lastLoss.map { .real($0) } ?? .null,
-            "steps": .integer(Int64(trainer.stepsDone)), "tokens_per_second": tokensPerSecond.map { .real($0) } ?? .null,
+            "average_loss": trainer.averageLoss.map { .real($0) } ?? .null, "final_loss": trainer.lastLoss.map { .real($0) } ?? .null,
+            "steps": .integer(Int64(trainer.stepsDone)), "tokens_per_second": trainer.tokensPerSecond.map { .real($0) } ?? .null,
         ]
         report(.finished(lease, generations: [], result: JSONValue.object(result).canonical))
         return .ended
@@ -163,10 +160,13 @@ final class FinetuneRun {
     }
 
     private func sampleOn() throws(TaskFault) {
+        if sampling == nil { try beginSampling() }
         guard let run = sampling else { return }
         let events = run.step(atStep: trainer.stepsDone)
         if !events.isEmpty { report(.events(lease, events)) }
-        if run.isDone { sampling = nil }
+        guard run.isDone else { return }
+        sampling = nil
+        trainer.samplesAreDue = false
     }
 
     private static func trainer(_ prepared: PreparedFinetune, pool: ThreadPool) throws(TrainingError) -> Trainer {

@@ -47,8 +47,17 @@ extension FinetunePreparation {
         let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
         let files = names.sorted().map { folder + "/" + $0 }.filter { !Self.isFolder($0) }
         guard !files.isEmpty else { throw .invalid("the dataset has no files", field: corpusField) }
-        guard dataset.tokenizerSHA256 != nil, files.count == 1, let encoded = try? TokenDataset.load(path: files[0]) else { return .files(files) }
-        return .encoded(encoded)
+        guard files.count == 1, let file = files.first else { return .files(files) }
+        do throws(DatasetError) {
+            // One that is named by its digest alone says itself what it is.
+            let isRegistered = dataset.tokenizerSHA256 != nil
+            let isEncoded = try TokenDataset.isEncoded(path: file)
+            guard isRegistered || isEncoded else { return .files(files) }
+            return .encoded(try TokenDataset.load(path: file).encoded(by: dataset.tokenizerSHA256))
+        } catch {
+            if case .corrupt(_, let problem) = error { throw .invalid("the encoded dataset is not usable: \(problem)", field: corpusField) }
+            throw .transient(error.description)
+        }
     }
 
     /// What to name where the corpus is at fault.

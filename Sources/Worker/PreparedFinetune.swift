@@ -21,7 +21,7 @@ struct PreparedFinetune: Sendable {
     let datasets: [TokenDataset]
     let tokenizer: Tokenizer
     /// Whether texts stood apart in all of the data, which decides `prepend_bos`.
-    var isLineByLine: Bool { parameters.lineByLine ?? task.dataset?.lineByLine ?? false }
+    let isLineByLine: Bool
     /// A folder with the state of an earlier attempt.
     let resumeFolder: String?
     /// The folders of the cache that all this is read from: they stand as long as the finetune.
@@ -60,8 +60,19 @@ struct FinetunePreparation {
         let datasets = try stages(corpora, tokenizer)
         try check()
         return PreparedFinetune(
-            task: task, parameters: parameters, base: fitted(base, tokenizer), datasets: datasets, tokenizer: tokenizer, resumeFolder: resumeFolder,
-            folders: folders)
+            task: task, parameters: parameters, base: fitted(base, tokenizer), datasets: datasets, tokenizer: tokenizer,
+            isLineByLine: parameters.lineByLine ?? Self.lineByLine(of: corpora) ?? task.dataset?.lineByLine ?? false,
+            resumeFolder: resumeFolder, folders: folders)
+    }
+
+    /// What encoded data itself says; nil where some of it does not.
+    private static func lineByLine(of corpora: [Corpus]) -> Bool? {
+        var result = true
+        for corpus in corpora {
+            guard case .encoded(let dataset) = corpus, dataset.vocabularySize != nil else { return nil }
+            result = result && dataset.settings.lineByLine
+        }
+        return result
     }
 
     /// An artifact's folder, which stands from now on.

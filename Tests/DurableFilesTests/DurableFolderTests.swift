@@ -39,6 +39,21 @@ struct DurableFolderTests {
         #expect(FileTree.names(target) == ["old"])
     }
 
+    @Test("what is kept of the older folder moves into the new one, folders too, and gives way to what is new")
+    func keeps() throws {
+        let target = temporary.path + "/model"
+        try FileTree.makeFolders(target + "/notes/deep")
+        for name in ["weights", "old", "notes/deep/page", "both"] { try DurableFile.write([1], to: target + "/" + name) }
+        let folder = try DurableFolder(replacing: target)
+        for name in ["weights", "both"] { try DurableFile.write([2, 2], to: folder.path + "/" + name) }
+        try folder.finish { $0 == "notes" || $0 == "both" }
+        #expect(FileTree.names(target) == ["both", "notes", "weights"])
+        #expect(FileTree.names(target + "/notes/deep") == ["page"])
+        var status = stat()
+        #expect(stat(target + "/both", &status) == 0 && status.st_size == 2)
+        #expect(FileTree.names(temporary.path) == ["model"])
+    }
+
     @Test("a file in the folder's place gives way to it")
     func overFile() throws {
         let target = temporary.path + "/model"

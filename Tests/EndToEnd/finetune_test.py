@@ -141,6 +141,29 @@ class Finetunes(support.ServiceTestCase):
         self.assertEqual(params["dataset"], {"merge": [{"name": "first"}, {"name": "second"}], "equalize": False})
         self.assertEqual(params["lora"], {"rank": 3, "targets": ["c_attn", "mlp.c_proj"]})
 
+    def test_encoded_files_are_added_as_what_they_are(self):
+        corpus = os.path.join(support.FIXTURES, "corpus.txt")
+        tokenizer = os.path.join(support.FIXTURES, "gpt2")
+        old = os.path.join(support.ROOT, "Tests", "Fixtures", "files", "dataset_cache.tar.gz")
+        with tempfile.TemporaryDirectory() as folder:
+            cache = os.path.join(folder, "cache")
+            encoded = json.loads(support.run("encode", corpus, "--tokenizer", tokenizer, "--line-by-line", "--output", cache, "--json"))
+            self.service.run("dataset", "add", cache, "--name", "encoded")
+            self.assertIn("leave out --line-by-line", self.service.run("dataset", "add", cache, "--name", "no", "--line-by-line", status=2))
+            self.assertIn("alone", self.service.run("dataset", "add", cache, corpus, "--name", "no", status=2))
+        self.assertIn("--tokenizer", self.service.run("dataset", "add", old, "--name", "no", status=2))
+        with tempfile.TemporaryDirectory() as folder:
+            # The cache's ids go up to 999: the tokenizer must have so many.
+            texts = [os.path.join(support.ROOT, name) for name in ("README.md", "docs/protocol.md", "docs/operations.md")]
+            support.run("tokenizer", "train", *texts, "--output", folder, "--vocab-size", 1000)
+            self.service.run("dataset", "add", old, "--name", "old", "--tokenizer", folder)
+        rows = self.service.sql("SELECT name, tokens, line_by_line, tokenizer_sha256 IS NOT NULL FROM scriptorium.datasets WHERE name IN ('encoded', 'old', 'no')")
+        self.assertEqual(sorted(rows), [("encoded", encoded["tokens"], True, True), ("old", 200, False, True)])
+        self.service.run("model", "import", tokenizer, "--name", "reference")
+        status = self.finetune(model="reference", dataset={"name": "encoded"}, output="from-encoded", num_steps=2)
+        row = self.service.sql("SELECT config FROM scriptorium.checkpoints WHERE task_id = %s", status["id"])[0][0]
+        self.assertIs(row["line_by_line"], True)
+
     def test_a_dataset_that_is_not_there_is_named(self):
         client = self.service.client()
         params = {**SMALL, "model": "base", "output": "none", "cross_train": [{"name": "first"}, {"name": "third"}]}

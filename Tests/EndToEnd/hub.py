@@ -17,6 +17,7 @@ class Hub:
         self.digests = {}  # announced instead of the right ones
         self.redirect_to = None  # where large files are said to be
         self.ignores_ranges = False
+        self.listing = None  # bytes that are answered instead of the model's list of files
         self.statuses = []  # the hub's next answers about files
         self.asked = []  # (host, method, path, headers)
         self.lock = threading.Lock()
@@ -56,7 +57,7 @@ class Hub:
     def hub(self, request):
         if request.path == f"/api/models/{self.name}/revision/main":
             listing = {"sha": COMMIT, "siblings": [{"rfilename": name} for name in [*self.files, "onnx/model.onnx", "../evil", "README.md"]]}
-            return send(request, 200, json.dumps(listing).encode())
+            return send(request, 200, json.dumps(listing).encode() if self.listing is None else self.listing)
         prefix = f"/{self.name}/resolve/{COMMIT}/"
         name = request.path.removeprefix(prefix)
         if not request.path.startswith(prefix) or name not in self.files:

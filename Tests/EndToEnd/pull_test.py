@@ -4,6 +4,9 @@ import glob
 import json
 import os
 import pty
+import random
+import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -22,6 +25,16 @@ def reference(*names):
         with open(os.path.join(REFERENCE, name), "rb") as file:
             files[name] = file.read()
     return files
+
+
+def damaged(data, chance):
+    """The bytes with a few of them changed, doubled, cut out or cut off, or with pieces of the format put in."""
+    words = [b"{", b"}", b"[", b"]", b'"sha":', b'"siblings":', b'"rfilename":', b'"../x"', b"null", b"1e999", b'"weight_map":', b"\x00", b"\xff", b'"\\ud800"']
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randint(0, len(data))
+        end = place + chance.randint(0, 24)
+        data = data[:place] + chance.choice([b"", data[place:end] * 2, chance.choice(words), data[:end]]) + (data[end:] if chance.random() < 0.9 else b"")
+    return data
 
 
 class Pull(unittest.TestCase):
@@ -144,6 +157,35 @@ class Pull(unittest.TestCase):
         self.pull()
         self.check_folder()
 
+    def test_the_plain_tokenizer_files_come_with_their_added_tokens(self):
+        self.hub.files = reference("config.json", WEIGHTS)
+        for name in ("vocab.json", "merges.txt"):
+            with open(os.path.join(support.FIXTURES, name), "rb") as file:
+                self.hub.files[name] = file.read()
+        self.hub.files["added_tokens.json"] = b'{"<|title|>": 399}'
+        self.hub.files["vocab.json"] = re.sub(rb',"[^"]*":399', b"", self.hub.files["vocab.json"])
+        last = self.hub.files["merges.txt"].rstrip().rsplit(b"\n", 1)[0]
+        self.hub.files["merges.txt"] = last + b"\n"
+        self.pull()
+        self.check_folder()
+        self.assertIn(399, json.loads(run("tokenize", "--tokenizer", self.folder, input=b"the<|title|>the")))
+
+    def test_damaged_answers_are_refused_or_read_and_end_nothing(self):
+        chance = random.Random(17)
+        index = json.dumps({"weight_map": {"a": "pytorch_model-00001-of-00001.bin", "b": "pytorch_model-00001-of-00001.bin"}}).encode()
+        listing = json.dumps({"sha": hub.COMMIT, "siblings": [{"rfilename": name} for name in ("config.json", "pytorch_model.bin.index.json", "x")]}).encode()
+        self.hub.files = reference("config.json")
+        env = support.environment(HF_ENDPOINT=self.hub.address)
+        for number in range(60):
+            self.hub.listing = damaged(listing, chance) if number % 2 else listing
+            self.hub.files["pytorch_model.bin.index.json"] = index if number % 2 else damaged(index, chance)
+            with tempfile.TemporaryDirectory() as folder:
+                flags = ["model", "pull", "owner/tiny", "--output", os.path.join(folder, "model")]
+                done = subprocess.run([support.PROGRAM, *flags], capture_output=True, timeout=60, env=env)
+                self.assertIn(done.returncode, (1, 2), (self.hub.listing, self.hub.files, done.stderr))
+                self.assertTrue(done.stderr.strip())
+                self.assertEqual([name for name in os.listdir(folder) if name != "model"], [])
+
     def test_a_bar_on_a_terminal_and_none_elsewhere(self):
         master, slave = pty.openpty()
         env = support.environment(HF_ENDPOINT=self.hub.address)
@@ -186,6 +228,17 @@ class PullIntoService(unittest.TestCase):
             for name in ("from-safetensors", "from-pytorch")
         ]
         self.assertEqual(texts[0], texts[1])
+
+    def test_a_tokenizer_beyond_the_models_rows_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "model")
+            shutil.copytree(REFERENCE, path)
+            run("tokenizer", "train", os.path.join(support.FIXTURES, "corpus.txt"), "--output", folder, "--vocab-size", 440)
+            shutil.copy(os.path.join(folder, "tokenizer.json"), path)
+            said = self.service.run("model", "import", path, "--name", "beyond", status=2)
+            self.assertRegex(said, r"the tokenizer has 4[1-9]\d tokens, but the model only 400")
+        rows = [json.loads(line)["name"] for line in self.service.run("model", "list", "--json").splitlines()]
+        self.assertNotIn("beyond", rows)
 
     def test_a_tensorflow_checkpoint_is_imported(self):
         said = json.loads(self.service.run("model", "import", os.path.join(support.FIXTURES, "gpt2-tensorflow"), "--name", "from-tensorflow", "--json"))

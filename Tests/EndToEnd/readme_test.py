@@ -37,6 +37,22 @@ class Readme(support.ServiceTestCase):
         status = client.result(self.service.sql(statement)[0][0], 30)
         self.assertEqual(status["state"], "succeeded")
 
+    def test_the_library_example(self):
+        (code,) = blocks("swift")
+        self.assertLessEqual(len(code.strip().splitlines()), 10)
+        # The very block is a program of this package, which `swift build` compiles.
+        with open(os.path.join(support.ROOT, "Tests", "ReadmeExample", "main.swift")) as file:
+            self.assertEqual(file.read(), code)
+        with tempfile.TemporaryDirectory() as folder:
+            os.symlink(os.path.join(support.FIXTURES, "gpt2"), os.path.join(folder, "my-model"))
+            os.symlink(os.path.join(support.FIXTURES, "corpus.txt"), os.path.join(folder, "my-texts.txt"))
+            program = os.path.join(os.path.dirname(support.PROGRAM), "readme-example")
+            done = subprocess.run([program], cwd=folder, capture_output=True, text=True, timeout=120)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertGreaterEqual(done.stdout.count("In the"), 3, done.stdout)
+            self.assertRegex(done.stdout.splitlines()[-1], r"^100 \d+\.\d+$")
+            self.assertIn("model.safetensors", os.listdir(os.path.join(folder, "my-finetune")))
+
     def test_the_shell_commands(self):
         shell = "".join(blocks("sh"))
         for command in ("./ops/demo", "./ops/test"):

@@ -3,6 +3,7 @@ import Generation
 import LanguageModels
 import TestSupport
 import Testing
+import Tokenizers
 
 @Suite("Texts that are drawn again")
 struct RedrawTests {
@@ -40,6 +41,30 @@ struct RedrawTests {
         request.parameters.doSample = false
         request.parameters.minLength = 4000
         #expect(try engine.generate(request)[0].redrawn == nil)
+    }
+
+    @Test("deduplicate compares bytes: two spaces that Unicode calls equivalent are two texts")
+    func deduplicateBytes() throws {
+        let engine = try Engine()
+        let spaces = ["\u{2000}", "\u{2002}"].map { engine.tokenizer.encode($0) }
+        #expect("\u{2000}" == "\u{2002}" && spaces[0].count == spaces[1].count)
+        let wanted = Set(spaces.joined())
+        var request = GenerationRequest.tokens([3, 4], n: 2) {
+            $0.maxLength = 2 + spaces[0].count
+            $0.temperature = [1000]
+            $0.bannedTokens = (0..<Int32(engine.model.description.vocabularySize)).filter { !wanted.contains($0) }
+        }
+        (request.text.includePrefix, request.text.lstrip) = (false, false)
+        for seed in 0..<20_000 {
+            request.parameters.seed = UInt64(seed)
+            request.text.deduplicate = false
+            let plain = try engine.generate(request)
+            guard Set(plain.map { Array($0.text.utf8) }) == Set([Array("\u{2000}".utf8), Array("\u{2002}".utf8)]) else { continue }
+            request.text.deduplicate = true
+            #expect(try engine.generate(request).map(\.tokenIDs) == plain.map(\.tokenIDs))
+            return
+        }
+        Issue.record("no seed gave both texts")
     }
 
     @Test("deduplicate leaves no two equal texts of a prompt while draws last, settled in ascending order")

@@ -31,12 +31,24 @@ struct DescriptionTests {
         #expect(description.bosID == 0)
     }
 
+    @Test("ids beyond the vocabulary, such as the default 50256 in a small model's config, are left out")
+    func idsBeyondVocabulary() throws {
+        var config = Support.config()
+        (config["bos_token_id"], config["eos_token_id"]) = (.integer(50256), .integer(50256))
+        let none = try Architectures.describe(config: config)
+        #expect(none.bosID == nil && none.eosIDs.isEmpty)
+        config["eos_token_id"] = .array([.integer(3), .integer(50256)])
+        #expect(try Architectures.describe(config: config).eosIDs == [3])
+        // As the file that goes first says nothing that can happen, nothing ends a text.
+        #expect(try Architectures.describe(config: Support.config(), generation: ["eos_token_id": 50256]).eosIDs.isEmpty)
+    }
+
     @Test(
         "a wrong config.json is refused by the key's name",
         arguments: [
             ("n_head", JSONValue.integer(5), "n_head"), ("n_embd", "x", "n_embd"), ("n_layer", .integer(0), "n_layer"),
             ("activation_function", "mish", "activation_function"), ("layer_norm_epsilon", .real(0), "layer_norm_epsilon"),
-            ("add_cross_attention", .bool(true), "add_cross_attention"), ("eos_token_id", .integer(101), "eos_token_id"),
+            ("add_cross_attention", .bool(true), "add_cross_attention"), ("eos_token_id", .integer(-1), "eos_token_id"),
             ("vocab_size", .null, "vocab_size"), ("scale_attn_weights", .integer(1), "scale_attn_weights"),
         ] as [(String, JSONValue, String)])
     func wrong(key: String, value: JSONValue, named: String) throws {

@@ -99,6 +99,23 @@ struct FuzzTests {
         #expect(report.isBounded && report.accepted < report.rounds, "\(report)")
     }
 
+    @Test("TensorFlow's small files: damaged ones are refused or read, within bounds", arguments: ["hparams.json", "checkpoint"])
+    func tensorFlow(file: String) throws {
+        let source = Fixtures.reference + "/gpt2-tensorflow/"
+        for name in try FileManager.default.contentsOfDirectory(atPath: source) { try save(Self.bytes(source + name), name) }
+        try FileManager.default.removeItem(atPath: temporary.path + "/config.json")
+        // Of two checkpoints the file must say which.
+        try save([], "other.ckpt.index")
+        let report = try Fuzz(
+            "tensorflow-" + file, seed: 36, rounds: 60,
+            words: ["\"n_layer\":", "\"n_embd\": 9223372036854775807", "model_checkpoint_path: \"", "../", "/dev/zero", "\0", "\"n_vocab\":"]
+        ).run([try Self.bytes(source + file)]) { bytes in
+            try save(bytes, file)
+            return accepts()
+        }
+        #expect(report.isBounded && report.accepted < report.rounds, "\(report)")
+    }
+
     @Test("adapter files: damaged configs are refused or read, within bounds")
     func adapter() throws {
         let source = Fixtures.tests + "/Fixtures/models/gpt2-lora/"

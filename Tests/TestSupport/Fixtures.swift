@@ -5,9 +5,11 @@ import FoundationEssentials
 /// `REFERENCE_FIXTURES` names another set of the same layout; without it the copy beside the tests is used.
 package enum Fixtures {
     /// The folder that holds `corpus.txt`, `tokenizer_cases.json`, `gpt2/` and the others.
-    package static var reference: String {
-        if let named = ProcessInfo.processInfo.environment["REFERENCE_FIXTURES"], !named.isEmpty { return named }
-        return tests + "/Fixtures/reference"
+    package static var reference: String { named ?? tests + "/Fixtures/reference" }
+
+    /// The set that `REFERENCE_FIXTURES` names.
+    private static var named: String? {
+        ProcessInfo.processInfo.environment["REFERENCE_FIXTURES"].flatMap { $0.isEmpty ? nil : $0 }
     }
 
     /// The folder `Tests` of this checkout.
@@ -20,10 +22,11 @@ package enum Fixtures {
         return parts.joined(separator: "/")
     }
 
-    /// The folder of a reference model: in ``reference``, or among those that Tests/Reference/make_models.py made.
+    /// The folder of a reference model: in the set that is named, among those that Tests/Reference/make_models.py and make_adapters.py
+    /// made, or in ``reference``.
     package static func model(_ name: String) -> String {
-        let own = tests + "/Fixtures/models/" + name
-        return FileManager.default.fileExists(atPath: own) ? own : reference + "/" + name
+        let places = [named, tests + "/Fixtures/models", reference].compactMap { $0 }.map { $0 + "/" + name }
+        return places.first { FileManager.default.fileExists(atPath: $0) } ?? reference + "/" + name
     }
 
     /// The bytes of a file below ``reference``.

@@ -37,6 +37,57 @@ struct LoadingTests {
         return try Tokenizer.load(path: folder.path + "/" + name)
     }
 
+    /// A folder with `vocab.json`, `merges.txt` and these files.
+    private static func load(beside files: [String: String]) throws -> Tokenizer {
+        let folder = try TemporaryDirectory()
+        let pair = ["vocab.json": #"{"a":0,"b":1,"ab":2,"<":3,">":4,"t":5,"<|endoftext|>":6,"<t>":7}"#, "merges.txt": "a b\n"]
+        for (name, text) in pair.merging(files, uniquingKeysWith: { $1 }) {
+            try Data(text.utf8).write(to: URL(filePath: folder.path + "/" + name))
+        }
+        return try Tokenizer.load(path: folder.path)
+    }
+
+    @Test("added_tokens.json and its companions beside vocab.json add tokens: encoded whole, decoded, special ones left out")
+    func addedTokenFiles() throws {
+        let plain = try Self.load(beside: [:])
+        #expect(plain.encode("ab<t>ab") == [2, 3, 5, 4, 2])
+        let added = try Self.load(beside: [
+            "added_tokens.json": #"{"<b>":9,"<a>":8}"#,
+            "special_tokens_map.json": #"{"eos_token":"<|endoftext|>","additional_special_tokens":["<a>"]}"#,
+        ])
+        #expect(added.encode("ab<a>ab<b><t><|endoftext|>") == [2, 8, 2, 9, 3, 5, 4, 6])
+        #expect(added.decode([2, 8, 2, 9, 6], skipSpecial: false) == "ab<a>ab<b><|endoftext|>")
+        #expect(added.decode([2, 8, 2, 9, 6], skipSpecial: true) == "abab<b>")
+        #expect(added.vocabularySize == 10 && added.digest != plain.digest && added.endOfTextID == 6)
+        // What is special may stand in the vocabulary too, and as an object; one without an id stays text.
+        let known = try Self.load(beside: ["special_tokens_map.json": #"{"pad_token":{"content":"<t>","lstrip":false},"mask_token":"<a>"}"#])
+        #expect(known.encode("<t>ab") == [7, 2] && known.vocabularySize == 8)
+        // The newer file says more, and comes first.
+        let newer = try Self.load(beside: [
+            "tokenizer_config.json":
+                #"{"added_tokens_decoder":{"6":{"content":"<|endoftext|>"},"8":{"content":"<a>","special":true,"rstrip":true}}}"#,
+            "added_tokens.json": #"{"<a>":8}"#,
+        ])
+        #expect(newer.encode("<a> ab") == [8, 2] && newer.addedTokens.map(\.stripsRight) == [false, true])
+        #expect(newer.addedTokens.map(\.isSpecial) == [true, true])
+    }
+
+    @Test(
+        "a wrong file beside vocab.json is named",
+        arguments: [
+            ("added_tokens.json", "[]"), ("added_tokens.json", #"{"<a>":"x"}"#), ("added_tokens.json", #"{"<a>":0}"#),
+            ("added_tokens.json", #"{"<t>":9}"#), ("added_tokens.json", "{"), ("special_tokens_map.json", "3"),
+            ("tokenizer_config.json", #"{"added_tokens_decoder":{"x":{"content":"<a>"}}}"#),
+            ("tokenizer_config.json", #"{"added_tokens_decoder":{"8":{}}}"#),
+        ])
+    func wrongAddedTokenFile(name: String, text: String) throws {
+        guard case .malformed(let file, _)? = Self.error({ try Self.load(beside: [name: text]) }) else {
+            Issue.record("\(text) was read")
+            return
+        }
+        #expect(file.hasSuffix("/" + name))
+    }
+
     static func error(_ body: () throws -> Tokenizer) -> TokenizerError? {
         do {
             _ = try body()

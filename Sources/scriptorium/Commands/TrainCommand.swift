@@ -65,12 +65,10 @@ struct TrainCommand: ParsableCommand {
 
     /// The folder is replaced as a whole: it must be new, empty, or a model that may go.
     private func checkOutput() throws {
-        let names = FileTree.names(output)
-        if names.isEmpty { return }
-        guard names.contains("config.json") else {
-            throw CommandFailure.usage("\(output) holds something that is no model: name another folder with --output")
+        try input { try CheckpointFolder.checkReplaceable(output) }
+        guard overwrite || FileTree.names(output).isEmpty else {
+            throw CommandFailure.usage("\(output) holds a model: let it go with --overwrite, or go on with --resume")
         }
-        guard overwrite else { throw CommandFailure.usage("\(output) holds a model: let it go with --overwrite, or go on with --resume") }
     }
 
     private func makeTrainer(_ directory: ModelDirectory?, _ tokenizer: Tokenizer, pool: ThreadPool, resumes: Bool) throws -> Trainer {
@@ -84,7 +82,7 @@ struct TrainCommand: ParsableCommand {
         let options = training.options(seed: seed ?? UInt64.random(in: 10_000_000...99_999_999))
         let source = try source(directory, tokenizer, seed: options.seed)
         let datasets = try data.datasets(tokenizer, seed: options.seed)
-        return try input { try Trainer(model: source, datasets: datasets, options: options, lineByLine: data.lineByLine, pool: pool) }
+        return try input { try Trainer(model: source, datasets: datasets, options: options, lineByLine: data.isLineByLine(datasets), pool: pool) }
     }
 
     private func source(_ directory: ModelDirectory?, _ tokenizer: Tokenizer, seed: UInt64) throws -> Trainer.Source {

