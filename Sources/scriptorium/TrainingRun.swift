@@ -49,7 +49,10 @@ struct TrainingRun {
             while trainer.stepsDone < trainer.totalSteps {
                 let step = try trainer.step()
                 bar.update(step.step, note: "loss \(rounded(step.loss))  average \(rounded(step.averageLoss))  \(Int(step.tokensPerSecond)) tok/s")
-                if json { printLine(step) }
+                if json {
+                    printLine(step)
+                    OutputStream.flush()
+                }
                 saved = nil
                 if saveEvery > 0, step.step % saveEvery == 0 { try save() }
                 if generateEvery > 0, step.step % generateEvery == 0 {

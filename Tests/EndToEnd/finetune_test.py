@@ -175,15 +175,15 @@ class TrainAlone(unittest.TestCase):
     def test_an_interrupted_train_goes_on_to_the_same_digest(self):
         corpus = os.path.join(support.FIXTURES, "corpus.txt")
         with tempfile.TemporaryDirectory() as folder:
-            flags = ["train", corpus, "--model-config", "gpt2-cpu", "--vocab-size", "300", "--num-steps", "1500", "--batch-size", "2", "--seed", "9",
-                     "--dropout", "0.1", "--generate-every", "600", "--json"]  # fmt: skip
+            flags = ["train", corpus, "--model-config", "gpt2-cpu", "--vocab-size", "300", "--num-steps", "400", "--batch-size", "2", "--seed", "9",
+                     "--dropout", "0.1", "--generate-every", "150", "--json"]  # fmt: skip
             whole = json.loads(support.run(*flags, "--output", os.path.join(folder, "whole")).splitlines()[-1])
             process = subprocess.Popen(
                 [support.PROGRAM, *flags, "--output", os.path.join(folder, "part")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 env=support.environment(),
             )  # fmt: skip
             with process:
-                # What is printed into a pipe comes in blocks: the first one tells that it trains.
+                # Each step is told as it is done, also into a pipe.
                 self.assertIn("step", json.loads(process.stdout.readline()))
                 process.send_signal(signal.SIGINT)
                 said = process.communicate(timeout=60)[1].decode()
