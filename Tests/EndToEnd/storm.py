@@ -81,7 +81,10 @@ class Storm:
     def _kill(self, chance):
         with self._member(chance) as member:
             if member:
+                process = member.process
                 member.kill()
+                # Nothing else befalls it while it dies.
+                process.wait(30)
                 self._count(f"{member.role} killed")
 
     def _pause(self, chance):
