@@ -51,10 +51,7 @@ extension StoreSession {
         }
     }
 
-    /// Texts carry ids of the time of their completion: partitions before the task's own month need not be asked.
-    private static func since(_ status: TaskStatus) -> UUIDValue {
-        UUIDValue(hi: UInt64(bitPattern: max(0, status.createdAt - 3_600_000)) << 16, lo: 0)
-    }
+    private static func since(_ status: TaskStatus) -> UUIDValue { UUIDValue.firstText(ofTaskFrom: status.createdAt) }
 
     private func textResults(_ statuses: [TaskStatus]) throws(StoreError) -> [TaskID: [UInt8]] {
         guard !statuses.isEmpty else { return [:] }
@@ -150,5 +147,13 @@ extension StoreSession {
             results[task] = JSONValue.object(result).serialised
         }
         return results
+    }
+}
+
+extension UUIDValue {
+    /// Texts carry ids of the time of their completion: partitions before a task's own month need not be asked. A day more, as clocks are set back.
+    /// - Parameter milliseconds: when the task was made.
+    static func firstText(ofTaskFrom milliseconds: Int64) -> UUIDValue {
+        UUIDValue(hi: UInt64(bitPattern: max(0, milliseconds - 86_400_000)) << 16, lo: 0)
     }
 }

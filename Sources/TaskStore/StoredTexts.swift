@@ -40,7 +40,7 @@ struct StoredTexts {
             Self.find,
             [
                 .uuids(subjects.map(generation)), .uuids(subjects.map(task)),
-                .uuids(subjects.map { task($0).map { UUIDValue(hi: UInt64(bitPattern: max(0, $0.milliseconds - 3_600_000)) << 16, lo: 0) } }),
+                .uuids(subjects.map { task($0).map { UUIDValue.firstText(ofTaskFrom: $0.milliseconds) } }),
             ])
         var places: [TaskID: Int64] = [:]
         for row in rows.indices {

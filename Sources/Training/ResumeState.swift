@@ -12,9 +12,8 @@ struct ResumeState {
     /// The data cursor: blocks taken from the schedule of this stage's dataset so far.
     var blocks: UInt64
     var averageLoss: Double?
-    /// The figures of the last step, which a run that has no step left to do ends with; nil in states of older versions.
+    /// The last step's, which a run that has no step left to do ends with; nil in states of older versions.
     var lastLoss: Double?
-    var tokensPerSecond: Double?
     /// Whether samples of that step are still to be taken.
     var samplesAreDue: Bool
     /// Each dataset's digest, in the order of the stages: other data would be another run.
@@ -27,7 +26,7 @@ struct ResumeState {
         step = trainer.stepsDone
         blocks = trainer.blocksTaken
         averageLoss = trainer.averageLoss
-        (lastLoss, tokensPerSecond, samplesAreDue) = (trainer.lastLoss, trainer.tokensPerSecond, trainer.samplesAreDue)
+        (lastLoss, samplesAreDue) = (trainer.lastLoss, trainer.samplesAreDue)
         datasets = trainer.datasets.map(\.digest)
         weights = try ResumeState.digests(folder)
         options = trainer.options
@@ -69,7 +68,6 @@ extension ResumeState {
             "blocks": .string(String(blocks)),
             "average_loss": averageLoss.map { .real($0) } ?? .null,
             "last_loss": lastLoss.map { .real($0) } ?? .null,
-            "tokens_per_second": tokensPerSecond.map { .real($0) } ?? .null,
             "samples_are_due": .bool(samplesAreDue),
             "datasets_sha256": .array(datasets.map { .string($0) }),
             "weights_sha256": .object(files),
@@ -95,7 +93,7 @@ extension ResumeState {
         guard self.weights == digests else { throw .cannotResume(path: path, message: "belongs to other weights than those beside it") }
         (self.step, self.blocks, self.datasets, self.options) = (step, blocks, datasets, options)
         averageLoss = object["average_loss"]?.doubleValue
-        (lastLoss, tokensPerSecond) = (object["last_loss"]?.doubleValue, object["tokens_per_second"]?.doubleValue)
+        lastLoss = object["last_loss"]?.doubleValue
         samplesAreDue = object["samples_are_due"]?.boolValue ?? false
     }
 }

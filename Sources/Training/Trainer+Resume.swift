@@ -41,7 +41,7 @@ extension Trainer {
         }
         try trainer.store.loadMoments(path + "/resume.safetensors")
         trainer.stepsDone = state.step
-        (trainer.lastLoss, trainer.tokensPerSecond, trainer.samplesAreDue) = (state.lastLoss, state.tokensPerSecond, state.samplesAreDue)
+        (trainer.lastLoss, trainer.samplesAreDue) = (state.lastLoss, state.samplesAreDue)
         trainer.blocksTaken = state.blocks
         trainer.average = RunningAverage(smoothing: state.options.averageLossSmoothing, value: state.averageLoss)
         trainer.optimizer = Optimizer(steps: state.step - trainer.schedule.stage(ofStep: state.step).first)

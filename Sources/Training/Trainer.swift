@@ -44,9 +44,9 @@ package final class Trainer {
     package internal(set) var stepsDone = 0
     /// The last step's loss; nil before the first step. Kept in a run's state.
     package internal(set) var lastLoss: Double?
-    /// Tokens a second of the last step, likewise.
+    /// Tokens a second of the last step; nil before one is done here. It is not kept: equal runs leave equal files on any machine.
     package internal(set) var tokensPerSecond: Double?
-    /// Whether samples of the last step are still to be taken, likewise: whoever takes them sets it and clears it.
+    /// Whether samples of the last step are still to be taken; kept in a run's state, too. Whoever takes them sets it and clears it.
     package var samplesAreDue = false
     /// The average loss so far in this stage; nil before its first step.
     package var averageLoss: Double? { average.value }

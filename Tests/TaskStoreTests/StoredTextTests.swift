@@ -32,6 +32,20 @@ import Testing
         return (grant.task, completion.generationIDs)
     }
 
+    @Test("texts are found whose ids are hours older than their task: the database's clock was set back meanwhile") func clockSetBack() throws {
+        let bench = try Bench()
+        let (task, ids) = try texts(bench, 2) { completion in
+            completion.generationIDs = completion.generationIDs.map { UUIDValue.version7(milliseconds: $0.milliseconds - 3 * 3_600_000) }
+        }
+        let outcomes = try bench.outcomes([SubmitGroup(items: [item(bench, verify(.task(task)))])])
+        guard case .accepted = outcomes[0] else {
+            Issue.record("\(outcomes)")
+            return
+        }
+        let result = String(decoding: try bench.status(task).result ?? [], as: UTF8.self)
+        #expect(ids.allSatisfy { result.contains($0.description) }, "\(result)")
+    }
+
     @Test("all texts of a task in the order of their samples, with the checkpoint that they were made with") func task() throws {
         let bench = try Bench()
         let (task, ids) = try texts(bench, 3) { completion in

@@ -60,7 +60,7 @@ struct DeterminismTests {
         try begun.saveCheckpoint(directory: temporary.path + "/part", tokenizer: nil)
         var resumed = try Trainer.resume(directory: temporary.path + "/part", dataset: nil, options: begun.options, pool: ThreadPool(threads: 1))
         #expect(resumed.stepsDone == 3 && resumed.averageLoss == begun.averageLoss)
-        #expect(resumed.lastLoss != nil && resumed.lastLoss == begun.lastLoss && resumed.tokensPerSecond == begun.tokensPerSecond)
+        #expect(resumed.lastLoss != nil && resumed.lastLoss == begun.lastLoss)
         try TinyRun.run(resumed, steps: 3..<5)
         try resumed.saveCheckpoint(directory: temporary.path + "/part", tokenizer: nil)
         resumed = try Trainer.resume(directory: temporary.path + "/part", dataset: nil, pool: ThreadPool(threads: 2))
@@ -68,8 +68,7 @@ struct DeterminismTests {
         let saved = try resumed.saveCheckpoint(directory: temporary.path + "/part", tokenizer: nil)
         #expect(saved.sha256 == expected.sha256 && saved.step == expected.step)
         #expect(resumed.averageLoss == whole.averageLoss)
-        #expect(try TinyRun.state(temporary.path + "/part") == TinyRun.state(temporary.path + "/whole"))
-        for file in ["model.safetensors", "resume.safetensors", "config.json"] {
+        for file in ["model.safetensors", "resume.safetensors", "resume.json", "config.json"] {
             #expect(
                 try SHA256Digest.hex(ofFile: temporary.path + "/part/" + file) == SHA256Digest.hex(ofFile: temporary.path + "/whole/" + file),
                 "\(file)")

@@ -45,8 +45,7 @@ struct RandomStopTests {
         try run.saveCheckpoint(directory: path, tokenizer: nil)
         let files = FileTree.names(path)
         #expect(files == FileTree.names(temporary.path + "/whole") && files.contains("resume.safetensors"))
-        #expect(try TinyRun.state(path) == TinyRun.state(temporary.path + "/whole"))
-        for file in files where file != "resume.json" {
+        for file in files {
             let pair = try [path, temporary.path + "/whole"].map { try SHA256Digest.hex(ofFile: $0 + "/" + file) }
             #expect(pair[0] == pair[1], "seed \(seed), \(activation), \(file), stopped at \(log)")
         }

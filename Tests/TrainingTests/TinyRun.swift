@@ -53,13 +53,6 @@ enum TinyRun {
         }
     }
 
-    /// What a checkpoint's `resume.json` says, but for its one figure that depends on the machine: the speed.
-    static func state(_ folder: String) throws -> JSONObject {
-        var state = try ModelConfig.read(folder + "/resume.json")
-        state["tokens_per_second"] = .null
-        return state
-    }
-
     /// Every bit of every weight.
     static func bits(_ trainer: Trainer) -> [[UInt32]] {
         trainer.parameterNames.map { trainer.weights(of: $0)?.map(\.bitPattern) ?? [] }

@@ -154,7 +154,8 @@ import Worker
         #expect(samples.sorted() == [0, 1])
         let result = try #require(reports.result(of: again))
         let loss = try #require(result["final_loss"]?.doubleValue)
-        #expect(loss > 0 && (result["tokens_per_second"]?.doubleValue ?? 0) > 0 && result["steps"] == .integer(8))
+        // No step was done here: there is no speed to tell.
+        #expect(loss > 0 && result["tokens_per_second"] == .null && result["steps"] == .integer(8))
         #expect(reports.checkpoints.map(\.loss) == [loss])
     }
 
