@@ -10,8 +10,9 @@ internal import Synchronization
 /// for text in try await client.wait(task.id).texts { print(text.text) }
 /// ```
 ///
-/// Several brokers may be named: any of them serves any task, and when one falls silent the next is asked. Requests that may be repeated are
-/// then repeated, submits only where every task has a `key`. `busy` and `unavailable` are tried again until ``ClientOptions/requestTimeout``.
+/// Several brokers may be named: any of them serves any task, and when one falls silent, or says `unavailable`, the next is asked. Requests
+/// that may be repeated are then repeated, submits only where every task has a `key`. `busy` and `unavailable` are tried again until
+/// ``ClientOptions/requestTimeout``.
 ///
 /// All calls can be made from any task at once; they wait without blocking a thread of Swift's pool. Source of the protocol: docs/protocol.md.
 public final class ScriptoriumClient: Sendable {

@@ -109,6 +109,32 @@ import Testing
         #expect(bench.store.tasks[held.task]?.state == .failed)
     }
 
+    @Test("steps that come while their finetune is held are gathered behind what waits: one request, however long it lasts")
+    func steps() throws {
+        var bench = CoreBench()
+        bench.joinWorker(slots: 1)
+        let params = #"{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"o","tokenizer":{"train":{}}}"#
+        bench.ask(#""op":"submit","task":{"kind":"finetune","params":\#(params)}"#)
+        let held = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: held.lease)))
+        bench.feed(.workerMessage(from: [7], .started(held.held)))
+        bench.holds = true
+        bench.feed(.workerMessage(from: [7], .checkpoint(held.held, step: 1, record: nil, resume: Array("{}".utf8))))
+        answer(&bench, held: held.task)
+        for step in 2...9 {
+            let record = TrainingStepRecord(step: step, loss: 1, averageLoss: 1, learningRate: 0.1, gradientNorm: 1, tokensPerSecond: 10)
+            let progress = WorkerProgress(phase: .training, done: step, total: 100)
+            bench.feed(.workerMessage(from: [7], .progress(held.held, progress, steps: [record])))
+        }
+        var sent: [[Int]] = []
+        while !bench.held.isEmpty {
+            let (ticket, request) = bench.held.removeFirst()
+            if case .trainingSteps(let updates) = request { sent += updates.map { $0.steps.map(\.step) } }
+            bench.answer(ticket, request)
+        }
+        #expect(sent == [Array(2...9)])
+    }
+
     @Test("a drain does not wait for others' transactions")
     func drain() throws {
         var bench = running(2)

@@ -129,7 +129,7 @@ struct StoreLanes: Sendable {
     /// - Parameter limit: the newest so many are kept.
     /// - Returns: how many were dropped for it.
     mutating func add(_ update: TrainingStepsUpdate, atMost limit: Int) -> Int {
-        let lane = StoreLane.training.rawValue
+        let lane = (isHeld(update.lease) ? StoreLane.heldTasks : .training).rawValue
         var merged = update
         var place: Int?
         for index in states[lane].waiting.indices.reversed() where states[lane].waiting[index].trainedLease == update.lease {
