@@ -30,6 +30,8 @@ final class Engine {
     private let isUnwanted: (LeaseID) -> Bool
     private var shelf: ModelShelf
     private var preparing: [PreparingTask] = []
+    /// Models that the loader was asked for. Whoever waited for one may be stopped meanwhile: the next that needs it waits for the same load.
+    private var loading: Set<ModelIdentity> = []
     private var generating: [GenerateRun] = []
     private var finetuning: FinetuneRun?
     private var verifying: [VerifyRun] = []
@@ -125,9 +127,8 @@ final class Engine {
     private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ model: ResolvedModel, _ precision: Precision) {
         let identity = ModelIdentity(model, precision)
         if let bytes = tooLarge[identity], !shelf.hasRoom(for: bytes) { return report(.snoozed(lease)) }
-        let isOnItsWay = preparing.contains { $0.model == identity }
         preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
-        if !isOnItsWay { load(.model(model, precision)) }
+        if loading.insert(identity).inserted { load(.model(model, precision)) }
     }
 
     private func startVerify(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: VerifyParameters, now: Milliseconds) {
@@ -167,6 +168,7 @@ final class Engine {
     // MARK: What was prepared
 
     private func modelLoaded(_ identity: ModelIdentity, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
+        loading.remove(identity)
         let waiting = preparing.filter { $0.model == identity }
         preparing.removeAll { $0.model == identity }
         do throws(TaskFault) {

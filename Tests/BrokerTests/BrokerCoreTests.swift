@@ -206,6 +206,35 @@ import Testing
         #expect(bench.store.tasks.values.first?.attempt == 1)
     }
 
+    @Test("a lease that is made, and confirmed, while the store's leases are being read is not taken for one that ended")
+    func leaseDuringReconciliation() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.pass(9_000, heartbeats: true)
+        bench.holds = true
+        var reading: (ticket: Int, request: StoreRequest)?
+        for _ in 0..<40 where reading == nil {
+            bench.pass(50, heartbeats: true)
+            let held = bench.held
+            bench.held = []
+            for (ticket, request) in held {
+                if case .leases = request { reading = (ticket, request) } else { bench.answer(ticket, request) }
+            }
+        }
+        let (ticket, request) = try #require(reading)
+        let picture = bench.store.perform(request, now: CoreBench.epoch + bench.now)
+        bench.release()
+        bench.pass(50)
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        bench.pass(50)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.feed(.storeReply(ticket: ticket, picture))
+        #expect(!bench.told.contains(.stale(lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], .complete(grant.held, generations: [], result: nil, checkpoint: nil)))
+        #expect(bench.told.contains(.recorded(lease: grant.lease)) && bench.store.tasks[grant.task]?.attempt == 1)
+    }
+
     @Test("a completion is recorded once, however often it is said, and a late one is stale")
     func completion() throws {
         var bench = CoreBench()

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import glob
+import itertools
 import os
 import random
 import shutil
@@ -34,10 +35,23 @@ def spawn(arguments, env, log=None, output=None, prefix=()):
     return _spawner.submit(start).result()
 
 
+def _own_ports():
+    """This process's share of the ports below those that the system hands out to connections, in random order and each once: two members of a fleet,
+    or two test processes side by side, never pick the same one.
+    """
+    share = int((os.environ.get("PYTEST_XDIST_WORKER") or "gw0")[2:])
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT") or 1)
+    ports = list(range(10000, 32000))[share::count]
+    random.SystemRandom().shuffle(ports)
+    return itertools.cycle(ports)
+
+
+_ports = _own_ports()
+
+
 def free_port(host="127.0.0.1"):
-    """A port that nobody listens on, below those that the system hands out to connections: a process that is started again finds it free."""
-    while True:
-        port = random.randrange(10000, 32000)
+    """A port that nobody listens on and that was not given out before: a process that is started again finds it free."""
+    for port in _ports:
         with socket.socket() as trial, contextlib.suppress(OSError):
             trial.bind((host, port))
             return port

@@ -66,6 +66,7 @@ extension SimulatedWorld {
     }
 
     private func tell(_ address: [UInt8], _ message: BrokerMessage) {
+        if case .stale(let lease) = message { toldStale(lease) }
         guard let worker = workers.firstIndex(where: { $0.link?.address == address }), let link = workers[worker].link else { return }
         var point: Point? = .message
         if case .heartbeat = message { point = nil }

@@ -54,6 +54,13 @@ extension SimulatedWorld {
         faults.append("task \(task) was written under a lease that was not current")
     }
 
+    /// No worker is told to drop a task that the store still holds for it: it would stand idle until somebody finds it out.
+    func toldStale(_ lease: LeaseID) {
+        for task in store.tasks.values where task.lease == lease {
+            faults.append("lease \(lease) of task \(task.id) stands, and its worker was told that it is lost")
+        }
+    }
+
     var isOver: Bool {
         client.isSettled && store.allEnded && workers.allSatisfy { !$0.isUp || $0.core.pointee.leases.isEmpty }
     }

@@ -158,6 +158,19 @@ import Worker
         #expect(reports.stopped(lease).isStopped && reports.texts(of: lease) == nil)
     }
 
+    @Test("a task that comes while a model is on its way for one that was stopped waits for the same load")
+    func comesAfterAStop() throws {
+        var bench = try EngineBench()
+        let model = try bench.model()
+        let stopped = bench.start(EngineBench.generate(), model: model)
+        bench.engine.stop(stopped, .timedOut)
+        let second = bench.start(EngineBench.generate(), model: model)
+        let reports = bench.run()
+        #expect(reports.stopped(stopped).isStopped)
+        #expect(reports.texts(of: second)?.count == 1)
+        #expect(reports.filter { if case .models = $0 { true } else { false } } == [.models([model.sha256])], "loaded twice")
+    }
+
     @Test("a model that is not in the store fails the attempt, not the task")
     func missingModel() throws {
         var bench = try EngineBench()

@@ -163,9 +163,9 @@ extension BrokerCore {
         leases[grant.lease]?.phase = .granted(since: now, sent: 0, last: now - settings.grantRepeat)
     }
 
+    /// A lease that does not stand in the store any more. One that came after the question may be confirmed, or run, before the answer is here.
     private mutating func dropUnlessNewer(_ id: LeaseID, asked: Int64) {
-        guard let lease = leases[id], !lease.isSettling else { return }
-        if case .granted(let since, _, _) = lease.phase, since >= asked { return }
+        guard let lease = leases[id], !lease.isSettling, lease.since < asked else { return }
         tell(session: lease.session, .stale(lease: id))
         endLease(id)
     }
