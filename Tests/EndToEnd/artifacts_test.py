@@ -14,6 +14,7 @@ import unittest
 import urllib.request
 
 import support
+from disk import SmallDisk
 from line import Line
 
 PART = 1 << 20
@@ -359,11 +360,10 @@ class FullDisk(unittest.TestCase):
         service = support.Service(workers=0)
         self.addCleanup(service.remove)
         mount = os.path.join(service.folder, "small")
-        os.mkdir(mount)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", mount], capture_output=True)
-        if mounted.returncode != 0:
-            self.skipTest(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
-        self.addCleanup(subprocess.run, ["umount", "-l", mount], check=False)
+        disk, why_not = SmallDisk.attempt(mount, 16 << 20)
+        if why_not:
+            self.skipTest(why_not)
+        self.addCleanup(disk.remove)
         log = open(os.path.join(service.folder, "second.log"), "ab")
         self.addCleanup(log.close)
         ready = os.path.join(service.folder, "ready")

@@ -4,7 +4,7 @@ Usage: soak.py [MINUTES] [--json] [--seed N] [--brokers N] [--workers N] [--keep
 
 Several brokers and workers on one database serve clients over ZeroMQ (JSON and MessagePack) and SQL, in three phases. `clean` is undisturbed.
 In `held` a transaction holds the xmin horizon and every fault befalls at random: processes are killed, stopped and drained, the database is stopped
-at once and frozen, answers to brokers and messages to workers are lost, late or doubled, a host's clock jumps, others' transactions hold tasks. `recovery` is undisturbed again. Then all tasks must end,
+at once and frozen, answers to brokers and messages to workers are lost, late or doubled, a host's clock jumps, the artifact store's disk is full, others' transactions hold tasks. `recovery` is undisturbed again. Then all tasks must end,
 and the history checker (history.py) reads the database.
 
 Exit status: 0 the history is whole, 1 something was lost, recorded twice or otherwise wrong, 2 the command line is wrong.
@@ -26,6 +26,7 @@ import history
 import load
 import wire_proxy
 from database import Database, FakeClock
+from disk import SmallDisk
 from fleet import Fleet
 from message_proxy import TO_SERVER, MessageProxy, worker_message
 from storm import Horizon, Storm
@@ -50,6 +51,8 @@ class Soak:
 
     # Parts of the whole that the phases take.
     SHARES = (("clean", 0.2), ("held", 0.6), ("recovery", 0.2))
+    # What the artifact store may take, in bytes, where a disk of its own can be mounted.
+    DISK = 4 << 30
 
     def __init__(self, minutes, seed, brokers=2, workers=4, say=lambda text: None):
         self.seed, self.say = seed, say
@@ -67,7 +70,10 @@ class Soak:
         self.fleet = Fleet(
             self.database, brokers, workers, broker_url=self._url, worker_endpoints=self._endpoints, worker_arguments=["--drain-timeout", "3"],
             broker_env=lambda index: clocks[0].environment if clocks and index == brokers - 1 else None)  # fmt: skip
-        self.storm = Storm(self.fleet, self.chance.getrandbits(32), self.wires, self.messages, clocks)
+        self.disk, why_not = SmallDisk.attempt(self.fleet.artifacts, self.DISK)
+        if why_not:
+            say(f"no fault of the kind disk full: {why_not}")
+        self.storm = Storm(self.fleet, self.chance.getrandbits(32), self.wires, self.messages, clocks, [self.disk] if self.disk else [])
 
     def _url(self, index):
         if index % 2 == 0:
@@ -174,6 +180,8 @@ class Soak:
 
     def remove(self, keep=False):
         """Ends everything; the files stay where they are asked for."""
+        if self.disk and not keep:
+            self.disk.remove()
         self.fleet.remove(keep)
         for proxy in (*self.wires, *self.messages):
             proxy.close()

@@ -21,14 +21,17 @@ class Storm:
     """Begins with ``start``; ``stop`` ends it and sets everything right again.
 
     `fleet` must have a keeper, which starts again what was killed. `wires` are proxies between brokers and PostgreSQL, `messages` those between
-    workers and brokers; `clocks` are those of hosts. ``counts`` says what befell, ``findings`` what must never happen whatever befalls.
+    workers and brokers; `clocks` are those of hosts, `disks` hold the artifact store. ``counts`` says what befell, ``findings`` what must never happen whatever befalls.
     """
 
     # Pauses between two faults of a kind, in seconds: from, to.
-    PACE = {"kill": (2, 6), "pause": (2, 6), "drain": (3, 8), "database": (8, 16), "hold": (3, 9), "wire": (1, 5), "weather": (2, 6), "clock": (5, 15)}
+    PACE = {
+        "kill": (2, 6), "pause": (2, 6), "drain": (3, 8), "database": (8, 16), "hold": (3, 9), "wire": (1, 5), "weather": (2, 6), "clock": (5, 15),
+        "disk": (5, 15),
+    }  # fmt: skip
 
-    def __init__(self, fleet, seed, wires=(), messages=(), clocks=(), pace=1.0):
-        self.fleet, self.seed, self.wires, self.messages, self.clocks, self.pace = fleet, seed, wires, messages, clocks, pace
+    def __init__(self, fleet, seed, wires=(), messages=(), clocks=(), disks=(), pace=1.0):
+        self.fleet, self.seed, self.wires, self.messages, self.clocks, self.disks, self.pace = fleet, seed, wires, messages, clocks, disks, pace
         self.counts = collections.Counter()
         self.findings = []
         self._lock = threading.Lock()
@@ -38,7 +41,7 @@ class Storm:
 
     def start(self):
         self._stop.clear()
-        needs = {"wire": self.wires, "weather": self.messages, "clock": self.clocks}
+        needs = {"wire": self.wires, "weather": self.messages, "clock": self.clocks, "disk": self.disks}
         kinds = [kind for kind in self.PACE if needs.get(kind, True)]
         self._threads = [threading.Thread(target=self._run, args=(kind,), name=f"storm-{kind}") for kind in kinds]
         for thread in self._threads:
@@ -169,6 +172,14 @@ class Storm:
         clock.set(chance.choice([3600, -3600]))
         self._stop.wait(chance.uniform(1, 15))
         clock.set(0)
+
+    def _disk(self, chance):
+        """The artifact store's disk is full for a while."""
+        disk = chance.choice(self.disks)
+        self._count("disk full")
+        disk.fill()
+        self._stop.wait(chance.uniform(1, 10))
+        disk.free()
 
     # MARK: Messages
 
