@@ -63,7 +63,9 @@ let package = Package(
         library("ModelFiles", ["CKernels", "Kernels", "DurableFiles", "Encodings", "Tokenizers"]),
         library("LanguageModels", ["CKernels", "Kernels", "ModelFiles", "Encodings"]),
         library("Generation", ["CKernels", "Kernels", "LanguageModels", "Tokenizers", "Encodings"]),
-        library("Training", ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
+        library(
+            "Training",
+            ["CKernels", "Kernels", "LanguageModels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings", "Generation"]),
         library(
             "ScriptoriumEngine",
             ["Kernels", "Encodings", "Tokenizers", "Datasets", "ModelFiles", "LanguageModels", "Generation", "Training", "TaskProtocol"]),
@@ -126,7 +128,7 @@ let package = Package(
         tests("Generation", ["Generation", "LanguageModels", "Kernels", "ModelFiles", "Tokenizers", "Encodings"]),
         tests("Training", ["Training", "LanguageModels", "Kernels", "ModelFiles", "Datasets", "Tokenizers", "DurableFiles", "Encodings"]),
         tests("Measures", ["Measures"]),
-        tests("ScriptoriumEngine", ["ScriptoriumEngine"]),
+        tests("ScriptoriumEngine", ["ScriptoriumEngine", "Kernels", "Tokenizers", "Datasets"]),
         // The README's example, byte for byte (readme_test.py), as a program that depends on what a library's user depends on.
         .executableTarget(name: "readme-example", dependencies: ["ScriptoriumEngine"], path: "Tests/ReadmeExample"),
         tests("Messaging", ["Messaging"]),

@@ -114,12 +114,27 @@ final class BeamGroup {
             chosen.append(offers[beam * most + cursors[beam]])
             cursors[beam] += 1
         }
+        if !streams.isEmpty { sortByScore() }
         guard search.length == 0, !chosen.isEmpty else { return }
         let own = chosen.count
         for copy in own..<max(own, min(most, own * job.plan.beams)) {
             var offer = chosen[copy % own]
             offer.score += -1e9
             chosen.append(offer)
+        }
+    }
+
+    /// What torch's numbers drew goes on by score, best first, and only the first of it may be filed as finished: so in transformers up to
+    /// 4.49 and from 5.24 on. (Those between kept the order of the draws, as philox's searches do here.)
+    private func sortByScore() {
+        for index in chosen.indices {
+            let continuation = chosen[index]
+            var place = index
+            while place > 0, chosen[place - 1].score < continuation.score {
+                chosen[place] = chosen[place - 1]
+                place -= 1
+            }
+            chosen[place] = continuation
         }
     }
 

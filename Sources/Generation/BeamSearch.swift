@@ -7,7 +7,7 @@ import Kernels
 ///     for place in search.running { … }      // what runs on, best first
 ///     if search.isOver { … }                 // search.finishedScores
 ///
-/// Source: transformers 5.23, generation/utils.py, `_beam_search` (engine handbook, 3): a finished text scores its
+/// Source: transformers 5.24, generation/utils.py, `_beam_search` (engine handbook, 3): a finished text scores its
 /// log-probability divided by generated length to the power of the length penalty, the end token counted and the prompt
 /// not. Equal scores keep the order in which they came. Its lists keep their memory from round to round.
 struct BeamSearch {

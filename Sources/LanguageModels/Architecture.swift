@@ -1,4 +1,5 @@
 package import Encodings
+import ModelFiles
 
 /// Builds a model's description from its configuration. A new architecture is a file that conforms and a line in
 /// ``Architectures/all``.
@@ -19,6 +20,12 @@ package enum Architectures {
     /// The registry.
     package static let all: [any Architecture.Type] = [GPT2.self, GPTNeo.self, GPTNeoX.self]
 
+    /// The keys of the sizes for which transformers has defaults, whatever the architecture.
+    private static let sizes = [
+        "vocab_size", "n_positions", "max_position_embeddings", "n_embd", "hidden_size", "n_layer", "num_layers", "num_hidden_layers", "n_head",
+        "num_heads", "num_attention_heads", "intermediate_size",
+    ]
+
     /// The description of what config.json configures. A file without `model_type` (older exports) is GPT-2's.
     /// - Throws: ``ModelError/unknownArchitecture(_:known:)`` or what the architecture finds wrong.
     package static func describe(config: JSONObject, generation: JSONObject? = nil) throws(ModelError) -> ModelDescription {
@@ -27,6 +34,8 @@ package enum Architectures {
         guard let architecture = all.first(where: { $0.name == name }) else {
             throw .unknownArchitecture(String(name.prefix(64)), known: all.map { $0.name })
         }
-        return try architecture.describe(config: reader, generation: generation)
+        var description = try architecture.describe(config: reader, generation: generation)
+        description.assumed = sizes.filter { description.digestKeys[$0] != nil && ModelConfig.value($0, in: config) == nil }
+        return description
     }
 }

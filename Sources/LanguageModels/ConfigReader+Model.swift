@@ -34,12 +34,15 @@ extension ConfigReader {
     }
 }
 
-/// The ids that begin and end a text: generation_config.json goes before config.json.
+/// The ids that begin and end a text: generation_config.json goes before config.json, and where neither names them, transformers' defaults
+/// for the architecture hold. Null there means that there is none.
 package struct TokenIDs: Sendable, Equatable {
     package let bos: Int32?
     package let eos: [Int32]
 
-    package init(config: ConfigReader, generation: JSONObject?, rows: Int) throws(ModelError) {
+    /// - Parameters:
+    ///   - defaults: transformers' for the architecture, left out where `rows` has none of them.
+    package init(config: ConfigReader, generation: JSONObject?, rows: Int, defaults: (bos: Int32, eos: Int32)) throws(ModelError) {
         var bos: Int32?
         var eos: [Int32]?
         for reader in [generation.map(ConfigReader.init), config] {
@@ -47,6 +50,8 @@ package struct TokenIDs: Sendable, Equatable {
             if bos == nil { bos = try reader.tokenIDs("bos_token_id", rows: rows)?.first }
             if eos == nil { eos = try reader.tokenIDs("eos_token_id", rows: rows) }
         }
+        if bos == nil, !config.has("bos_token_id"), defaults.bos < rows { bos = defaults.bos }
+        if eos == nil, !config.has("eos_token_id"), defaults.eos < rows { eos = [defaults.eos] }
         self.bos = bos
         self.eos = eos ?? []
     }

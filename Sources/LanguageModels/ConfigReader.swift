@@ -44,9 +44,12 @@ package struct ConfigReader: Sendable {
         return number
     }
 
-    /// A whole number that must stand there.
-    package func required(_ names: String..., in range: ClosedRange<Int>) throws(ModelError) -> Int {
-        guard let (name, value) = value(names) else { throw .badConfig(key: names[0], reason: "is missing") }
+    /// A whole number that transformers has a default for, which holds where no name stands there. Null is not that default.
+    package func size(_ names: String..., default standard: Int, in range: ClosedRange<Int>) throws(ModelError) -> Int {
+        guard let (name, value) = value(names) else {
+            if let name = names.first(where: { members[$0] != nil }) { throw .badConfig(key: name, reason: "is null and not a whole number") }
+            return standard
+        }
         guard let number = value.intValue else { throw .badConfig(key: name, reason: "is not a whole number") }
         guard range.contains(number) else { throw .badConfig(key: name, reason: "is \(number), outside \(range.lowerBound) ... \(range.upperBound)") }
         return number
@@ -65,6 +68,9 @@ package struct ConfigReader: Sendable {
         guard let members = value.objectValue else { throw .badConfig(key: name, reason: "is not an object") }
         return ConfigReader(members)
     }
+
+    /// Whether a name stands there, be it with null.
+    package func has(_ name: String) -> Bool { members[name] != nil }
 
     /// One token id or a list of them, or nil where it is absent. Ids from `rows` on are left out: no token has them. (transformers' defaults
     /// name GPT-2's 50256 whatever the vocabulary, so such configs are common, and transformers loads them.)

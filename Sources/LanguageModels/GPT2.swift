@@ -19,7 +19,7 @@ package enum GPT2: Architecture {
         let scaledByLayer = try config.bool("scale_attn_by_inverse_layer_idx", default: false)
         _ = try config.bool("reorder_and_upcast_attn", default: false)
         let tied = try config.bool("tie_word_embeddings", default: true)
-        let tokens = try TokenIDs(config: config, generation: generation, rows: shape.vocabulary)
+        let tokens = try TokenIDs(config: config, generation: generation, rows: shape.vocabulary, defaults: (50256, 50256))
         return ModelDescription(
             architecture: name, vocabularySize: shape.vocabulary, contextLength: shape.context, width: shape.width, layers: shape.layers,
             heads: shape.heads, inner: shape.inner, activation: activation.function, residual: .sequential, headOrder: .partByPart, rotary: nil,
@@ -66,11 +66,11 @@ package enum GPT2: Architecture {
         let vocabulary, context, width, layers, heads, inner: Int
 
         init(_ config: ConfigReader) throws(ModelError) {
-            vocabulary = try config.required("vocab_size", in: 1...(1 << 24))
-            context = try config.required("n_positions", "n_ctx", "max_position_embeddings", in: 1...(1 << 20))
-            width = try config.required("n_embd", "hidden_size", in: 1...(1 << 16))
-            layers = try config.required("n_layer", "num_hidden_layers", in: 1...1024)
-            heads = try config.required("n_head", "num_attention_heads", in: 1...4096)
+            vocabulary = try config.size("vocab_size", default: 50257, in: 1...(1 << 24))
+            context = try config.size("n_positions", "n_ctx", "max_position_embeddings", default: 1024, in: 1...(1 << 20))
+            width = try config.size("n_embd", "hidden_size", default: 768, in: 1...(1 << 16))
+            layers = try config.size("n_layer", "num_hidden_layers", default: 12, in: 1...1024)
+            heads = try config.size("n_head", "num_attention_heads", default: 12, in: 1...4096)
             inner = try config.int("n_inner", in: 1...(1 << 20)) ?? 4 * width
             guard width % heads == 0 else { throw .badConfig(key: "n_head", reason: "is \(heads), which does not divide n_embd \(width)") }
         }

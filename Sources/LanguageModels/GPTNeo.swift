@@ -8,11 +8,11 @@ package enum GPTNeo: Architecture {
     package static let name = "gpt_neo"
 
     package static func describe(config: ConfigReader, generation: JSONObject?) throws(ModelError) -> ModelDescription {
-        let vocabulary = try config.required("vocab_size", in: 1...(1 << 24))
-        let context = try config.required("max_position_embeddings", "n_positions", "n_ctx", in: 1...(1 << 20))
-        let width = try config.required("hidden_size", "n_embd", in: 1...(1 << 16))
-        let layers = try config.required("num_layers", "num_hidden_layers", "n_layer", in: 1...1024)
-        let heads = try config.required("num_heads", "num_attention_heads", "n_head", in: 1...4096)
+        let vocabulary = try config.size("vocab_size", default: 50257, in: 1...(1 << 24))
+        let context = try config.size("max_position_embeddings", "n_positions", "n_ctx", default: 2048, in: 1...(1 << 20))
+        let width = try config.size("hidden_size", "n_embd", default: 2048, in: 1...(1 << 16))
+        let layers = try config.size("num_layers", "num_hidden_layers", "n_layer", default: 24, in: 1...1024)
+        let heads = try config.size("num_heads", "num_attention_heads", "n_head", default: 16, in: 1...4096)
         let inner = try config.int("intermediate_size", "n_inner", in: 1...(1 << 20)) ?? 4 * width
         guard width % heads == 0 else { throw .badConfig(key: "num_heads", reason: "is \(heads), which does not divide hidden_size \(width)") }
         let window = try config.int("window_size", in: 1...(1 << 20)) ?? 256
@@ -21,7 +21,7 @@ package enum GPTNeo: Architecture {
         let epsilon = try config.epsilon("layer_norm_epsilon")
         let initializerRange = try config.initializerRange()
         let tied = try config.bool("tie_word_embeddings", default: true)
-        let tokens = try TokenIDs(config: config, generation: generation, rows: vocabulary)
+        let tokens = try TokenIDs(config: config, generation: generation, rows: vocabulary, defaults: (50256, 50256))
         return ModelDescription(
             architecture: name, vocabularySize: vocabulary, contextLength: context, width: width, layers: layers, heads: heads, inner: inner,
             activation: activation.function, residual: .sequential, headOrder: .partByPart, rotary: nil, epsilon: Float(epsilon),

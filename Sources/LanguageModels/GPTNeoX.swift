@@ -8,12 +8,12 @@ package enum GPTNeoX: Architecture {
     package static let name = "gpt_neox"
 
     package static func describe(config: ConfigReader, generation: JSONObject?) throws(ModelError) -> ModelDescription {
-        let vocabulary = try config.required("vocab_size", in: 1...(1 << 24))
-        let context = try config.int("max_position_embeddings", in: 1...1_000_000) ?? 2048
-        let width = try config.required("hidden_size", in: 1...(1 << 16))
-        let layers = try config.required("num_hidden_layers", in: 1...1024)
-        let heads = try config.required("num_attention_heads", in: 1...4096)
-        let inner = try config.required("intermediate_size", in: 1...(1 << 20))
+        let vocabulary = try config.size("vocab_size", default: 50432, in: 1...(1 << 24))
+        let context = try config.size("max_position_embeddings", default: 2048, in: 1...1_000_000)
+        let width = try config.size("hidden_size", default: 6144, in: 1...(1 << 16))
+        let layers = try config.size("num_hidden_layers", default: 44, in: 1...1024)
+        let heads = try config.size("num_attention_heads", default: 64, in: 1...4096)
+        let inner = try config.size("intermediate_size", default: 24576, in: 1...(1 << 20))
         guard width % heads == 0 else {
             throw .badConfig(key: "num_attention_heads", reason: "is \(heads), which does not divide hidden_size \(width)")
         }
@@ -24,7 +24,7 @@ package enum GPTNeoX: Architecture {
         let parallel = try config.bool("use_parallel_residual", default: true)
         let biased = try config.bool("attention_bias", default: true)
         let tied = try config.bool("tie_word_embeddings", default: false)
-        let tokens = try TokenIDs(config: config, generation: generation, rows: vocabulary)
+        let tokens = try TokenIDs(config: config, generation: generation, rows: vocabulary, defaults: (0, 2))
         return ModelDescription(
             architecture: name, vocabularySize: vocabulary, contextLength: context, width: width, layers: layers, heads: heads, inner: inner,
             activation: activation.function, residual: parallel ? .parallel : .sequential, headOrder: .headByHead, rotary: positions.rotary,

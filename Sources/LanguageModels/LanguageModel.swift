@@ -94,8 +94,19 @@ package final class LanguageModel: Sendable {
 
 extension ModelDescription {
     /// The tensors that this description is made of, out of whatever a model's files hold, under their export names.
-    /// - Throws: ``ModelError/missingTensor(_:)`` or ``ModelError/wrongShape(_:expected:found:)``.
+    /// - Throws: ``ModelError/missingTensor(_:)``, ``ModelError/wrongShape(_:expected:found:)`` or ``ModelError/furtherLayer(_:)``; within
+    ///   ``ModelError/assumed(_:_:)`` where config.json leaves sizes out.
     package func weights(in stored: TensorCollection) throws(ModelError) -> TensorCollection {
+        do throws(ModelError) {
+            return try matchingWeights(in: stored)
+        } catch {
+            if assumed.isEmpty { throw error }
+            if case .files = error { throw error }
+            throw .assumed(assumed, error)
+        }
+    }
+
+    private func matchingWeights(in stored: TensorCollection) throws(ModelError) -> TensorCollection {
         let weights: TensorCollection
         do {
             weights = try stored.selecting(tensors.all.map(\.name))
@@ -104,7 +115,17 @@ extension ModelDescription {
             guard let info = weights.info(wanted.name) else { throw .missingTensor(wanted.name) }
             guard info.shape == wanted.shape else { throw .wrongShape(wanted.name, expected: wanted.shape, found: info.shape) }
         }
+        try checkDepth(stored)
         return weights
+    }
+
+    /// A number of layers that nobody gave must be that of the files. (One that is given may be less, as transformers has it.)
+    private func checkDepth(_ stored: TensorCollection) throws(ModelError) {
+        guard !Set(assumed).isDisjoint(with: ["n_layer", "num_layers", "num_hidden_layers"]), let last = tensors.layers.last else { return }
+        let next = last.norm1.gain.name.replacing(".\(layers - 1).", with: ".\(layers).")
+        let found: Bool
+        do throws(ModelFileError) { found = try stored.selecting([next]).info(next) != nil } catch { throw .files(error.description) }
+        if found { throw .furtherLayer(next) }
     }
 
     /// The digest of a checkpoint with this description.

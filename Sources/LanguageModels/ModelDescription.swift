@@ -44,6 +44,8 @@ package struct ModelDescription: Sendable {
     package var lineByLine: Bool
     /// The keys of config.json that the description read, in one spelling and with their defaults: the digest's part.
     package var digestKeys: JSONObject
+    /// The sizes that config.json does not name, so that transformers' defaults hold.
+    package var assumed: [String] = []
     /// Where the files keep the weights.
     package var tensors: TensorLayout
 

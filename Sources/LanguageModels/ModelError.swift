@@ -8,6 +8,10 @@ package enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
     case missingTensor(String)
     /// A tensor has another shape than config.json says.
     case wrongShape(String, expected: [Int], found: [Int])
+    /// The files hold a layer more than config.json configures.
+    case furtherLayer(String)
+    /// A fault of the tensors that may come from sizes which config.json does not name.
+    indirect case assumed([String], ModelError)
     /// The files cannot be read.
     case files(String)
     /// The tokenizer has ids beyond the rows of the model's embedding.
@@ -30,6 +34,9 @@ package enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
         case .badConfig(let key, let reason): "config.json: \(key) \(reason)"
         case .missingTensor(let name): "the tensor \(name) is missing from the model's files"
         case .wrongShape(let name, let expected, let found): "the tensor \(name) has the shape \(found) where config.json asks for \(expected)"
+        case .furtherLayer(let name): "the tensor \(name) is of a layer behind the last one"
+        case .assumed(let keys, let error):
+            "\(error). config.json does not name \(keys.joined(separator: ", ")), so transformers' defaults hold: add what the model has"
         case .files(let reason): reason
         case .tokenizerTooLarge(let tokens, let rows):
             "the tokenizer has \(tokens) tokens and the model \(rows) rows: they do not belong together"

@@ -1,4 +1,5 @@
 package import Encodings
+package import Tokenizers
 
 /// A folder as Hugging Face lays it out: `config.json`, weights, and usually a tokenizer.
 ///
@@ -49,6 +50,13 @@ package struct ModelDirectory: Sendable {
         if exists(path + "/tokenizer.json") { return path }
         let pairs = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]
         return pairs.contains { exists(path + "/" + $0.0) && exists(path + "/" + $0.1) } ? path : nil
+    }
+
+    /// Whether a tokenizer is the one that the model was trained with, as far as the folder tells: the ids of another mean something else to it.
+    /// - Throws: `TokenizerError` where the model's own cannot be read.
+    package func isTrained(with tokenizer: Tokenizer) throws(TokenizerError) -> Bool {
+        guard let tokenizerPath else { return true }
+        return try Tokenizer.load(path: tokenizerPath).digest == tokenizer.digest
     }
 
     /// Where texts begin: `generation_config.json` first, then `config.json`.

@@ -1,6 +1,7 @@
 internal import Generation
 
-/// What shapes generated texts: the names, meanings and defaults of a `generate` task (docs/protocol.md).
+/// What shapes generated texts: the names, meanings and defaults of a `generate` task (docs/protocol.md). What a task asks for with
+/// `return_token_ids` is always in ``GeneratedText/tokens``.
 public struct GenerateOptions: Sendable, Equatable {
     /// When a search with beams ends.
     public enum EarlyStopping: Sendable, Equatable {
@@ -56,8 +57,12 @@ public struct GenerateOptions: Sendable, Equatable {
     public var bannedTokens: [Int32] = []
     /// The text ends before the first of these that occurs.
     public var stop: [String] = []
+    /// One more such text, by its older name.
+    public var truncate: String?
     /// Where random numbers come from.
     public var rng = RandomNumbers.philox
+    /// With torch's random numbers: texts of a prompt that are drawn together, a divisor of ``n``; nil: all of them.
+    public var batchSize: Int?
     /// A beginning-of-text token stands before the prompt; nil: as the model was trained.
     public var prependBOS: Bool?
     /// Leading white space goes.
@@ -70,10 +75,18 @@ public struct GenerateOptions: Sendable, Equatable {
     public var deduplicate = false
     /// Tokens such as `<|endoftext|>` leave no trace.
     public var skipSpecialTokens = true
+    /// Removes the spaces before punctuation that transformers 4 removed.
+    public var cleanUpTokenizationSpaces = false
     /// Goes on beyond the context: when it is full, its last half stays.
     public var slidingWindow = false
-    /// Cuts texts at the markers that the model's config names.
+    /// Cuts texts at markers into parts: ``GeneratedText/schemaJSON``.
     public var schema = false
+    /// The markers, such as `<|title|>`; nil: those that the model's config names, with its ``schemaReturn``.
+    public var schemaTokens: [String]?
+    /// The keys of the parts to keep; a single one gives its bare text, nil or none: all.
+    public var schemaReturn: [String]?
+    /// A part's key is its marker's letters and digits; else the marker as it stands.
+    public var normalizeKey = true
     /// Log-probabilities of so many alternatives a token (0 … 20); nil: none.
     public var logprobs: Int?
 
@@ -96,8 +109,8 @@ public struct GenerateOptions: Sendable, Equatable {
         case .yes: result.earlyStopping = .yes
         case .never: result.earlyStopping = .never
         }
-        (result.badWords, result.bannedTokens, result.stop) = (badWords, bannedTokens, stop)
-        result.rng = rng == .torch ? .torch : .philox
+        (result.badWords, result.bannedTokens, result.stop, result.truncate) = (badWords, bannedTokens, stop, truncate)
+        (result.rng, result.batchSize) = (rng == .torch ? .torch : .philox, batchSize)
         (result.slidingWindow, result.logprobs) = (slidingWindow, logprobs)
         return result
     }
@@ -107,7 +120,12 @@ public struct GenerateOptions: Sendable, Equatable {
         var result = TextOptions()
         (result.lstrip, result.includePrefix, result.skipSpecialTokens) = (lstrip, includePrefix, skipSpecialTokens)
         (result.nonemptyOutput, result.deduplicate) = (nonemptyOutput, deduplicate)
-        if schema { result.schema = config ?? Schema(tokens: []) }
+        result.cleanUpTokenizationSpaces = cleanUpTokenizationSpaces
+        if schema {
+            let own = schemaTokens == nil ? config : nil
+            result.schema = Schema(
+                tokens: schemaTokens ?? own?.tokens ?? [], returned: schemaReturn ?? own?.returned, normalizesKeys: normalizeKey)
+        }
         return result
     }
 }

@@ -30,8 +30,10 @@ public struct GeneratedText: Sendable, Equatable {
         public let logprob: Float
     }
 
-    /// 0 … n-1.
+    /// Sample k of prompt i is i·n + k.
     public let sample: Int
+    /// Which prompt it continues.
+    public let promptIndex: Int
     /// The seed that it came from: that of the options, or the one that was drawn.
     public let seed: UInt64
     /// The text.
@@ -48,6 +50,8 @@ public struct GeneratedText: Sendable, Equatable {
     public let logprobs: [Token]?
     /// JSON of the parts, where ``GenerateOptions/schema`` asks for them.
     public let schemaJSON: String?
+    /// How often the text was drawn again, where it was (``GenerateOptions/nonemptyOutput``, ``GenerateOptions/deduplicate``).
+    public let redrawn: Int?
     /// What a search gave the text.
     public let beamScore: Float?
     /// The proof record in canonical JSON: everything that determined the text, and its tokens (docs/reproducibility.md).
@@ -55,6 +59,8 @@ public struct GeneratedText: Sendable, Equatable {
 
     init(_ sample: GeneratedSample, seed: UInt64) {
         self.sample = sample.sample
+        promptIndex = sample.promptIndex
+        redrawn = sample.redrawn
         self.seed = seed
         text = sample.text
         promptTokens = sample.promptTokenIDs
@@ -73,7 +79,7 @@ public struct GeneratedText: Sendable, Equatable {
 
 /// One token of a text that is being generated.
 public struct StreamedToken: Sendable, Equatable {
-    /// Which text: 0 … n-1.
+    /// Which text: sample k of prompt i is i·n + k.
     public let sample: Int
     /// 0, or the number of the redraw: a higher one begins the text anew.
     public let draw: Int

@@ -1,6 +1,6 @@
 internal import Generation
 internal import Glibc
-internal import Kernels
+package import Kernels
 internal import LanguageModels
 internal import ModelFiles
 internal import TaskProtocol
@@ -40,12 +40,23 @@ public final class TextEngine {
         do {
             let directory = try ModelDirectory.open(path)
             guard let tokens = directory.tokenizerPath else { throw EngineError("\(path) holds no tokenizer.json and no vocab.json with merges.txt") }
-            try InstructionSet.select(named: nil)
-            pool = ThreadPool(threads: max(1, threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+            pool = try Self.computePool(threads: threads)
             tokenizer = try Tokenizer.load(path: tokens)
             schema = Schema(config: directory.config)
             model = try LanguageModel.load(directory, precision: WeightPrecision(precision), pool: pool)
         } catch { throw EngineError(error) }
+    }
+
+    /// Threads for all that computes, here and in training.
+    /// - Parameters:
+    ///   - threads: nil: one a processor.
+    ///   - available: what the processor can run.
+    /// - Throws: `KernelError.noInstructionSet` where that is nothing: kernels would end the process.
+    package static func computePool(
+        threads: Int?, available: [InstructionSet] = InstructionSet.available
+    ) throws(KernelError) -> ThreadPool {
+        let chosen = try InstructionSet.select(named: nil, available: available)
+        return ThreadPool(threads: max(1, threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN))), instructionSet: chosen)
     }
 
     /// Tokens that a text may have at most, prompt included.
@@ -64,8 +75,14 @@ public final class TextEngine {
     /// - Returns: `options.n` texts, in order.
     /// - Throws: ``EngineError`` naming the option that is wrong, or what is wrong with the model.
     public func generate(_ prompt: String = "", _ options: GenerateOptions = GenerateOptions()) throws(EngineError) -> [GeneratedText] {
+        try generate([prompt], options)
+    }
+
+    /// Continues several prompts side by side, faster than one after another and with the same texts: `options.n` of each, those of the
+    /// first prompt first.
+    public func generate(_ prompts: [String], _ options: GenerateOptions = GenerateOptions()) throws(EngineError) -> [GeneratedText] {
         var texts: [GeneratedText] = []
-        let request = request(prompt, options, stream: false)
+        let request = request(prompts, options, stream: false)
         try run(request) { event in
             if case .sample(_, let sample) = event { texts.append(GeneratedText(sample, seed: request.parameters.seed)) }
         }
@@ -80,8 +97,15 @@ public final class TextEngine {
     public func stream(
         _ prompt: String = "", _ options: GenerateOptions = GenerateOptions(), each: (StreamedToken) -> Void
     ) throws(EngineError) -> [GeneratedText] {
+        try stream([prompt], options, each: each)
+    }
+
+    /// Continues several prompts side by side and hands over their tokens as they come.
+    public func stream(
+        _ prompts: [String], _ options: GenerateOptions = GenerateOptions(), each: (StreamedToken) -> Void
+    ) throws(EngineError) -> [GeneratedText] {
         var texts: [GeneratedText] = []
-        let request = request(prompt, options, stream: true)
+        let request = request(prompts, options, stream: true)
         try run(request) { event in
             switch event {
             case .token(_, let piece): each(StreamedToken(piece))
@@ -102,8 +126,8 @@ public final class TextEngine {
         } catch { throw EngineError(error) }
     }
 
-    private func request(_ prompt: String, _ options: GenerateOptions, stream: Bool) -> GenerationRequest {
-        var request = GenerationRequest(prompts: [prompt], n: options.n, stream: stream)
+    private func request(_ prompts: [String], _ options: GenerateOptions, stream: Bool) -> GenerationRequest {
+        var request = GenerationRequest(prompts: prompts, n: options.n, stream: stream)
         request.parameters = options.sampling(seed: options.seed ?? UInt64(Seed.assigned()))
         request.text = options.textOptions(schema)
         request.prependBos = options.prependBOS

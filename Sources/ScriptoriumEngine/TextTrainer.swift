@@ -1,49 +1,15 @@
 internal import Datasets
-internal import Encodings
-internal import Glibc
+internal import Generation
 internal import Kernels
 internal import ModelFiles
 internal import Tokenizers
 internal import Training
 
-/// What shapes a training run: names and defaults of a `finetune` task (docs/protocol.md).
-public struct TrainOptions: Sendable, Equatable {
-    /// Optimizer steps.
-    public var numSteps = 5000
-    /// Blocks in a batch.
-    public var batchSize = 1
-    /// Tokens in a block; nil: the context.
-    public var blockSize: Int?
-    /// The learning rate after warm-up.
-    public var learningRate = 1e-3
-    /// AdamW's weight decay.
-    public var weightDecay = 0.05
-    /// Steps of linear warm-up.
-    public var warmupSteps = 0
-    /// The norm that gradients are clipped to; 0: not.
-    public var maxGradNorm = 0.5
-    /// Batches whose gradients add up to a step.
-    public var gradientAccumulationSteps = 1
-    /// Dropout after embedding and projections.
-    public var dropout = 0.0
-    /// Equal seeds give equal checkpoints.
-    public var seed: UInt64 = 0
-    /// Each line or CSV row is a text.
-    public var lineByLine = false
-    /// With ``lineByLine``: the first line or row of each file is left out.
-    public var header = true
-    /// Tokens of a tokenizer that is trained for a model from scratch.
-    public var vocabularySize = 1000
-
-    /// The defaults.
-    public init(numSteps: Int = 5000, seed: UInt64 = 0) { (self.numSteps, self.seed) = (numSteps, seed) }
-}
-
 /// Where training begins.
 public enum TrainingBase: Sendable, Equatable {
     /// A Hugging Face directory with its tokenizer.
     case model(String)
-    /// Fresh weights: a config's name (`gpt2-cpu`, `gpt2`, …) or the path of a config.json, and a tokenizer trained on the texts.
+    /// Fresh weights: a config's name (`gpt2-cpu`, `gpt2`, …) or the path of a config.json.
     case config(String)
 }
 
@@ -55,69 +21,102 @@ public struct TrainedStep: Sendable, Equatable {
     public let loss: Double
     /// Its exponential average.
     public let averageLoss: Double
+    /// The learning rate that the step used.
+    public let learningRate: Double
+    /// The gradient's global norm before clipping.
+    public let gradientNorm: Double
+    /// Tokens of the step by the time that it took.
+    public let tokensPerSecond: Double
+
+    init(_ step: TrainingStep) {
+        (self.step, loss, averageLoss) = (step.step, step.loss, step.averageLoss)
+        (learningRate, gradientNorm, tokensPerSecond) = (step.learningRate, step.gradientNorm, step.tokensPerSecond)
+    }
+}
+
+/// A text of a model in training, for those who watch.
+public struct TrainedSample: Sendable, Equatable {
+    /// Steps done when it was taken.
+    public let step: Int
+    /// 0 … ``TrainOptions/nGenerate`` - 1.
+    public let sample: Int
+    /// The text.
+    public let text: String
 }
 
 extension TextEngine {
-    /// Trains a model on text files and writes it as a directory that ``init(model:threads:)`` and transformers load.
+    /// Trains a model on texts and writes it as a directory that ``init(model:precision:threads:)`` and transformers load.
     /// - Parameters:
-    ///   - files: bulk text, or with `lineByLine` a text a line or CSV row.
+    ///   - data: what to train on.
     ///   - output: the folder for the checkpoint: a new one, an empty one, or a model's, which is replaced. One that holds anything else is
     ///     refused before training begins, and what comes to lie in it meanwhile stays.
     ///   - each: takes each step's figures.
-    /// - Returns: the checkpoint's digest: the same for equal texts, options and seed, on any machine.
+    ///   - sample: takes sample texts as ``TrainOptions/generateEvery`` says; nil: none are made. They change nothing of the training.
+    ///   - isStopped: asked after each step; true saves the state and ends the call. ``TrainOptions/resume`` goes on from there.
+    /// - Returns: the digest of the checkpoint in `output`: the same for equal texts, options and seed, on any machine.
     /// - Throws: ``EngineError``.
     @discardableResult
     public static func train(
-        _ base: TrainingBase, on files: [String], output: String, _ options: TrainOptions = TrainOptions(), threads: Int? = nil,
-        each: (TrainedStep) -> Void = { _ in }
+        _ base: TrainingBase, on data: TrainingData, output: String, _ options: TrainOptions = TrainOptions(), threads: Int? = nil,
+        each: (TrainedStep) -> Void = { _ in }, sample: ((TrainedSample) -> Void)? = nil, isStopped: () -> Bool = { false }
     ) throws(EngineError) -> String {
         do {
-            try CheckpointFolder.checkReplaceable(output)
-            let pool = ThreadPool(threads: max(1, threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-            let tokenizer = try tokenizer(of: base, files: files, options)
-            let dataset = try TokenDataset.encode(
-                files: files, tokenizer: tokenizer, lineByLine: options.lineByLine, header: options.header
-            ) { _, _ in }
-            let trainer = try Trainer(
-                model: try source(base, tokenizer, options), datasets: [dataset], options: options.training, lineByLine: options.lineByLine,
-                pool: pool)
-            while trainer.stepsDone < options.numSteps {
-                let step = try trainer.step()
-                each(TrainedStep(step: step.step, loss: step.loss, averageLoss: step.averageLoss))
-            }
-            return try trainer.saveCheckpoint(directory: output, tokenizer: tokenizer).sha256
+            try options.check()
+            let pool = try computePool(threads: threads)
+            let resumes = options.resume && Trainer.canResume(directory: output)
+            if !resumes { try CheckpointFolder.checkReplaceable(output) }
+            let from = resumes ? .model(output) : base
+            let tokenizer = try tokenizer(of: from, data, options)
+            let datasets = try data.stages(tokenizer, options, seed: options.seed)
+            let trainer =
+                resumes
+                ? try Trainer.resume(directory: output, datasets: datasets, options: options.training, pool: pool)
+                : try Trainer(
+                    model: try source(from, tokenizer, options), datasets: datasets, options: options.training,
+                    lineByLine: datasets.areLineByLine(otherwise: options.lineByLine), pool: pool)
+            let loop = TrainingLoop(
+                trainer: trainer, tokenizer: tokenizer, pool: pool, output: output, baseName: base.path, saveEvery: options.saveEvery,
+                generateEvery: sample == nil ? 0 : options.generateEvery, samples: options.nGenerate)
+            let saved = try loop.run(
+                each: { each(TrainedStep($0)) },
+                sample: { sample?(TrainedSample(step: trainer.stepsDone, sample: $0.sample, text: $0.text)) },
+                isStopped: isStopped)
+            guard options.lora?.merged == true, trainer.stepsDone == trainer.totalSteps else { return saved.sha256 }
+            return try trainer.mergeCheckpoint(directory: output).sha256
         } catch { throw EngineError(error) }
     }
 
-    private static func tokenizer(of base: TrainingBase, files: [String], _ options: TrainOptions) throws -> Tokenizer {
-        switch base {
-        case .model(let path):
-            guard let tokens = try ModelDirectory.open(path).tokenizerPath else { throw EngineError("\(path) has no tokenizer") }
-            return try Tokenizer.load(path: tokens)
-        case .config:
-            var trainer = TokenizerTrainer(vocabularySize: options.vocabularySize, minimumFrequency: 2)
-            for file in files { try trainer.feed(file: file) { _, _ in } }
-            return try trainer.train()
+    /// Trains a model on text files: bulk text, or with ``TrainOptions/lineByLine`` a text a line or CSV row.
+    @discardableResult
+    public static func train(
+        _ base: TrainingBase, on files: [String], output: String, _ options: TrainOptions = TrainOptions(), threads: Int? = nil,
+        each: (TrainedStep) -> Void = { _ in }, sample: ((TrainedSample) -> Void)? = nil, isStopped: () -> Bool = { false }
+    ) throws(EngineError) -> String {
+        try train(base, on: .files(files), output: output, options, threads: threads, each: each, sample: sample, isStopped: isStopped)
+    }
+
+    private static func tokenizer(of base: TrainingBase, _ data: TrainingData, _ options: TrainOptions) throws -> Tokenizer {
+        let directory = try base.path.map { try ModelDirectory.open($0) }
+        if let path = options.tokenizer ?? directory?.tokenizerPath {
+            let chosen = try Tokenizer.load(path: path)
+            if let directory, try !directory.isTrained(with: chosen) {
+                throw EngineError("tokenizer: a model is trained with its own, and \(path) is another one: leave it out")
+            }
+            return chosen
         }
+        if let directory { throw EngineError("\(directory.path) has no tokenizer: name one with the option tokenizer") }
+        return try data.trainedTokenizer(options)
     }
 
     private static func source(_ base: TrainingBase, _ tokenizer: Tokenizer, _ options: TrainOptions) throws -> Trainer.Source {
         switch base {
         case .model(let path): return .directory(try ModelDirectory.open(path))
-        case .config(let name):
-            let config = try ModelConfig.named(name) ?? ModelConfig.read(name)
-            let fitted = ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
-            return .scratch(config: fitted, seed: options.seed)
+        case .config(let name): return .fresh(try ModelConfig.named(name) ?? ModelConfig.read(name), tokenizer, seed: options.seed)
         }
     }
 }
 
-extension TrainOptions {
-    fileprivate var training: TrainingOptions {
-        var result = TrainingOptions(seed: seed)
-        (result.numSteps, result.batchSize, result.blockSize) = (numSteps, batchSize, blockSize)
-        (result.learningRate, result.weightDecay, result.warmupSteps) = (learningRate, weightDecay, warmupSteps)
-        (result.maxGradNorm, result.gradientAccumulationSteps, result.dropout) = (maxGradNorm, gradientAccumulationSteps, dropout)
-        return result
-    }
+extension TrainingBase {
+    /// The model's directory, where there is one.
+    fileprivate var path: String? { if case .model(let path) = self { path } else { nil } }
 }

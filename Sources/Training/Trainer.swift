@@ -4,6 +4,7 @@ import Glibc
 package import Kernels
 package import LanguageModels
 package import ModelFiles
+package import Tokenizers
 
 /// Trains a model, step by step.
 ///
@@ -224,6 +225,12 @@ package final class Trainer {
 }
 
 extension Trainer.Source {
+    /// Fresh weights for a config that takes the tokenizer's vocabulary and its end token.
+    package static func fresh(_ config: JSONObject, _ tokenizer: Tokenizer, seed: UInt64) -> Self {
+        .scratch(
+            config: ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID), seed: seed)
+    }
+
     /// Whether an adapter of the base's own is merged with its weights, which makes them fp32.
     private var isMerged: Bool {
         if case .directory(let directory) = self { directory.tensors.adapter != nil } else { false }

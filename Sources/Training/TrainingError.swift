@@ -12,6 +12,8 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
     case notFinite(what: String, step: Int)
     /// A model that this version cannot train.
     case unsupported(String)
+    /// The model as it is now gives no sample texts.
+    case cannotSample(String)
     /// The tensors in the file are not those that the config describes.
     case wrongTensor(name: String, message: String)
     /// What lies beside a checkpoint does not belong to it or to this run.
@@ -29,6 +31,7 @@ package enum TrainingError: Error, Equatable, CustomStringConvertible {
         case .tokenOutOfRange(let token, let size): "token \(token) is not in the vocabulary of \(size): was the dataset encoded for another model?"
         case .notFinite(let what, let step): "the \(what) is no finite number at step \(step): lower learning_rate or check the base model's weights"
         case .unsupported(let message): message
+        case .cannotSample(let message): "the model in training cannot be sampled: \(message)"
         case .wrongTensor(let name, let message): "tensor \(name) \(message)"
         case .cannotResume(let path, let message): "\(path): \(message)"
         case .files(let error): error.description

@@ -155,14 +155,21 @@ final class FinetuneRun {
     // MARK: Samples
 
     private func beginSampling() throws(TaskFault) {
-        sampling = try SamplingRun(
-            trainer: trainer, tokenizer: prepared.tokenizer, count: parameters.nGenerate, folder: checkpoints.workFolder + "/sampling", pool: pool)
+        do throws(TrainingError) {
+            sampling = try SamplingRun(
+                trainer: trainer, tokenizer: prepared.tokenizer, count: parameters.nGenerate, folder: checkpoints.workFolder + "/sampling",
+                pool: pool)
+        } catch { throw TaskFault(error) }
     }
 
     private func sampleOn() throws(TaskFault) {
         if sampling == nil { try beginSampling() }
         guard let run = sampling else { return }
-        let events = run.step(atStep: trainer.stepsDone)
+        let events = run.step().map { sample in
+            WorkerEvent.sample(
+                sample: sample.sample, promptIndex: 0, draw: sample.draw, text: sample.text, finishReason: sample.finishReason.rawValue,
+                step: trainer.stepsDone)
+        }
         if !events.isEmpty { report(.events(lease, events)) }
         guard run.isDone else { return }
         sampling = nil
@@ -180,7 +187,7 @@ final class FinetuneRun {
         let source: Trainer.Source
         switch prepared.base {
         case .directory(let directory): source = .directory(directory)
-        case .scratch(let config): source = .scratch(config: config, seed: options.seed)
+        case .scratch(let config): source = .fresh(config, prepared.tokenizer, seed: options.seed)
         }
         return try Trainer(model: source, datasets: prepared.datasets, options: options, lineByLine: prepared.isLineByLine, pool: pool)
     }

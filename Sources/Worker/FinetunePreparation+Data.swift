@@ -6,13 +6,6 @@ import Tokenizers
 
 /// The data of a finetune: laid out as files, encoded, and joined into one dataset a stage.
 extension FinetunePreparation {
-    /// The corpus as the encoder and the tokenizer's trainer read it.
-    enum Corpus {
-        case files([String])
-        case texts([String])
-        case encoded(TokenDataset)
-    }
-
     /// Every dataset that is read, laid out on this machine.
     mutating func corpora(cache: inout ArtifactCache) throws(TaskFault) -> [Corpus] {
         var pinned = (task.dataset.map { [$0] } ?? task.datasets)[...]
@@ -97,15 +90,9 @@ extension FinetunePreparation {
 
     private func encode(_ corpus: Corpus, _ leaf: FinetuneParameters.Part, _ tokenizer: Tokenizer) throws(TaskFault) -> TokenDataset {
         do throws(DatasetError) {
-            switch corpus {
-            case .encoded(let dataset):
-                try dataset.check(tokenizer: tokenizer)
-                return dataset
-            case .texts(let texts): return try TokenDataset.encode(texts: texts, tokenizer: tokenizer)
-            case .files(let files):
-                return try TokenDataset.encode(
-                    files: files, tokenizer: tokenizer, lineByLine: leaf.lineByLine ?? false, header: leaf.header ?? true
-                ) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
+            let settings = DatasetSettings(lineByLine: leaf.lineByLine ?? false, header: leaf.header ?? true)
+            return try corpus.encoded(by: tokenizer, settings) { done, total in
+                progress(WorkerProgress(phase: .encoding, done: done, total: total))
             }
         } catch {
             switch error {

@@ -60,7 +60,7 @@ struct FinetunePreparation {
         let datasets = try stages(corpora, tokenizer)
         try check()
         return PreparedFinetune(
-            task: task, parameters: parameters, base: fitted(base, tokenizer), datasets: datasets, tokenizer: tokenizer,
+            task: task, parameters: parameters, base: base, datasets: datasets, tokenizer: tokenizer,
             isLineByLine: parameters.lineByLine ?? Self.lineByLine(of: corpora) ?? task.dataset?.lineByLine ?? false,
             resumeFolder: resumeFolder, folders: folders)
     }
@@ -109,10 +109,10 @@ struct FinetunePreparation {
 
     /// The ids of another tokenizer than its own mean something else to a trained model.
     private func checkIsOwn(_ tokenizer: Tokenizer, of base: PreparedFinetune.Base) throws(TaskFault) {
-        guard case .directory(let directory) = base, let path = directory.tokenizerPath else { return }
-        let own: Tokenizer
-        do throws(TokenizerError) { own = try Tokenizer.load(path: path) } catch { throw TaskFault(error, field: "params.model") }
-        guard own.digest == tokenizer.digest else {
+        guard case .directory(let directory) = base else { return }
+        let isOwn: Bool
+        do throws(TokenizerError) { isOwn = try directory.isTrained(with: tokenizer) } catch { throw TaskFault(error, field: "params.model") }
+        guard isOwn else {
             throw .invalid("a base model is trained with its own tokenizer, and this is another one: leave it out", field: "params.tokenizer")
         }
     }
@@ -163,21 +163,8 @@ struct FinetunePreparation {
     private func train(_ corpora: [Corpus], _ size: Int, _ frequency: Int) throws(TokenizerError) -> Tokenizer {
         var trainer = TokenizerTrainer(vocabularySize: size, minimumFrequency: frequency)
         for corpus in corpora {
-            switch corpus {
-            case .files(let files):
-                for file in files {
-                    try trainer.feed(file: file) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
-                }
-            case .texts(let texts): for text in texts { trainer.feed(text: text) }
-            case .encoded: throw .unsupported(file: "dataset", problem: "it is encoded already, so no tokenizer can be trained on it")
-            }
+            try corpus.feed(&trainer) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
         }
         return try trainer.train { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
-    }
-
-    /// A config to train from scratch takes the tokenizer's vocabulary and its end token.
-    private func fitted(_ base: PreparedFinetune.Base, _ tokenizer: Tokenizer) -> PreparedFinetune.Base {
-        guard case .scratch(let config) = base else { return base }
-        return .scratch(ModelConfig.fitted(config, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID))
     }
 }

@@ -50,7 +50,7 @@ extension TaskFault {
         case .option(let name, _): self = .invalid(error.description, field: "params.\(name)")
         case .datasetTooShort: self = .invalid(error.description, field: "params.dataset")
         case .tokenOutOfRange: self = .invalid(error.description, field: "params.tokenizer")
-        case .notFinite, .wrongTensor: self = .model(error.description)
+        case .notFinite, .wrongTensor, .cannotSample: self = .model(error.description)
         case .unsupported: self = .invalid(error.description, field: "params.config")
         case .outOfMemory: self.init(.tooLarge, error.description, isFinal: true)
         case .cannotResume: self = .transient(error.description)

@@ -1,41 +1,19 @@
 import Encodings
+import Generation
 import Glibc
-import Kernels
 import LanguageModels
 import Synchronization
-import TaskProtocol
-import Tokenizers
 import Training
-import Worker
 
-/// The loop of `train`: steps, checkpoints and samples on schedule, and what is printed of them.
+/// The loop of `train`, and what is printed of it.
 struct TrainingRun {
-    let trainer: Trainer
-    let tokenizer: Tokenizer
-    let pool: ThreadPool
-    let output: String
-    /// What an adapter's config says of its base.
-    let baseName: String?
-    /// 0: at the end only.
-    let saveEvery: Int
-    /// 0: never.
-    let generateEvery: Int
-    let samples: Int
+    let loop: TrainingLoop
     let json: Bool
     private var saved: SavedCheckpoint?
+    private var trainer: Trainer { loop.trainer }
 
-    init(
-        trainer: Trainer, tokenizer: Tokenizer, pool: ThreadPool, output: String, baseName: String?, saveEvery: Int, generateEvery: Int, samples: Int,
-        json: Bool
-    ) {
-        self.trainer = trainer
-        self.tokenizer = tokenizer
-        self.pool = pool
-        self.output = output
-        self.baseName = baseName
-        self.saveEvery = saveEvery
-        self.generateEvery = generateEvery
-        self.samples = samples
+    init(_ loop: TrainingLoop, json: Bool) {
+        self.loop = loop
         self.json = json
     }
 
@@ -45,54 +23,47 @@ struct TrainingRun {
         defer { bar.finish() }
         if !json { print("seed \(trainer.options.seed), \(trainer.description.parameterCount) parameters, blocks of \(trainer.blockSize)") }
         Interruption.watch()
+        var signal: Int32?
         do {
-            while trainer.stepsDone < trainer.totalSteps {
-                let step = try trainer.step()
-                bar.update(step.step, note: "loss \(rounded(step.loss))  average \(rounded(step.averageLoss))  \(Int(step.tokensPerSecond)) tok/s")
-                if json {
-                    printLine(step)
-                    OutputStream.flush()
-                }
-                saved = nil
-                if saveEvery > 0, step.step % saveEvery == 0 { try save() }
-                if generateEvery > 0, step.step % generateEvery == 0 {
+            saved = try loop.run(
+                each: { step in
+                    bar.update(
+                        step.step, note: "loss \(rounded(step.loss))  average \(rounded(step.averageLoss))  \(Int(step.tokensPerSecond)) tok/s")
+                    if json {
+                        printLine(step)
+                        OutputStream.flush()
+                    }
+                },
+                sample: { sample in
                     bar.finish()
-                    try sample()
-                }
-                if let number = Interruption.first { try stop(number) }
-            }
-            if saved == nil { try save() }
+                    printSample(sample)
+                },
+                isStopped: {
+                    signal = Interruption.first
+                    return signal != nil
+                })
         } catch { throw CommandFailure.failed("\(error)") }
+        if let signal { stop(signal) }
     }
 
-    private mutating func save() throws {
-        saved = try trainer.saveCheckpoint(directory: output, tokenizer: tokenizer, baseName: baseName)
-    }
-
-    private mutating func stop(_ number: Int32) throws {
-        if saved == nil { try save() }
-        let text = "stopped at step \(trainer.stepsDone) of \(trainer.totalSteps), saved in \(output): go on with --resume\n"
+    private func stop(_ number: Int32) -> Never {
+        let text = "stopped at step \(trainer.stepsDone) of \(trainer.totalSteps), saved in \(loop.output): go on with --resume\n"
         fflush(nil)
         _ = text.utf8CString.withUnsafeBufferPointer { write(STDERR_FILENO, $0.baseAddress, $0.count - 1) }
         exit(128 + number)
     }
 
-    private func sample() throws {
-        let run = try SamplingRun(trainer: trainer, tokenizer: tokenizer, count: samples, folder: output + ".sampling", pool: pool)
-        while !run.isDone {
-            for case .sample(let sample, _, _, let text, _, _) in run.step(atStep: trainer.stepsDone) {
-                if json {
-                    printLine(["step": .integer(Int64(trainer.stepsDone)), "sample": .integer(Int64(sample)), "text": .string(text)])
-                } else {
-                    print(String(repeating: "=", count: 10) + " step \(trainer.stepsDone)\n\(text)")
-                }
-            }
+    private func printSample(_ sample: GeneratedSample) {
+        if json {
+            printLine(["step": .integer(Int64(trainer.stepsDone)), "sample": .integer(Int64(sample.sample)), "text": .string(sample.text)])
+        } else {
+            print(String(repeating: "=", count: 10) + " step \(trainer.stepsDone)\n\(sample.text)")
         }
     }
 
     /// Puts the merged model in the checkpoint's place.
     mutating func merge() throws {
-        do { saved = try trainer.mergeCheckpoint(directory: output) } catch { throw CommandFailure.failed("\(error)") }
+        do { saved = try trainer.mergeCheckpoint(directory: loop.output) } catch { throw CommandFailure.failed("\(error)") }
     }
 
     /// What was made, as the last line.

@@ -31,7 +31,7 @@ struct GoldenTextsTests {
         "beams": "a236849c3a6e9c1bda43d582b0fceef9e2c86dc0492515374b946a4abd2fdd8e",
         "beams in a window that moves": "222e0cf727cd30b8744546d0d0d71bfb7e75506fd623ee4fda6674bf231aab0d",
         "beams that draw": "b83798405cfd9edeaaff16ca45e133337802427005a5cb51f3861fc8048e1fa6",
-        "beams, with torch's numbers": "4653ab93d082f1a9bc2cfb0e32359b39feb8481affadef2fa363a9344aba9ea4",
+        "beams, with torch's numbers": "55743da66d59079d37f94bed89c275e57f3be4121edb9668c3a84068857ae886",
         "empty texts drawn again": "32d5c75345346fe43c9fe209674174d99b77e95959cb4c7cb9823c5db394690e",
         "equal texts drawn again": "289cf84d6e57f398d6f0367aa15bc234107e52d9f2df7872fa46f322e58855e0",
         "torch's numbers": "1071596a495dfbfa03cb1b0d91f68cbd17c4a91bbf515de214dd11890850c953",

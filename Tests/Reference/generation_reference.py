@@ -3,8 +3,8 @@
 usage: generation_reference.py MODEL_DIR OUTPUT.json [SEED] [CASES]
 
 MODEL_DIR is a Hugging Face directory with a tokenizer.json; every case is drawn from SEED (1). Needs torch and transformers
-from PyPI (made with torch 2.13 and transformers 5.23; with torch 2.15 and transformers 5.24 the searches that draw come out otherwise,
-from the same seeds, and are not repeated here). Sequences are cut behind their end.
+from PyPI (made with torch 2.15 and transformers 5.24; searches that draw need transformers up to 4.49 or from 5.24 on: those between
+did not sort what was drawn by its score before they filed what was finished). Sequences are cut behind their end.
 """
 
 import json

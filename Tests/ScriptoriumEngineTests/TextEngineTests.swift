@@ -99,59 +99,60 @@ struct TextEngineTests {
         #expect(engine.decode(score.tokens) == "In the beginning")
     }
 
-    @Test("training from scratch writes a model that loads, the same for the same seed")
-    func train() throws {
-        let folder = try TemporaryDirectory()
-        var options = TrainOptions(numSteps: 4, seed: 3)
-        (options.blockSize, options.batchSize, options.vocabularySize) = (16, 2, 300)
-        var losses: [Double] = []
-        func run(_ name: String) throws -> String {
-            try TextEngine.train(.config("gpt2-cpu"), on: [Fixtures.reference + "/corpus.txt"], output: folder.path + "/" + name, options) {
-                losses.append($0.loss)
-            }
-        }
-        let digest = try run("a")
-        #expect(try run("b") == digest)
-        #expect(losses.count == 8 && losses.prefix(4) == losses.suffix(4))
-        let trained = try TextEngine(model: folder.path + "/a")
-        #expect(trained.checkpointSHA256 == digest)
-        #expect(try trained.generate("the", GenerateOptions(maxLength: 12)).count == 1)
-        try TextEngine.train(.model(folder.path + "/a"), on: [Fixtures.reference + "/corpus.txt"], output: folder.path + "/c", options)
-        #expect(FileManager.default.fileExists(atPath: folder.path + "/c/model.safetensors"))
-        func config(_ name: String) throws -> String { try String(contentsOfFile: "\(folder.path)/\(name)/config.json", encoding: .utf8) }
-        #expect(try !config("c").contains("\"line_by_line\": true"))
-        options.lineByLine = true
-        try TextEngine.train(.model(folder.path + "/a"), on: [Fixtures.reference + "/corpus.txt"], output: folder.path + "/d", options)
-        #expect(try config("d").contains("\"line_by_line\": true"))
+    @Test("several prompts in one call give the texts that each gives alone")
+    func prompts() throws {
+        let engine = try engine()
+        let options = GenerateOptions(n: 2, seed: 42, maxLength: 40)
+        let texts = try engine.generate(["In the", "And God"], options)
+        #expect(texts.map(\.sample) == [0, 1, 2, 3] && texts.map(\.promptIndex) == [0, 0, 1, 1])
+        #expect(try texts.map(\.text) == ["In the", "And God"].flatMap { try engine.generate($0, options).map(\.text) })
+        var streamed: Set<Int> = []
+        #expect(try engine.stream(["In the", "And God"], options) { streamed.insert($0.sample) }.map(\.text) == texts.map(\.text))
+        #expect(streamed == [0, 1, 2, 3])
+        let error = #expect(throws: EngineError.self) { try engine.generate([String](), options) }
+        #expect(error?.description.contains("prompts") == true)
     }
 
-    @Test("training takes the place of a model, never of anything else, and keeps what is put beside it meanwhile")
-    func output() throws {
-        let folder = try TemporaryDirectory()
-        var options = TrainOptions(numSteps: 1)
-        (options.blockSize, options.vocabularySize) = (16, 300)
-        func train(_ name: String, each: () -> Void = {}) throws(EngineError) {
-            let corpus = Fixtures.reference + "/corpus.txt"
-            try TextEngine.train(.config("gpt2-cpu"), on: [corpus], output: folder.path + "/" + name, options) { _ in each() }
-        }
-        func write(_ name: String) throws { try Data("mine".utf8).write(to: URL(filePath: folder.path + "/" + name)) }
-        func refuses(_ name: String, naming word: String) {
-            do {
-                try train(name)
-                Issue.record("\(name) was replaced")
-            } catch { #expect(error.description.contains(folder.path + "/" + name) && error.description.contains(word)) }
-        }
-        try FileManager.default.createDirectory(atPath: folder.path + "/models/gpt2", withIntermediateDirectories: true)
-        try write("models/gpt2/config.json")
-        refuses("models", naming: "no model")
-        #expect(FileManager.default.fileExists(atPath: folder.path + "/models/gpt2/config.json"))
-        try write("file")
-        refuses("file", naming: "no folder")
-        try train("made")
-        try train("made") { try? write("made/notes.txt") }
-        #expect(FileManager.default.contents(atPath: folder.path + "/made/notes.txt") == Data("mine".utf8))
-        refuses("made", naming: "notes.txt")
-        #expect(try TextEngine(model: folder.path + "/made").generate("the", GenerateOptions(maxLength: 12)).count == 1)
+    @Test("a text is cut at truncate as at stop, and loses spaces before punctuation where it is asked to")
+    func truncated() throws {
+        let engine = try engine()
+        var options = GenerateOptions(seed: 42, maxLength: 60)
+        options.includePrefix = false
+        let whole = try engine.generate("In the", options)[0].text
+        let mark = String(whole.dropFirst(5).prefix(3))
+        options.truncate = mark
+        let cut = try engine.generate("In the", options)[0]
+        #expect(cut.finishReason == .stop && whole.hasPrefix(cut.text) && !cut.text.contains(mark))
+        (options.stop, options.truncate) = ([mark], nil)
+        #expect(try engine.generate("In the", options)[0].text == cut.text)
+        options.stop = []
+        options.truncate = ""
+        let error = #expect(throws: EngineError.self) { try engine.generate("In the", options) }
+        #expect(error?.description.contains("truncate") == true)
+        (options.truncate, options.includePrefix, options.maxLength) = (nil, true, 20)
+        #expect(try engine.generate("the light .", options)[0].text.hasPrefix("the light ."))
+        options.cleanUpTokenizationSpaces = true
+        #expect(try engine.generate("the light .", options)[0].text.hasPrefix("the light."))
+    }
+
+    @Test("markers of the call cut its texts into parts, under keys as they are asked for")
+    func schema() throws {
+        let engine = try engine()
+        var options = GenerateOptions(seed: 42, maxLength: 50)
+        options.schema = true
+        let prompt = "<|title|>Light<|body|>In the"
+        let missing = #expect(throws: EngineError.self) { try engine.generate(prompt, options) }
+        #expect(missing?.description.contains("schema_tokens") == true)
+        options.schemaTokens = ["<|title|>", "<|body|>"]
+        func parts() throws -> String { try #require(try engine.generate(prompt, options)[0].schemaJSON) }
+        #expect(try parts().hasPrefix("{\"body\":\"In the") && parts().hasSuffix("\"title\":\"Light\"}"))
+        options.normalizeKey = false
+        #expect(try parts().hasSuffix("\"<|title|>\":\"Light\"}"))
+        options.schemaReturn = ["<|title|>"]
+        #expect(try parts() == "\"Light\"")
+        options.schemaReturn = ["author"]
+        let unknown = #expect(throws: EngineError.self) { try engine.generate(prompt, options) }
+        #expect(unknown?.description.contains("schema_return") == true)
     }
 
     @Test("a folder that is no model is refused by name")

@@ -51,9 +51,10 @@ struct TrainCommand: ParsableCommand {
         let directory = try base.map { path in try input { try ModelDirectory.open(path) } }
         let tokenizer = try data.chosenTokenizer(directory)
         let trainer = try makeTrainer(directory, tokenizer, pool: pool, resumes: resumes)
-        var run = TrainingRun(
+        let loop = TrainingLoop(
             trainer: trainer, tokenizer: tokenizer, pool: pool, output: output, baseName: model, saveEvery: saveEvery,
-            generateEvery: nGenerate > 0 ? generateEvery : 0, samples: nGenerate, json: json)
+            generateEvery: generateEvery, samples: nGenerate)
+        var run = TrainingRun(loop, json: json)
         try run.train()
         if merged { try run.merge() }
         run.report()
@@ -82,7 +83,10 @@ struct TrainCommand: ParsableCommand {
         let options = training.options(seed: seed ?? UInt64.random(in: 10_000_000...99_999_999))
         let source = try source(directory, tokenizer, seed: options.seed)
         let datasets = try data.datasets(tokenizer, seed: options.seed)
-        return try input { try Trainer(model: source, datasets: datasets, options: options, lineByLine: data.isLineByLine(datasets), pool: pool) }
+        return try input {
+            try Trainer(
+                model: source, datasets: datasets, options: options, lineByLine: datasets.areLineByLine(otherwise: data.lineByLine), pool: pool)
+        }
     }
 
     private func source(_ directory: ModelDirectory?, _ tokenizer: Tokenizer, seed: UInt64) throws -> Trainer.Source {
@@ -94,8 +98,7 @@ struct TrainCommand: ParsableCommand {
             throw CommandFailure.usage("name a base with --model DIR, or --model-config to train from scratch")
         }
         let named = try input { try ModelConfig.named(config) ?? ModelConfig.read(config) }
-        let fitted = ModelConfig.fitted(named, vocabularySize: tokenizer.vocabularySize, endOfText: tokenizer.endOfTextID)
-        return .scratch(config: fitted, seed: seed)
+        return .fresh(named, tokenizer, seed: seed)
     }
 
     /// Runs what depends on files and flags: its errors are the user's to mend.

