@@ -43,11 +43,15 @@ package struct ClaimReply: Sendable, Equatable {
     package var heldBack: Bool
     /// The client whose task was leased last.
     package var lastClient: String?
+    /// The session that is left to become idle for a task that needs all of one.
+    package var keptFree: SessionID?
 
     package init(
-        queue: String, grants: [Grant], exhausted: Bool, lowWater: Int64?, unplaced: Int, heldBack: Bool, lastClient: String? = nil
+        queue: String, grants: [Grant], exhausted: Bool, lowWater: Int64?, unplaced: Int, heldBack: Bool, lastClient: String? = nil,
+        keptFree: SessionID? = nil
     ) {
         self.lastClient = lastClient
+        self.keptFree = keptFree
         self.queue = queue
         self.grants = grants
         self.exhausted = exhausted

@@ -54,6 +54,14 @@ package struct PlacementCandidate: Sendable, Equatable {
     package var needsIdleSession: Bool { isolated || kind == .finetune }
 }
 
+/// What became of some candidates.
+package struct PlacementOutcome: Sendable, Equatable {
+    /// For each candidate the index of its offer, or nil where none can take it now.
+    package var chosen: [Int?]
+    /// The index of the offer that is left to become idle, for the first candidate that needs all of one.
+    package var keptFree: Int?
+}
+
 /// Who runs what. Pure, and the same in production and simulation.
 package enum Placement {
     /// Assigns candidates, in their order, to sessions.
@@ -62,18 +70,17 @@ package enum Placement {
     /// precision, then the one with most room; equal ones in the order offered. No task goes where its precision, or the version of it that it
     /// is bound to, is not known. Where none is idle, the emptiest that could take the first such task is kept free for it: what comes behind it in
     /// line goes elsewhere, or a steady stream of small tasks would never let it run.
-    /// - Returns: for each candidate the index of its offer, or nil where none can take it now.
-    package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> [Int?] {
+    package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> PlacementOutcome {
         var offers = offers
         var room = offers.reduce(0) { $0 + max(0, $1.freeSlots) }
-        var isKeepingFree = false
-        return candidates.map { candidate in
+        var keptFree: Int?
+        let chosen = candidates.map { candidate -> Int? in
             guard room > 0 else { return nil }
             guard let chosen = choose(for: candidate, among: offers) else {
-                if candidate.needsIdleSession, !isKeepingFree, let kept = emptiest(for: candidate, among: offers) {
+                if candidate.needsIdleSession, keptFree == nil, let kept = emptiest(for: candidate, among: offers) {
                     room -= offers[kept].freeSlots
                     offers[kept].freeSlots = 0
-                    isKeepingFree = true
+                    keptFree = kept
                 }
                 return nil
             }
@@ -84,6 +91,7 @@ package enum Placement {
             room -= taken
             return chosen
         }
+        return PlacementOutcome(chosen: chosen, keptFree: keptFree)
     }
 
     /// The session that will be idle soonest. What is kept free only grows, so this stays the same one from claim to claim until it is idle.

@@ -105,14 +105,14 @@ extension StoreSession {
             let all = exhausted || !request.looksFarther ? near : try near + farther(request, behind: near)
             let line = try preferringNumerics(all, request.offers)
             let live = try liveSessions(request.offers.map(\.session))
-            let (grants, lastClient) = Self.deal(line, request, request.offers.filter { live.contains($0.session) }, room: room)
+            let (grants, lastClient, keptFree) = Self.deal(line, request, request.offers.filter { live.contains($0.session) }, room: room)
             try mark(grants, request.broker)
             let granted = Set(grants.map(\.task))
             // The mark never passes a task that waits: it stops at the first that was not placed, or at the last that was seen.
             let lowWater = near.first { !granted.contains($0.grant.task) }?.rank ?? near.last?.rank ?? request.fromRank
             return ClaimReply(
                 queue: request.queue, grants: grants, exhausted: exhausted, lowWater: lowWater,
-                unplaced: near.count { !granted.contains($0.grant.task) }, heldBack: false, lastClient: lastClient)
+                unplaced: near.count { !granted.contains($0.grant.task) }, heldBack: false, lastClient: lastClient, keptFree: keptFree)
         }
     }
 
@@ -134,7 +134,7 @@ extension StoreSession {
     /// Gives the offered room to the clients in turns.
     private static func deal(
         _ line: [Candidate], _ request: ClaimRequest, _ offers: [PlacementOffer], room: Int
-    ) -> (grants: [Grant], lastClient: String?) {
+    ) -> (grants: [Grant], lastClient: String?, keptFree: SessionID?) {
         let dealt = FairShare.order(line.map(\.client), after: request.lastClient).map { line[$0] }
         let placed = Placement.assign(
             candidates: dealt.map {
@@ -144,7 +144,7 @@ extension StoreSession {
             }, offers: offers)
         var grants: [Grant] = []
         var lastClient: String?
-        for (candidate, offer) in zip(dealt, placed) {
+        for (candidate, offer) in zip(dealt, placed.chosen) {
             guard let offer, grants.count < min(request.leases.count, room) else { continue }
             var grant = candidate.grant
             grant.session = offers[offer].session
@@ -153,7 +153,7 @@ extension StoreSession {
             grants.append(grant)
             lastClient = candidate.client
         }
-        return (grants, lastClient)
+        return (grants, lastClient, placed.keptFree.map { offers[$0].session })
     }
 
     /// How many more tasks of a queue may run; `Int.max` where it has no limit.

@@ -196,6 +196,26 @@ class QueuesAndSchedules(support.ServiceTestCase):
         self.assertIn("none", service.run("queue", "limit", "night", "none"))
         self.assertIn("limit", service.run("queue", "limit", "night", "many", status=2))
 
+    def test_a_finetune_gets_a_worker_though_another_queue_never_runs_dry(self):
+        service, client = self.service, self.service.client()
+        generate = {"kind": "generate", "queue": "stream", "params": {**SMALL, "max_length": 48, "n": 4}}
+        waiting = "SELECT count(*) FROM scriptorium.hot WHERE queue = 'stream' AND lease IS NULL"
+        finetune = None
+
+        def has_ended():
+            nonlocal finetune
+            if service.sql(waiting)[0][0] < 50:
+                client.ask("submit", tasks=[generate] * 50)
+            elif finetune is None:
+                params = {"config": "gpt2-cpu", "output": "between", "dataset": {"text": "the light of the morning " * 200}, "block_size": 16,
+                          "tokenizer": {"train": {"vocab_size": 300}}, "num_steps": 3, "generate_every": 0}  # fmt: skip
+                finetune = client.submit("finetune", params, queue="train")
+            return finetune and client.ask("get", ids=[finetune])["tasks"][0]["state"] == "succeeded"
+
+        support.wait_until(has_ended, 90, lambda: f"the finetune: {service.run('explain', finetune)}")
+        self.assertGreater(service.sql(waiting)[0][0], 0)
+        service.sql("SELECT scriptorium.cancel(task) FROM scriptorium.hot WHERE queue = 'stream'")
+
     def test_a_waiting_task_is_explained(self):
         service, client = self.service, self.service.client()
         service.run("queue", "pause", "dusk")

@@ -39,7 +39,7 @@ extension ModelStore {
             }, offers: offers)
         var grants: [Grant] = []
         var lastClient: String?
-        for (index, (candidate, place)) in zip(dealt, places).enumerated() {
+        for (index, (candidate, place)) in zip(dealt, places.chosen).enumerated() {
             guard let place, grants.count < request.leases.count, var task = tasks[candidate.id] else { continue }
             Self.lease(&task, request.leases[grants.count], offers[place].session)
             let newNumerics = preferences[index].replacement(offers[place].numerics)
@@ -54,7 +54,8 @@ extension ModelStore {
         return ClaimReply(
             queue: request.queue, grants: grants, exhausted: isExhausted,
             lowWater: window.first { !granted.contains($0.id) }?.rank ?? window.last?.rank ?? request.fromRank,
-            unplaced: window.count { !granted.contains($0.id) }, heldBack: false, lastClient: lastClient)
+            unplaced: window.count { !granted.contains($0.id) }, heldBack: false, lastClient: lastClient,
+            keptFree: places.keptFree.map { offers[$0].session })
     }
 
     /// How long it has been due: since its time, or the end of its last attempt.

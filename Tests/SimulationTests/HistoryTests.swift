@@ -6,7 +6,8 @@ import Testing
 /// The broker's and the worker's own logic against each other, over a network that loses, delays, doubles and reorders, with machines and
 /// a database that fail. `SIMULATION_SEED=<n>` runs one history again, `SIMULATION_HISTORIES=<n>` chooses how many.
 @Suite struct HistoryTests {
-    private static let partCount = 8
+    /// One a processor; each history is the same in any part.
+    private static let partCount = max(8, ProcessInfo.processInfo.activeProcessorCount)
 
     @Test("in 10,000 histories no accepted task is lost and none is completed twice", arguments: 0..<partCount)
     func histories(part: Int) {

@@ -1,5 +1,14 @@
 internal import TaskProtocol
 
+/// A worker that gets nothing from other queues until it is idle, for the sake of a task that needs all of one.
+struct KeptFree: Sendable {
+    /// Where the task stands in line.
+    var queue: String
+    var session: SessionID
+    /// When it is given up, unless a claim of the queue names a worker again.
+    var until: Int64
+}
+
 /// Who gets work: free room is offered to the queues' lines, and to tasks as they are inserted.
 extension BrokerCore {
     /// Starts a scan where there is work, room and nothing under way.
@@ -10,7 +19,7 @@ extension BrokerCore {
 
     /// The request for a scan; nil where the room went meanwhile.
     mutating func claimRequest(_ queue: String) -> (StoreWork, StoreRequest)? {
-        let offers = sessions.offers
+        let offers = offers(to: queue)
         let room = offers.reduce(0) { $0 + $1.freeSlots }
         guard room > 0 else { return nil }
         for offer in offers { sessions.reserve(offer.session, offer.freeSlots) }
@@ -25,6 +34,7 @@ extension BrokerCore {
     mutating func claimed(_ reply: ClaimReply, reserved: [PlacementOffer]) {
         for offer in reserved { sessions.unreserve(offer.session, offer.freeSlots) }
         queues.scanned(reply, generation: sessions.generation)
+        keep(reply.keptFree, for: reply.queue)
         for grant in reply.grants { granted(grant) }
     }
 
@@ -34,11 +44,32 @@ extension BrokerCore {
         queues.forgetMarks()
     }
 
+    // MARK: A worker to itself
+
+    /// The room for a queue's tasks, or, where none is named, for tasks as they are inserted: that of all workers but the one which is left to become
+    /// idle for a task of another queue.
+    private func offers(to queue: String?) -> [PlacementOffer] {
+        guard let kept = keptFree, kept.queue != queue, now < kept.until else { return sessions.offers }
+        return sessions.offers.filter { $0.session != kept.session }
+    }
+
+    /// Within its own line a claim passes over the worker that it leaves to become idle; the other queues are kept from it here. One worker at a time,
+    /// and for as long as each claim of that queue says so again.
+    private mutating func keep(_ session: SessionID?, for queue: String) {
+        if let kept = keptFree, kept.queue != queue, now < kept.until { return }
+        keptFree = session.map { KeptFree(queue: queue, session: $0, until: now + settings.keptFree) }
+    }
+
+    /// Where nothing stands in line any more that a worker is kept free for, it is not.
+    mutating func keepFree(forOneOf waiting: [WaitingQueue]) {
+        if let kept = keptFree, !waiting.contains(where: { $0.name == kept.queue && !$0.paused }) { keptFree = nil }
+    }
+
     // MARK: Claim at insert
 
     /// Gives a batch of submits the leases that would start its tasks in their own transaction, where there is room and nothing in line before them.
     mutating func offerSlots(_ submits: inout [PendingSubmit]) {
-        let offers = sessions.offers
+        let offers = offers(to: nil)
         guard !offers.isEmpty else { return }
         var places: [(submit: Int, item: Int)] = []
         var candidates: [PlacementCandidate] = []
@@ -52,7 +83,7 @@ extension BrokerCore {
                         precision: item.submission.parameters.precision, isolated: false))
             }
         }
-        for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers).enumerated() {
+        for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers).chosen.enumerated() {
             guard let chosen else { continue }
             let place = places[candidate]
             let session = offers[chosen].session

@@ -354,6 +354,7 @@ extension BrokerCore {
         for ended in due.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
         lookForMissedWork(due.queues)
         queues.observe(due.queues)
+        keepFree(forOneOf: due.queues)
         blockedLookedAt = due.blockedLookedAt
         noteUnreadable(due.unreadableSchedules)
         if let next = due.nextDueMilliseconds { timers.nextDue = max(now + 1, now + next - due.databaseMilliseconds) }

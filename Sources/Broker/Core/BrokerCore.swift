@@ -41,6 +41,7 @@ package struct BrokerCore: Sendable {
     var peers = PeerTable()
     var idle = IdleMark()
     var idleCredit = IdleCredit()
+    var keptFree: KeptFree?
     var artifacts: ArtifactDesk
     var timers = Timers()
     package internal(set) var counters = BrokerCounters()

@@ -30,6 +30,8 @@ package struct BrokerSettings: Sendable {
     package var idleSweepInterval: Int64 = 250
     /// How long due work may stand beside free room before everything is looked at.
     package var idleCreditPatience: Int64 = 3_000
+    /// How long a worker is kept free for a queue's task that needs all of one, from the last claim that found the task.
+    package var keptFree: Int64 = 5_000
     /// Between two wake-ups of the other brokers.
     package var wakeInterval: Int64 = 20
     /// How long there must be nothing to do before the broker calls itself idle.
