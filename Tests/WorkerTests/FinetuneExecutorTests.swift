@@ -246,6 +246,20 @@ import Worker
         #expect(try bench.store.manifest(record.manifest).files.contains { $0.path == "tokenizer.json" })
     }
 
+    @Test("a config object has transformers' defaults for what it leaves out, and null is none")
+    func partialConfig() throws {
+        var bench = try EngineBench()
+        _ = bench.start(try EngineBench.finetune { $0.base = .config(["n_embd": 24, "n_positions": 32]) })
+        let record = try #require(bench.run().checkpoints.last)
+        let rows = try #require(try JSONValue.parse(record.config)["vocab_size"]?.intValue)
+        // Twelve layers of 12 C² + 13 C weights, C = 24, and two embeddings and the last norm.
+        #expect(record.contextLength == 32 && record.architecture == "gpt2")
+        #expect(record.parameters == rows * 24 + 32 * 24 + 12 * (12 * 24 * 24 + 13 * 24) + 2 * 24)
+        let refused = bench.start(try EngineBench.finetune { $0.base = .config(["n_embd": .null, "n_positions": 32]) })
+        let failure = try #require(bench.run().failure(of: refused))
+        #expect(failure.error.field == "params.config" && failure.error.message.contains("n_embd") && failure.isFinal)
+    }
+
     @Test("a cancelled finetune keeps its checkpoints and stops between two steps")
     func cancels() throws {
         var bench = try EngineBench()
