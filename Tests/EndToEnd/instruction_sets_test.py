@@ -141,6 +141,18 @@ class Refused(unittest.TestCase):
 
 
 class Functions(unittest.TestCase):
+    def test_one_function_over_all_floats_on_one_thread(self):
+        name = available()[-1]
+        said = run("doctor", "--function", "relu", "--threads", "1", "--json", env=support.environment(SCRIPTORIUM_ISA=name), timeout=600)
+        check = json.loads(said)
+        self.assertEqual((check["check"], check["verdict"]), (f"relu on {name}", "ok"))
+
+    def test_an_unknown_function_is_named_with_those_there_are(self):
+        said = run("doctor", "--function", "sinh", status=2)
+        for name in ["sinh", "exp", "quick_gelu'"]:
+            self.assertIn(name, said)
+        self.assertIn("--functions", run("doctor", "--threads", "1", status=2))
+
     @unittest.skipUnless(os.environ.get("ALL_FLOATS"), "minutes: ALL_FLOATS=1 looks at the functions over all 2^32 floats")
     def test_every_function_has_the_committed_bits_over_all_floats(self):
         checks = [json.loads(line) for line in run("doctor", "--functions", "--json", timeout=7200).splitlines()]
