@@ -116,7 +116,7 @@ class Refused(unittest.TestCase):
             ["generate", "--model", MODEL, "--prompt", "x"], ["score", "--model", MODEL, "--ids", "1,2"],
             ["train", CORPUS, "--output", os.path.join(folder, "m"), "--tokenizer", MODEL, "--model-config", "gpt2-cpu", "--num-steps", "1"],
             ["worker", "--broker", "tcp://127.0.0.1:1"], ["up", "--data-dir", os.path.join(folder, "data")], ["doctor"], ["doctor", "--functions"],
-            ["bench", "decode"], ["bench", "prefill"], ["bench", "train"], ["bench", "verify"], ["verify", proof(folder), "--model", MODEL],
+            ["bench", "decode"], ["bench", "prefill"], ["bench", "train"], ["bench", "tokenizer"], ["bench", "verify"], ["verify", proof(folder), "--model", MODEL],
         ]  # fmt: skip
 
     def test_a_set_that_the_processor_lacks_is_status_2_with_the_list(self):
