@@ -122,7 +122,7 @@ let package = Package(
         tests("DurableFiles", ["DurableFiles"]),
         tests("Encodings", ["Encodings"]),
         tests("Tokenizers", ["Tokenizers", "Encodings"]),
-        tests("Datasets", ["Datasets", "Tokenizers", "Encodings"]),
+        tests("Datasets", ["Datasets", "Tokenizers", "Encodings", "Kernels"]),
         tests("ModelFiles", ["ModelFiles", "DurableFiles", "Encodings", "Tokenizers"]),
         tests("LanguageModels", ["LanguageModels", "Kernels", "ModelFiles", "Encodings"]),
         tests("Generation", ["Generation", "LanguageModels", "Kernels", "ModelFiles", "Tokenizers", "Encodings"]),

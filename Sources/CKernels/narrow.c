@@ -107,7 +107,6 @@ void ck_narrow_variants(int32_t isa, int32_t precision, const ck_narrow_kernels 
         variants[1] = has ? emulated : NULL;
     }
 #elif defined(__aarch64__)
-    // bfloat16 flushes denormals by comparison here, which plain C says.
-    if (isa == CK_NEON && precision == CK_INT8) variants[0] = &ck_int8_linear_neon;
+    if (isa == CK_NEON) variants[0] = precision == CK_INT8 ? &ck_int8_linear_neon : &ck_bfloat16_linear_neon;
 #endif
 }

@@ -16,6 +16,7 @@
 #define PANEL_VECTORS 1
 #define NARROW_REGISTERS 4
 #define BFLOAT16_LINEAR ck_bfloat16_linear_avx2
+#define BFLOAT16_ROWS 6
 #define BFLOAT16_NATIVE 0
 #define INT8_LINEAR ck_int8_linear_avx2
 #define INT8_ROWS 4

@@ -16,6 +16,7 @@
 #define PANEL_VECTORS 4
 #define NARROW_REGISTERS 24
 #define BFLOAT16_LINEAR ck_bfloat16_linear_avx512
+#define BFLOAT16_ROWS 6
 #define BFLOAT16_NATIVE 0
 #define INT8_LINEAR ck_int8_linear_avx512
 #define INT8_ROWS 4

@@ -16,6 +16,7 @@
 #define PANEL_VECTORS 4
 #define NARROW_REGISTERS 24
 #define BFLOAT16_LINEAR ck_bfloat16_linear_native
+#define BFLOAT16_ROWS 6
 #define BFLOAT16_NATIVE 1
 
 #include "simd/narrow_kernels.h"

@@ -2,7 +2,7 @@ package import Kernels
 
 /// One function of one variable over all 2³² floats on one instruction set: whether this machine computes the committed bits.
 package struct FunctionsCheck: Check {
-    let survey: FunctionSurvey
+    package let survey: FunctionSurvey
     let pool: ThreadPool
 
     /// - Parameter pool: says which instruction set is looked at, and on how many threads.
@@ -11,15 +11,20 @@ package struct FunctionsCheck: Check {
         self.pool = pool
     }
 
-    /// Every function on every set given, in the order in which they are looked at.
-    package static func all(_ sets: [InstructionSet], threads: Int) -> [FunctionsCheck] {
+    /// Functions on every set given, in the order in which they are looked at.
+    /// - Parameter surveys: the functions; all unless some are named.
+    package static func all(_ sets: [InstructionSet], threads: Int, surveys: [FunctionSurvey] = FunctionSurvey.all) -> [FunctionsCheck] {
         sets.flatMap { set in
             let pool = ThreadPool(threads: threads, instructionSet: set)
-            return FunctionSurvey.all.map { FunctionsCheck($0, pool: pool) }
+            return surveys.map { FunctionsCheck($0, pool: pool) }
         }
     }
 
-    package func findings() -> [Finding] { findings(of: survey.sum(pool: pool)) }
+    package func findings() -> [Finding] { findings(progress: { _ in }) }
+
+    /// Looks, and says how far it is.
+    /// - Parameter progress: is told how many of a survey's ``FunctionSurvey/pieceCount`` pieces are done.
+    package func findings(progress: (_ done: Int) -> Void) -> [Finding] { findings(of: survey.sum(pool: pool, progress: progress)) }
 
     /// What a sum says of the function.
     package func findings(of sum: UInt64) -> [Finding] {

@@ -35,11 +35,17 @@ package struct FunctionSurvey: Sendable {
         FunctionSurvey("tanh'", Int(CK_TANH), 0xa12e_e3e5_cca5_8f46, isDerivative: true),
     ]
 
+    /// A loop of the pool has a limit of parts: a survey is done in this many pieces of 2²⁸ floats.
+    package static let pieceCount = 16
+
     /// The number as it is computed here: a sum over the floats (ck_survey.h), NaNs counting alike. Takes seconds to minutes.
-    package func sum(pool: ThreadPool) -> UInt64 {
-        // A loop of the pool has a limit of parts: sixteen pieces of 2²⁸ floats.
+    /// - Parameter progress: is told after each piece how many of the ``pieceCount`` are done.
+    package func sum(pool: ThreadPool, progress: (_ done: Int) -> Void = { _ in }) -> UInt64 {
         var sum: UInt64 = 0
-        for piece in 0..<UInt32(16) { sum &+= ck_survey(pool.handle, code, piece << 28, 1, 1 << 28) }
+        for piece in 0..<Self.pieceCount {
+            sum &+= ck_survey(pool.handle, code, UInt32(piece) << 28, 1, 1 << 28)
+            progress(piece + 1)
+        }
         return sum
     }
 }

@@ -208,11 +208,14 @@ package struct SessionRegistration: Sendable, Equatable {
     package var instructionSet: String
     package var threads: Int
     package var slots: Int
+    /// Names of the parameters that it knows; empty where it did not say.
+    package var parameters: [String]
 
     package init(
         session: SessionID, broker: BrokerID, host: String, pid: Int, version: String, numerics: [String], instructionSet: String, threads: Int,
-        slots: Int
+        slots: Int, parameters: [String] = []
     ) {
+        self.parameters = parameters
         self.session = session
         self.broker = broker
         self.host = host

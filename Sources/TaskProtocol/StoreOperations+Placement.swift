@@ -9,17 +9,21 @@ package struct PlacementOffer: Sendable, Equatable {
     package var models: Set<String>
     /// Versions of the arithmetic that it computes in, one a precision.
     package var numerics: [String]
+    /// Names of the parameters that it knows; empty where it did not say.
+    package var parameters: Set<String>
 
-    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>, numerics: [String]) {
+    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>, numerics: [String], parameters: Set<String> = []) {
         self.numerics = numerics
+        self.parameters = parameters
         self.session = session
         self.freeSlots = freeSlots
         self.idle = idle
         self.models = models
     }
 
-    /// Whether it computes what a task needs: its precision (float32 always), in the version that the task is bound to.
+    /// Whether it knows the task's parameters, and computes what the task needs: its precision (float32 always), in the version that it is bound to.
     func fits(_ candidate: PlacementCandidate) -> Bool {
+        guard parameters.isEmpty || parameters.isSuperset(of: candidate.parameters) else { return false }
         guard candidate.precision == .float32 || NumericsPreference.version(of: candidate.precision, in: numerics) != nil else { return false }
         return candidate.numerics.map(numerics.contains) ?? true
     }
@@ -37,9 +41,15 @@ package struct PlacementCandidate: Sendable, Equatable {
     package var isolated: Bool
     /// The version of the arithmetic that it has to be run in; nil where any will do.
     package var numerics: String?
+    /// Names of the parameters that it uses; those that every offer knows may be left out (``Placement/knownToAll(_:)``).
+    package var parameters: Set<String>
 
-    package init(task: TaskID, kind: TaskKind, model: String?, precision: Precision = .float32, isolated: Bool, numerics: String? = nil) {
+    package init(
+        task: TaskID, kind: TaskKind, model: String?, precision: Precision = .float32, isolated: Bool, numerics: String? = nil,
+        parameters: Set<String> = []
+    ) {
         self.numerics = numerics
+        self.parameters = parameters
         self.task = task
         self.kind = kind
         self.model = model
@@ -67,8 +77,8 @@ package enum Placement {
     /// Assigns candidates, in their order, to sessions.
     ///
     /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model in their
-    /// precision, then the one with most room; equal ones in the order offered. No task goes where its precision, or the version of it that it
-    /// is bound to, is not known. Where none is idle, the emptiest that could take the first such task is kept free for it: what comes behind it in
+    /// precision, then the one with most room; equal ones in the order offered. No task goes where one of its parameters, its precision, or the
+    /// version of it that it is bound to, is not known. Where none is idle, the emptiest that could take the first such task is kept free for it: what comes behind it in
     /// line goes elsewhere, or a steady stream of small tasks would never let it run.
     package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> PlacementOutcome {
         var offers = offers
@@ -92,6 +102,16 @@ package enum Placement {
             return chosen
         }
         return PlacementOutcome(chosen: chosen, keptFree: keptFree)
+    }
+
+    /// The parameters that all offers know that say what they know; nil where none does. Whoever looks for what stands between tasks and offers need
+    /// only ask for the names beyond these: hardly ever any, but while a release is rolled out.
+    package static func knownToAll(_ offers: [PlacementOffer]) -> Set<String>? {
+        offers.reduce(nil) { known, offer in
+            if offer.parameters.isEmpty { return known }
+            // Sessions of one release say the same.
+            return known.map { $0 == offer.parameters ? $0 : $0.intersection(offer.parameters) } ?? offer.parameters
+        }
     }
 
     /// The session that will be idle soonest. What is kept free only grows, so this stays the same one from claim to claim until it is idle.

@@ -66,8 +66,9 @@ package enum StoreRequest: Sendable, Equatable {
     /// What operators ask. Answered by ``StoreReply/administered(_:)`` or ``StoreReply/refused(_:)``.
     case administer(Administration)
     /// Tasks that nobody has checked or pinned yet: published in SQL, or just unblocked. Answered by ``StoreReply/unchecked(_:)``.
-    case unchecked(limit: Int)
-    /// Pins or fails tasks of ``unchecked(limit:)``. Answered by ``StoreReply/adopted(_:)``.
+    /// By id, from behind the one named; nil begins anew.
+    case unchecked(after: TaskID? = nil, limit: Int)
+    /// Pins or fails tasks of ``unchecked(after:limit:)``. Answered by ``StoreReply/adopted(_:)``.
     case adopt([Adoption])
     /// Puts in line what has come due, makes the tasks of schedules, settles dependents, lists queues with work. Answered by ``StoreReply/due(_:)``.
     /// Of the blocked tasks it looks at those after the one named, up to a number; nil begins anew.

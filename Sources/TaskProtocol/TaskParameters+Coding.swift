@@ -23,6 +23,19 @@ extension TaskParameters {
         return try decode(kind: known, params: ContractError.parse(json: params).root, path: .stored)
     }
 
+    /// The names that ``write(to:)`` writes: what a worker has to know to run the task. Of what pinning fills in later every version knows the names.
+    package var usedNames: Set<String> {
+        Self.names(of: JSONWriter.text { write(to: &$0) })
+    }
+
+    /// The names of a map's members.
+    /// - Parameter params: JSON; none where it is no map.
+    package static func names(of params: [UInt8]) -> Set<String> {
+        var names = Set<String>()
+        try? Document.parse(json: params).root.forEachMember { name, _ in if let name = name.stringValue { names.insert(name) } }
+        return names
+    }
+
     /// Writes every effective value under its name, names in canonical order.
     package func write(to writer: inout some PayloadWriter) {
         switch self {

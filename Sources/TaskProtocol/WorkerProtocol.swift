@@ -51,7 +51,7 @@ package struct WorkerRegistration: Sendable, Equatable {
     package var threads: Int
     /// Sequences that run at once; a finetune takes all.
     package var slots: Int
-    /// Names of the parameters that it knows: a task goes only to a worker that knows all of its own.
+    /// Names of the parameters that it knows: a task goes only to a worker that knows all of its own. Empty where it does not say.
     package var parameters: [String]
     /// Keys of the models in memory (``Precision/modelKey(checkpoint:)``): routing prefers them.
     package var models: [String]

@@ -7,7 +7,7 @@ extension StoreSession {
         "unchecked",
         """
         SELECT h.task, convert_to(coalesce(g.given, v.given)::text, 'UTF8'), g.given IS NOT NULL, t.seed, t.seed_assigned
-        FROM (SELECT * FROM hot WHERE hot.blocked = 'c' ORDER BY hot.task LIMIT $1::bigint) h
+        FROM (SELECT * FROM hot WHERE hot.blocked = 'c' AND hot.task > $1::uuid ORDER BY hot.task LIMIT $2::bigint) h
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = h.task OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM task_given WHERE task_given.task = h.task OFFSET 0) g ON true
         CROSS JOIN LATERAL (
@@ -18,9 +18,11 @@ extension StoreSession {
         ORDER BY h.task
         """)
 
-    /// - Parameter limit: how many at most; the oldest first.
-    func unchecked(limit: Int) throws(StoreError) -> [UncheckedTask] {
-        let rows = try connection.run(Self.unchecked, [.int(Int64(limit))])
+    /// - Parameters:
+    ///   - after: where to begin, behind this one; nil begins with the oldest.
+    ///   - limit: how many at most; the oldest first.
+    func unchecked(after: TaskID?, limit: Int) throws(StoreError) -> [UncheckedTask] {
+        let rows = try connection.run(Self.unchecked, [.uuid(after ?? UUIDValue(hi: 0, lo: 0)), .int(Int64(limit))])
         var found: [UncheckedTask] = []
         for row in rows.indices {
             found.append(

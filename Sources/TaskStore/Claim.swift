@@ -26,7 +26,8 @@ extension StoreSession {
             floor(extract(epoch FROM clock_timestamp() - greatest(
                 c.run_at,
                 CASE WHEN c.attempt > 0 THEN (SELECT tries.finished_at FROM tries WHERE tries.task = c.task AND tries.attempt = c.attempt) END
-            )) * 1000)::bigint, j.json #>> '{params,precision}', array_to_string(c.numerics, ' ')
+            )) * 1000)::bigint, j.json #>> '{params,precision}', array_to_string(c.numerics, ' '),
+            convert_to(nullif((j.json -> 'params') - $5::text[], '{}'::jsonb)::text, 'UTF8')
         FROM c
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = c.task OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM resolutions WHERE resolutions.task = c.task OFFSET 0) r ON true
@@ -128,6 +129,8 @@ extension StoreSession {
         var client: String
         /// What the worker of its first attempt computed in; empty where it is the first.
         var pastNumerics: [String]
+        /// Names of its parameters that not all offers know.
+        var parameters: Set<String>
         var preference = NumericsPreference.none
     }
 
@@ -140,7 +143,7 @@ extension StoreSession {
             candidates: dealt.map {
                 PlacementCandidate(
                     task: $0.grant.task, kind: $0.grant.kind, model: $0.model, precision: $0.precision, isolated: $0.grant.isolated,
-                    numerics: $0.preference.required)
+                    numerics: $0.preference.required, parameters: $0.parameters)
             }, offers: offers)
         var grants: [Grant] = []
         var lastClient: String?
@@ -174,6 +177,7 @@ extension StoreSession {
     private func candidates(_ request: ClaimRequest, isLimited: Bool) throws(StoreError) -> [Candidate] {
         let parameters: [StatementParameter] = [
             .text(request.queue), .int(request.fromRank ?? Int64.min), .int(Int64(request.limit)), .bool(isLimited),
+            Self.knownToAll(request),
         ]
         return try candidates(connection.run(Self.claimScan, parameters), request.queue)
     }
@@ -181,8 +185,14 @@ extension StoreSession {
     private func farther(_ request: ClaimRequest, behind near: [Candidate]) throws(StoreError) -> [Candidate] {
         let parameters: [StatementParameter] = [
             .text(request.queue), .int(near.last?.rank), .texts(Set(near.map(\.client)).sorted()), .int(Int64(request.leases.count)),
+            Self.knownToAll(request),
         ]
         return try candidates(connection.run(Self.fartherScan, parameters), request.queue)
+    }
+
+    /// What need not be told of a task's parameters.
+    private static func knownToAll(_ request: ClaimRequest) -> StatementParameter {
+        Placement.knownToAll(request.offers).map { .texts($0.sorted()) } ?? .null
     }
 
     private func candidates(_ rows: StatementRows, _ queue: String) throws(StoreError) -> [Candidate] {
@@ -202,7 +212,8 @@ extension StoreSession {
             found.append(
                 Candidate(
                     grant: grant, rank: try rows.requireInt(row, 1), model: rows.string(row, 9), precision: precision,
-                    client: try rows.requireString(row, 11), pastNumerics: rows.string(row, 14)?.split(separator: " ").map(String.init) ?? []))
+                    client: try rows.requireString(row, 11), pastNumerics: rows.string(row, 14)?.split(separator: " ").map(String.init) ?? [],
+                    parameters: rows.bytes(row, 15).map(TaskParameters.names) ?? []))
         }
         return found
     }

@@ -17,8 +17,8 @@ extension StoreSession {
     private static let upsertSession = Statement(
         "upsert_session",
         """
-        INSERT INTO sessions (id, broker, host, pid, version, numerics, instruction_set, threads, slots)
-        VALUES ($1::uuid, $2::uuid, $3::text, $4::int, $5::text, $6::text[], $7::text, $8::int, $9::int)
+        INSERT INTO sessions (id, broker, host, pid, version, numerics, instruction_set, threads, slots, parameters)
+        VALUES ($1::uuid, $2::uuid, $3::text, $4::int, $5::text, $6::text[], $7::text, $8::int, $9::int, $10::text[])
         ON CONFLICT (id) DO UPDATE SET broker = excluded.broker, counter = sessions.counter + 1, seen_at = now(), state = 'running'
         """)
 
@@ -45,7 +45,7 @@ extension StoreSession {
             [
                 .uuid(registration.session), .uuid(registration.broker), .text(registration.host), .int32(registration.pid),
                 .text(registration.version), .texts(registration.numerics), .text(registration.instructionSet), .int32(registration.threads),
-                .int32(registration.slots),
+                .int32(registration.slots), .texts(registration.parameters),
             ])
     }
 

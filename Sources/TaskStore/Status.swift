@@ -48,7 +48,13 @@ extension StoreSession {
                 WHEN h.blocked = 'a' OR h.blocked = 'c' AND EXISTS (SELECT FROM task_after a WHERE a.child = h.task) THEN 'after'
                 WHEN q.paused THEN 'paused'
                 WHEN q.max_running IS NOT NULL AND h.queue IN (SELECT full_queues.name FROM full_queues) THEN 'limit'
-                WHEN l.reason = 'unsupported' OR NOT EXISTS (SELECT FROM sessions WHERE sessions.state = 'running' AND sessions.slots > 0) THEN 'worker'
+                WHEN l.reason = 'unsupported' OR NOT EXISTS (
+                    SELECT FROM sessions WHERE sessions.state = 'running' AND sessions.slots > 0 AND (
+                        sessions.parameters = '{}' OR coalesce(
+                            coalesce(t.resolved, (SELECT resolutions.resolved FROM resolutions WHERE resolutions.task = t.id))::jsonb -> 'params', '{}'
+                        ) - sessions.parameters = '{}'
+                    )
+                ) THEN 'worker'
                 WHEN l.reason = 'snooze' THEN 'model'
                 ELSE 'slot'
             END,

@@ -21,6 +21,11 @@ struct CoreBench {
     /// What was asked of the artifact store.
     var artifacts: [(ticket: Int, operation: ArtifactOperation)] = []
     var notes: [BrokerNote] = []
+    /// Scans for work so far.
+    var scans = 0
+    /// Looks at what nobody has checked, and sweeps of what has come due, so far.
+    var looksForUnchecked = 0
+    var sweeps = 0
     /// Each look at the months of history, and what the next ones are answered; the model of the store has no months.
     var looks: [(at: Int64, policy: RetentionPolicy)] = []
     var lookReplies: [StoreReply] = []
@@ -43,6 +48,9 @@ struct CoreBench {
             case .reply(_, let payload, _): if let root = try? Document.parse(payload: payload).root { replies.append(root) }
             case .tell(_, let message): told.append(message)
             case .store(let ticket, _, let request):
+                if case .claim = request { scans += 1 }
+                if case .unchecked = request { looksForUnchecked += 1 }
+                if case .dueSweep = request { sweeps += 1 }
                 if holds { held.append((ticket, request)) } else { answer(ticket, request) }
             case .artifact(let ticket, let operation): artifacts.append((ticket, operation))
             case .publishToPeers(let topic, let payload):
@@ -128,14 +136,17 @@ struct CoreBench {
                         models: models, draining: false))))
     }
 
-    mutating func joinWorker(slots: Int = 4, numerics: [String] = []) {
+    /// - Parameter parameters: the names that it says it knows.
+    mutating func joinWorker(
+        slots: Int = 4, numerics: [String] = [], parameters: [String] = [], session other: SessionID? = nil, address: [UInt8] = [7]
+    ) {
         feed(
             .workerMessage(
-                from: [7],
+                from: address,
                 .register(
                     WorkerRegistration(
-                        session: session, host: "h", pid: 1, version: "1", numerics: numerics, instructionSet: "plain", threads: 1, slots: slots,
-                        parameters: []))))
+                        session: other ?? session, host: "h", pid: 1, version: "1", numerics: numerics, instructionSet: "plain", threads: 1,
+                        slots: slots, parameters: parameters))))
     }
 
     @discardableResult

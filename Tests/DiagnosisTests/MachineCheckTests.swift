@@ -38,6 +38,13 @@ private func verdicts(_ check: any Check) -> [Finding.Verdict] { check.findings(
         }
     }
 
+    @Test("named functions are looked at on every set, and no others")
+    func namedFunctions() {
+        let named = FunctionSurvey.all.filter { ["relu", "tanh'"].contains($0.name) }
+        let checks = FunctionsCheck.all([.plain, .plain], threads: 1, surveys: named)
+        #expect(checks.map(\.survey.name) == ["relu", "tanh'", "relu", "tanh'"])
+    }
+
     private func hexadecimal(_ number: UInt64) -> String {
         let text = String(number, radix: 16)
         return String(repeating: "0", count: 16 - text.count) + text

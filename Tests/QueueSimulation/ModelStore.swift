@@ -15,6 +15,8 @@ package struct ModelStore: Sendable {
     package var models: Set<String> = ["demo"]
     /// Keys that transactions of others hold open now.
     package var heldKeys: Set<String> = []
+    /// Tasks whose rows transactions of others hold locked now: what is published in SQL and held is not checked.
+    package var heldTasks: Set<TaskID> = []
     /// Writes under old leases so far.
     package internal(set) var staleWrites = 0
     /// The first task of each queue and key.
@@ -91,7 +93,7 @@ package struct ModelStore: Sendable {
         case .datasets, .registerDataset: return .datasets([])
         case .administer(.schedules): return .administered(.schedules([]))
         case .administer: return .administered(.queues([]))
-        case .unchecked(let limit): return .unchecked(unchecked(limit))
+        case .unchecked(let after, let limit): return .unchecked(unchecked(after: after, limit))
         case .adopt(let adoptions): return .adopted(adopt(adoptions))
         case .dueSweep: return .due(dueSweep())
         case .endBackoffs(let longest): return endBackoffs(longest)

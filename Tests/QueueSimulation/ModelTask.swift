@@ -100,6 +100,9 @@ package struct ModelTask: Sendable {
         }
     }
 
+    /// Names of the parameters that it is pinned with.
+    var parameterNames: Set<String> { (try? ResolvedTask.decode(resolved ?? []))?.parameters.usedNames ?? [] }
+
     /// Whether it waits in line.
     var isInLine: Bool { state == .queued && block == nil }
 }

@@ -51,12 +51,12 @@ final class Bench {
 
     func ask(_ request: StoreRequest, on other: StoreConnection? = nil) -> StoreReply { StoreSession(other ?? product).perform(request) }
 
-    func register(_ session: SessionID, numerics: [String] = Bench.numerics) throws {
+    func register(_ session: SessionID, numerics: [String] = Bench.numerics, parameters: [String] = []) throws {
         let reply = ask(
             .registerSession(
                 SessionRegistration(
                     session: session, broker: broker, host: "there", pid: 2, version: "0", numerics: numerics, instructionSet: "plain",
-                    threads: 1, slots: 8)))
+                    threads: 1, slots: 8, parameters: parameters)))
         guard reply == .done else { throw Surprise(description: "\(reply)") }
     }
 
@@ -115,9 +115,10 @@ final class Bench {
 
     func claim(
         _ queue: String = "default", slots: Int = 8, limit: Int = 1000, fromRank: Int64? = nil, session: SessionID? = nil,
-        numerics: [String] = Bench.numerics, on other: StoreConnection? = nil
+        numerics: [String] = Bench.numerics, parameters: Set<String> = [], on other: StoreConnection? = nil
     ) throws -> ClaimReply {
-        let offer = PlacementOffer(session: session ?? self.session, freeSlots: slots, idle: true, models: [], numerics: numerics)
+        let offer = PlacementOffer(
+            session: session ?? self.session, freeSlots: slots, idle: true, models: [], numerics: numerics, parameters: parameters)
         let reply = ask(
             .claim(
                 ClaimRequest(

@@ -67,6 +67,23 @@ import Testing
         #expect(Placement.assign(candidates: [candidate(.int8)], offers: [old, offer(1, 1)]).chosen == [1])
     }
 
+    @Test("no task goes where one of its parameters is not known; who did not say gets any") func parameters() {
+        func offer(_ index: Int, _ slots: Int, _ parameters: Set<String>) -> PlacementOffer {
+            PlacementOffer(session: sessions[index], freeSlots: slots, idle: true, models: [], numerics: ["float32/1"], parameters: parameters)
+        }
+        func candidate(_ parameters: Set<String>, _ kind: TaskKind = .generate) -> PlacementCandidate {
+            PlacementCandidate(task: .random(), kind: kind, model: nil, isolated: false, parameters: parameters)
+        }
+        let (old, new, silent) = (offer(0, 9, ["a"]), offer(1, 1, ["a", "b"]), offer(2, 2, []))
+        let line = [candidate(["a", "b"]), candidate(["a"]), candidate(["a", "b"]), candidate([])]
+        #expect(Placement.assign(candidates: line, offers: [old, new]) == [1, 0, nil, 0])
+        #expect(Placement.assign(candidates: line, offers: [old, silent]) == [1, 0, 1, 0])
+        // Nothing is kept free for a finetune that could not run there.
+        #expect(Placement.assign(candidates: [candidate(["b"], .finetune), candidate(["a"])], offers: [old]) == [nil, 0])
+        #expect(Placement.knownToAll([old, new, silent]) == ["a"] && Placement.knownToAll([new]) == ["a", "b"])
+        #expect(Placement.knownToAll([silent]) == nil && Placement.knownToAll([]) == nil)
+    }
+
     @Test("no session gets more than its room") func room() {
         let placed = Placement.assign(candidates: (0..<10).map { _ in candidate() }, offers: [offer(0, 2), offer(1, 3), offer(2, 0)]).chosen
         #expect(placed.count { $0 == 0 } == 2 && placed.count { $0 == 1 } == 3 && placed.count { $0 == nil } == 5)

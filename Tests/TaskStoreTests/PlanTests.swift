@@ -13,7 +13,7 @@ import Testing
     private func claimPlan(_ connection: StoreConnection) throws -> String {
         try connection.execute("PREPARE claim_plan AS \(StoreSession.claimScan.sql)")
         defer { try? connection.execute("DEALLOCATE claim_plan") }
-        return try plan(connection, "EXECUTE claim_plan('default', 0, 100, false)")
+        return try plan(connection, "EXECUTE claim_plan('default', 0, 100, false, ARRAY['model', 'prompt'])")
     }
 
     @Test("the claim goes through its index in its order, whether the queue is empty or long, and probes a task by its key") func claim() throws {

@@ -28,6 +28,26 @@ import Testing
         }
     }
 
+    @Test("a worker, where none that has joined knows all of its parameters") func parameters() throws {
+        let bench = try Bench()
+        try bench.connection.execute("DELETE FROM sessions")
+        let known = TaskParameters.knownNames
+        try bench.register(.random(), parameters: known.filter { $0 != "min_p" })
+        let id = try bench.submit([bench.item()])[0].id
+        #expect(try waiting(bench, id) == .worker)
+        // A task of a later release.
+        let later = try bench.submit([bench.item()])[0].id
+        try bench.connection.execute("UPDATE task SET resolved = jsonb_set(resolved::jsonb, '{params,later}', '1')::text WHERE id = '\(later)'")
+        try bench.register(.random(), parameters: known)
+        #expect(try waiting(bench, id) == .slot)
+        #expect(try waiting(bench, later) == .worker)
+        try bench.register(.random(), parameters: known + ["later"])
+        #expect(try waiting(bench, later) == .slot)
+        try bench.connection.execute("DELETE FROM sessions")
+        try bench.register(.random())
+        #expect(try waiting(bench, id) == .slot && waiting(bench, later) == .slot, "one that did not say may know them")
+    }
+
     @Test("its time: the publisher's, or the end of the pause after a failure") func times() throws {
         let bench = try Bench()
         var later = bench.generate()

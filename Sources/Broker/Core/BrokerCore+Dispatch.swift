@@ -71,6 +71,7 @@ extension BrokerCore {
     mutating func offerSlots(_ submits: inout [PendingSubmit]) {
         let offers = offers(to: nil)
         guard !offers.isEmpty else { return }
+        let asksForNames = sessions.someLackNames
         var places: [(submit: Int, item: Int)] = []
         var candidates: [PlacementCandidate] = []
         for (index, submit) in submits.enumerated() {
@@ -80,7 +81,8 @@ extension BrokerCore {
                 candidates.append(
                     PlacementCandidate(
                         task: item.id, kind: item.submission.kind, model: name.flatMap { modelNames.digest($0) },
-                        precision: item.submission.parameters.precision, isolated: false))
+                        precision: item.submission.parameters.precision, isolated: false,
+                        parameters: asksForNames ? item.submission.parameters.usedNames : []))
             }
         }
         for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers).chosen.enumerated() {

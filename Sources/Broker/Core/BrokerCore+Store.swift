@@ -41,7 +41,7 @@ extension BrokerCore {
         case .durability: return (works, .durability)
         case .unchecked:
             uncheckedTasks = false
-            return (works, .unchecked(limit: settings.batchTasks))
+            return (works, .unchecked(after: checkedUpTo, limit: settings.batchTasks))
         case .sweep(let dead): return (works, .sweep(dead))
         case .registerBroker(let registration): return (works, .registerBroker(registration))
         case .endBroker: return (works, .endBroker(id))
@@ -379,9 +379,15 @@ extension BrokerCore {
     /// Checks tasks that came by SQL or were unblocked, as a client's would have been.
     private mutating func check(_ tasks: [UncheckedTask]) {
         uncheckedTasks = false
-        guard !tasks.isEmpty else { return }
-        lanes.add(.adopt(tasks.map { verdict($0) }), to: .adopt)
+        let wasAtStart = checkedUpTo == nil
         moreIsUnchecked = tasks.count >= settings.batchTasks
+        // What cannot be checked now is passed: the next look begins behind it, and after the end again at the start.
+        checkedUpTo = moreIsUnchecked ? tasks.last?.id : nil
+        guard !tasks.isEmpty else {
+            if !wasAtStart { lookForUnchecked() }
+            return
+        }
+        lanes.add(.adopt(tasks.map { verdict($0) }), to: .adopt)
     }
 
     private mutating func verdict(_ task: UncheckedTask) -> Adoption {

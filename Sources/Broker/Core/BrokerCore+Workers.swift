@@ -52,7 +52,7 @@ extension BrokerCore {
                 SessionRegistration(
                     session: session, broker: id, host: registration.host, pid: registration.pid, version: registration.version,
                     numerics: registration.numerics, instructionSet: registration.instructionSet, threads: registration.threads,
-                    slots: registration.slots)), to: .sessions)
+                    slots: registration.slots, parameters: registration.parameters)), to: .sessions)
         lanes.add(.leases([session], asked: now), to: .sessions)
     }
 

@@ -57,6 +57,8 @@ package struct BrokerCore: Sendable {
     var uncheckedTasks = false
     /// The last look at what nobody has checked did not reach its end.
     var moreIsUnchecked = false
+    /// The task up to which what nobody has checked was read, where others followed: where the next look goes on.
+    var checkedUpTo: TaskID?
     /// Work came in line since the peers were last woken, and when they may be again.
     var hasNewWork = false
     var nextWake: Int64 = 0

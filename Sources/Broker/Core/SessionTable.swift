@@ -26,6 +26,10 @@ struct Session: Sendable {
     var grantedSince = 0
     var settledSince = 0
     var models: Set<String>
+    /// Names of the parameters that it knows; empty where it did not say.
+    private(set) var parameters: Set<String> = []
+    /// It knows less than this broker does.
+    private(set) var lacksNames = false
     /// Leases that are in the table under this session.
     var leases: Set<LeaseID> = []
     /// Leases offered to it by a request under way.
@@ -47,7 +51,15 @@ struct Session: Sendable {
     /// Whether it holds nothing at all, so that a finetune may come.
     var isIdle: Bool { state == .joined && leases.isEmpty && reserved == 0 }
 
-    var offer: PlacementOffer { PlacementOffer(session: id, freeSlots: credit, idle: isIdle, models: models, numerics: registration.numerics) }
+    var offer: PlacementOffer {
+        PlacementOffer(session: id, freeSlots: credit, idle: isIdle, models: models, numerics: registration.numerics, parameters: parameters)
+    }
+
+    /// Takes what it says it knows.
+    mutating func learn(_ names: [String]) {
+        parameters = Set(names)
+        lacksNames = !names.isEmpty && !parameters.isSuperset(of: TaskParameters.knownNames)
+    }
 }
 
 /// The workers joined to this broker.
@@ -60,6 +72,9 @@ struct SessionTable: Sendable {
 
     var count: Int { all.count }
     var credit: Int { all.values.reduce(0) { $0 + $1.credit } }
+
+    /// Whether somebody with room may not know what this broker's clients ask for.
+    var someLackNames: Bool { all.values.contains { $0.lacksNames && $0.credit > 0 } }
 
     /// Room to offer, in an order that does not depend on hashing.
     var offers: [PlacementOffer] { all.values.filter { $0.credit > 0 }.sorted { $0.id < $1.id }.map(\.offer) }
@@ -74,6 +89,7 @@ struct SessionTable: Sendable {
             known.address = address
             known.registration = registration
             known.models = Set(registration.models)
+            known.learn(registration.parameters)
             known.lastHeard = now
             known.isUncounted = true
             known.differsSince = nil
@@ -81,10 +97,12 @@ struct SessionTable: Sendable {
             all[id] = known
             return
         }
-        all[id] = Session(
+        var session = Session(
             id: id, address: address, registration: registration, lastHeard: now,
             reportedFree: max(0, registration.slots - registration.leases.count),
             models: Set(registration.models), listed: registration.leases, listedAt: now)
+        session.learn(registration.parameters)
+        all[id] = session
     }
 
     /// What the worker listed before the store was asked; nil where that was compared already, or where it said nothing new.

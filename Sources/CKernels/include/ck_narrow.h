@@ -37,7 +37,7 @@ extern const ck_narrow_kernels ck_bfloat16_linear_avx2, ck_int8_linear_avx2, ck_
 /// With VDPBF16PS and VPDPBUSD; the two above are for processors that have AVX-512 without them.
 extern const ck_narrow_kernels ck_bfloat16_linear_native, ck_int8_linear_native;
 #elif defined(__aarch64__)
-extern const ck_narrow_kernels ck_int8_linear_neon;
+extern const ck_narrow_kernels ck_bfloat16_linear_neon, ck_int8_linear_neon;
 #endif
 
 /// The variants of a precision that this processor can run for an instruction set: the fastest is first. Two at most, the

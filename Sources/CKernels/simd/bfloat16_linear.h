@@ -1,7 +1,6 @@
-// Products with bfloat16 weights. An including file defines BFLOAT16_LINEAR (the table's name) and BFLOAT16_NATIVE: 1 uses
-// VDPBF16PS on rows kept as pairs like the weights; 0 keeps rows as rounded floats and chains two fused multiply-adds on each
-// word's halves, denormals flushed by the control register.
-enum { BFLOAT16_ROWS = 6 };
+// Products with bfloat16 weights. An including file defines BFLOAT16_LINEAR (the table's name), BFLOAT16_ROWS (most rows of a
+// tile) and BFLOAT16_NATIVE: 1 uses VDPBF16PS on rows kept as pairs like the weights; 0 keeps rows as rounded floats and chains
+// two fused multiply-adds on each word's halves, denormals flushed by the control register (flush.h).
 
 static void bfloat16_linear_pack(const ck_pack_args *a, size_t begin, size_t end) {
     ck_pack_narrow(CK_BFLOAT16, a, PANEL_VECTORS * LANES, begin, end);
@@ -75,23 +74,52 @@ CK_INLINE void bfloat16_tile_body(const int R, const int V, const narrow_tile *t
 #define bfloat16_tile(R, V) \
     static __attribute__((noinline)) void bfloat16_tile_##R##_##V(const narrow_tile *t) { bfloat16_tile_body(R, V, t); }
 NARROW_ROW(bfloat16_tile, 1) NARROW_ROW(bfloat16_tile, 2) NARROW_ROW(bfloat16_tile, 3)
-NARROW_ROW(bfloat16_tile, 4) NARROW_ROW(bfloat16_tile, 5) NARROW_ROW(bfloat16_tile, 6)
+NARROW_ROW(bfloat16_tile, 4) NARROW_ROW(bfloat16_tile, 5)
+#if BFLOAT16_ROWS == 6
+NARROW_ROW(bfloat16_tile, 6)
+#endif
 static const narrow_function bfloat16_tiles[BFLOAT16_ROWS][4] = {
     NARROW_NAMES(bfloat16_tile, 1), NARROW_NAMES(bfloat16_tile, 2), NARROW_NAMES(bfloat16_tile, 3),
-    NARROW_NAMES(bfloat16_tile, 4), NARROW_NAMES(bfloat16_tile, 5), NARROW_NAMES(bfloat16_tile, 6),
+    NARROW_NAMES(bfloat16_tile, 4), NARROW_NAMES(bfloat16_tile, 5),
+#if BFLOAT16_ROWS == 6
+    NARROW_NAMES(bfloat16_tile, 6),
+#endif
 };
 
-/// The chains of one block. Denormals are flushed in here and nowhere else.
-static __attribute__((noinline)) void bfloat16_chains(narrow_tile t, size_t rows, size_t vectors) {
-#if !BFLOAT16_NATIVE
-    unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040);  // FTZ and DAZ
-#endif
-    narrow_run(bfloat16_tiles, BFLOAT16_ROWS, t, rows, vectors);
-#if !BFLOAT16_NATIVE
-    _mm_setcsr(before);
-#endif
+#if BFLOAT16_NATIVE
+static void bfloat16_chains(narrow_tile t, size_t rows, size_t vectors) { narrow_run(bfloat16_tiles, BFLOAT16_ROWS, t, rows, vectors); }
+#else
+#include "flush.h"
+
+/// The chains of one row and one vector by the definition, where the processor may have judged their flushing otherwise.
+static void bfloat16_define(const narrow_tile *t) {
+    for (size_t n = 0; n < LANES; n++) {
+        float chain = 0.0f;
+        for (size_t pair = 0; pair < t->words; pair++) {
+            uint32_t word = ck_bits(t->w[pair * t->wK + n]);
+            chain = ck_fma_flushed(t->x[2 * pair + 1], ck_pair_odd(word), chain);
+            chain = ck_fma_flushed(t->x[2 * pair], ck_pair_even(word), chain);
+        }
+        t->sums[n] = chain;
+    }
 }
+
+/// The chains of one block. Denormals are flushed in here and nowhere else. Where the flushing is in doubt each row, and of such
+/// a row each vector, runs by itself, so that only the doubtful ones go the slow way.
+static __attribute__((noinline)) void bfloat16_chains(narrow_tile t, size_t rows, size_t vectors) {
+    flush_state before = flush_begin();
+    narrow_run(bfloat16_tiles, BFLOAT16_ROWS, t, rows, vectors);
+    if (!flush_end(before)) return;
+    if (rows == 1 && vectors == 1) return bfloat16_define(&t);
+    for (size_t i = 0; i < (rows > 1 ? rows : vectors); i++) {
+        narrow_tile part = t;
+        part.x += rows > 1 ? i * t.xRow : 0;
+        part.w += rows > 1 ? 0 : i * t.wV;
+        part.sums += i * (rows > 1 ? SUM_STRIDE : LANES);
+        bfloat16_chains(part, 1, rows > 1 ? vectors : 1);
+    }
+}
+#endif
 
 /// A function of its own, so that no addition moves to where denormals are flushed.
 static __attribute__((noinline)) void bfloat16_add(float *sums, const float *chains, size_t rows, size_t columns) {

@@ -11,11 +11,11 @@ import Training
 /// `scriptorium bench`: what this machine does, as JSON lines or a table.
 struct BenchCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "bench", abstract: "Measure this machine: decode, prefill, verify, train, queue, claim.",
+        commandName: "bench", abstract: "Measure this machine: decode, prefill, verify, train, tokenizer, queue, claim.",
         discussion: "Figures of different machines, or of different hours of a shared one, do not compare: let runs alternate.",
         subcommands: [
-            BenchDecodeCommand.self, BenchPrefillCommand.self, BenchVerifyCommand.self, BenchTrainCommand.self, BenchQueueCommand.self,
-            BenchClaimCommand.self,
+            BenchDecodeCommand.self, BenchPrefillCommand.self, BenchVerifyCommand.self, BenchTrainCommand.self, BenchTokenizerCommand.self,
+            BenchQueueCommand.self, BenchClaimCommand.self,
         ])
 }
 

@@ -44,11 +44,11 @@ struct DoctorCommand: AsyncParsableCommand {
     @OptionGroup(title: "Keys")
     var keys: DoctorKeys
 
+    @OptionGroup(title: "Functions")
+    var functions: DoctorFunctions
+
     @Option(help: ArgumentHelp("The schema's SQL files, where they are not found by themselves.", valueName: "folder"))
     var migrations: String?
-
-    @Flag(help: "Look only at the functions of one variable, over all 2^32 floats, on every instruction set (or SCRIPTORIUM_ISA's): minutes.")
-    var functions = false
 
     @Flag(help: "Listening beyond loopback without keys is meant.")
     var insecure = false
@@ -57,37 +57,32 @@ struct DoctorCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        if functions { return try report(await Self.functionFindings(try InstructionSet.chosen())) }
+        if functions.isAsked { return try await surveyFunctions() }
         // Where there is none at all, the check of the processor says so beside the others.
         if !InstructionSet.available.isEmpty { try InstructionSet.chosen() }
         let checks = try machineChecks + keys.checks() + databaseChecks() + doorChecks() + fileChecks()
         try report(await onThread { checks.flatMap { $0.findings() } })
     }
 
+    /// A line of JSON is printed as soon as its function is done, so that a run that is cut off has said what it saw.
+    private func surveyFunctions() async throws {
+        let isJSON = json
+        let findings = try await functions.findings { if isJSON { Self.show(Self.lines([$0])) } }
+        if !json { Self.show(Self.table(findings)) }
+        try judge(findings)
+    }
+
     private func report(_ findings: [Finding]) throws {
-        print(json ? Self.lines(findings) : Self.table(findings))
+        Self.show(json ? Self.lines(findings) : Self.table(findings))
+        try judge(findings)
+    }
+
+    private func judge(_ findings: [Finding]) throws {
         let failed = findings.count { $0.verdict == .fail }
         if failed > 0 { throw CommandFailure.failed("\(failed) of \(findings.count) checks failed") }
     }
 
     // MARK: What to look at
-
-    /// Every function over every float, on all processors.
-    private static func functionFindings(_ chosen: InstructionSet) async -> [Finding] {
-        let isNamed = !(Program.environment()["SCRIPTORIUM_ISA"] ?? "").isEmpty
-        let checks = FunctionsCheck.all(
-            isNamed ? [chosen] : InstructionSet.available, threads: max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        return await onThread {
-            var bar = ProgressBar(total: checks.count, label: "functions")
-            var findings: [Finding] = []
-            for check in checks {
-                bar.update(findings.count)
-                findings += check.findings()
-            }
-            bar.finish()
-            return findings
-        }
-    }
 
     private var machineChecks: [any Check] { [ProcessorCheck(), MemoryCheck(), OpenFilesCheck(), LibraryCheck()] }
 
@@ -150,6 +145,11 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     // MARK: What is said
+
+    private static func show(_ text: String) {
+        print(text)
+        fflush(nil)
+    }
 
     private static func table(_ findings: [Finding]) -> String {
         let rows = findings.map { [$0.verdict.rawValue, $0.subject, $0.found + ($0.remedy.isEmpty ? "" : "; " + $0.remedy)] }

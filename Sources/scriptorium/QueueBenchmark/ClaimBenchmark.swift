@@ -142,6 +142,9 @@ private struct Line {
     private static let submission = TaskSubmission(
         parameters: .generate(GenerateParameters(model: "bench")), submittedParams: Array("{\"model\":\"bench\"}".utf8))
 
+    /// As workers say what they know.
+    private static let names = Set(TaskParameters.knownNames)
+
     func publish() throws {
         let now = Clock.milliseconds
         let items = (0..<batch).map { _ in
@@ -153,7 +156,7 @@ private struct Line {
     }
 
     mutating func claim(whole: Bool) throws -> [Grant] {
-        let offer = PlacementOffer(session: session, freeSlots: batch, idle: true, models: [], numerics: [])
+        let offer = PlacementOffer(session: session, freeSlots: batch, idle: true, models: [], numerics: [], parameters: Self.names)
         let request = ClaimRequest(
             broker: broker, queue: "default", offers: [offer], leases: (0..<batch).map { _ in .random() }, fromRank: whole ? nil : lowWater,
             limit: 1000)

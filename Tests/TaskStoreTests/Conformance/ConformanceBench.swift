@@ -61,8 +61,9 @@ final class ConformanceBench {
         try #require(try submit([item(submission, lease: true)])[0].grant)
     }
 
-    func claim(_ slots: Int = 8, session: SessionID? = nil) throws -> [Grant] {
-        let offer = PlacementOffer(session: session ?? self.session, freeSlots: slots, idle: true, models: [], numerics: Bench.numerics)
+    func claim(_ slots: Int = 8, session: SessionID? = nil, parameters: Set<String> = []) throws -> [Grant] {
+        let offer = PlacementOffer(
+            session: session ?? self.session, freeSlots: slots, idle: true, models: [], numerics: Bench.numerics, parameters: parameters)
         let request = ClaimRequest(
             broker: broker, queue: "default", offers: [offer], leases: (0..<slots).map { _ in .random() }, fromRank: nil, limit: 100)
         guard case .claimed(let reply) = ask(.claim(request)) else { throw Bench.Surprise(description: "no claim") }

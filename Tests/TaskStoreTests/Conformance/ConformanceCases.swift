@@ -242,4 +242,36 @@ import Testing
         #expect(try bench.due().ended.map(\.task) == [id])
         #expect(try bench.row(id).errorCode == "dependency_failed")
     }
+
+    @Test("no task goes where one of its parameters is not known; a session that did not say gets any", arguments: StoreKind.allCases)
+    func parameters(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let first = try bench.submit([bench.item()])[0].id
+        let second = try bench.submit([bench.item()])[0].id
+        #expect(try bench.claim(parameters: ConformanceScript.names(without: "min_p")).isEmpty)
+        #expect(try bench.claim(parameters: ["model"]).isEmpty)
+        #expect(try bench.state(first) == "queued")
+        #expect(try bench.claim(1, parameters: ConformanceScript.names(without: "num_steps")).map(\.task) == [first])
+        #expect(try bench.claim().map(\.task) == [second])
+    }
+
+    @Test("what nobody has checked is read by id, from behind the one that is named", arguments: StoreKind.allCases)
+    func uncheckedPages(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let parent = try bench.running()
+        var child = ConformanceScript.generate()
+        child.after = [parent.task]
+        let children = try (0..<5).map { _ in try bench.submit([bench.item(child)])[0].id }
+        _ = try bench.complete([parent])
+        func read(after: TaskID?, _ limit: Int) -> [TaskID]? {
+            guard case .unchecked(let tasks) = bench.ask(.unchecked(after: after, limit: limit)) else { return nil }
+            return tasks.map(\.id)
+        }
+        #expect(read(after: nil, 2) == Array(children[..<2]))
+        #expect(read(after: children[1], 2) == Array(children[2..<4]))
+        #expect(read(after: children[3], 2) == [children[4]])
+        #expect(read(after: children[4], 2) == [])
+        // One that is gone meanwhile is as good a place.
+        #expect(read(after: parent.task, 100) == children)
+    }
 }

@@ -127,7 +127,7 @@ struct ConformanceScript {
         case 87..<89: return .ask(.states(someTasks()))
         case 89..<92: return retry()
         case 92..<93: return .ask(.get(someTasks(), results: false))
-        case 93..<96: return .ask(.unchecked(limit: random.chance(150) ? 1 : 100))
+        case 93..<96: return .ask(.unchecked(after: random.chance(200) ? pick(tasks) : nil, limit: random.chance(150) ? 1 : 100))
         case 96..<97: return .ask(random.chance(500) ? registerBroker() : .endBackoffs(longestMilliseconds: 60_000))
         case 97..<98: return .bringForward
         default: return .ask(.dueSweep())
@@ -246,7 +246,8 @@ struct ConformanceScript {
             // Each store knows the model by a digest of its own.
             PlacementOffer(
                 session: session(), freeSlots: 1 + random.below(3), idle: random.chance(700),
-                models: random.chance(300) ? [Bench.digest, String(repeating: "1", count: 64)] : [], numerics: Bench.numerics)
+                models: random.chance(300) ? [Bench.digest, String(repeating: "1", count: 64)] : [], numerics: Bench.numerics,
+                parameters: pick([[], [], Self.names(), Self.names(without: "min_p"), Self.names(without: "num_steps")]) ?? [])
         }
         let slots = offers.reduce(0) { $0 + $1.freeSlots }
         let from = random.chance(250) ? start - 3_600_000 + Int64(random.below(80)) * 7 - Int64(random.below(4)) * 60_000 : nil
@@ -255,6 +256,9 @@ struct ConformanceScript {
                 broker: broker, queue: pick(Self.queues) ?? "default", offers: offers, leases: (0..<slots).map { _ in newID() }, fromRank: from,
                 limit: pick([1, 2, 5, 100]) ?? 100, lastClient: pick([nil, "anna", "bert", ""]) ?? nil, looksFarther: random.chance(300)))
     }
+
+    /// What a worker may say it knows.
+    static func names(without name: String? = nil) -> Set<String> { Set(TaskParameters.knownNames.filter { $0 != name }) }
 
     private mutating func beat() -> StoreRequest {
         let some = Set((0..<random.below(4)).map { _ in session() })

@@ -1,0 +1,60 @@
+import Broker
+import Encodings
+import QueueSimulation
+import TaskProtocol
+import Testing
+
+/// A release is rolled out: workers that do not know every parameter of the tasks that wait.
+@Suite struct ParameterTests {
+    private static let known = TaskParameters.knownNames
+    private static let old = known.filter { $0 != "min_p" }
+    private let other = UUIDValue(hi: 6, lo: 6)
+
+    @Test("a task is not granted where one of its parameters is not known, as it is inserted or later, until somebody joins who knows it")
+    func waits() throws {
+        var bench = CoreBench()
+        bench.joinWorker(parameters: Self.old)
+        bench.submit()
+        #expect(bench.grants.isEmpty && bench.store.tasks.count == 1)
+        bench.pass(5_000, heartbeats: true)
+        #expect(bench.grants.isEmpty && bench.store.tasks.values.allSatisfy { $0.attempt == 0 })
+        bench.joinWorker(parameters: Self.known, session: other, address: [8])
+        #expect(bench.grants.count == 1 && bench.store.tasks.values.first?.session == other)
+    }
+
+    @Test("a task is leased as it is inserted by the worker that knows its parameters, however much room another has")
+    func atInsert() throws {
+        var bench = CoreBench()
+        bench.joinWorker(slots: 16, parameters: Self.old)
+        bench.joinWorker(slots: 2, parameters: Self.known, session: other, address: [8])
+        let scans = bench.scans
+        bench.submit()
+        #expect(bench.store.tasks.values.map(\.session) == [other] && bench.scans == scans)
+        // A verify uses no more than the old worker knows.
+        let task = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [8], .complete(task.held, generations: [record], result: nil, checkpoint: nil)))
+        bench.ask(#""op":"submit","task":{"kind":"verify","params":{"task":"\#(task.task)"}}"#)
+        #expect(bench.grants.count == 2 && bench.store.tasks.values.first { $0.kind == .verify }?.session == bench.session)
+    }
+
+    private var record: GenerationRecord {
+        let digest = String(repeating: "1", count: 64)
+        return GenerationRecord(
+            sample: 0, promptIndex: 0, draw: 0, prompt: "", text: "a text", promptTokenIDs: [0], tokenIDs: [1], finishReason: .eos, meanLogprob: -1,
+            params: Array("{}".utf8), recordSHA256: digest, numerics: "float32/1", checkpointSHA256: digest, tokenizerSHA256: digest)
+    }
+
+    @Test("what no worker knows is looked at once a sweep and no more, and others pass it")
+    func calm() throws {
+        var bench = CoreBench()
+        bench.joinWorker(parameters: Self.old)
+        for _ in 0..<20 { bench.submit() }
+        bench.pass(2_000, heartbeats: true)
+        let (scans, sweeps) = (bench.scans, bench.sweeps)
+        bench.pass(20_000, heartbeats: true)
+        // A tick comes every 50 ms; comparing leases with the store's is a reason to look, too.
+        #expect(bench.scans - scans <= bench.sweeps - sweeps + 3)
+        bench.joinWorker(slots: 16, parameters: [], session: other, address: [8])
+        #expect(bench.grants.count >= 16, "one that did not say is granted what there is")
+    }
+}
