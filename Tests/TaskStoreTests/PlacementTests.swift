@@ -76,10 +76,10 @@ import Testing
         }
         let (old, new, silent) = (offer(0, 9, ["a"]), offer(1, 1, ["a", "b"]), offer(2, 2, []))
         let line = [candidate(["a", "b"]), candidate(["a"]), candidate(["a", "b"]), candidate([])]
-        #expect(Placement.assign(candidates: line, offers: [old, new]) == [1, 0, nil, 0])
-        #expect(Placement.assign(candidates: line, offers: [old, silent]) == [1, 0, 1, 0])
+        #expect(Placement.assign(candidates: line, offers: [old, new]).chosen == [1, 0, nil, 0])
+        #expect(Placement.assign(candidates: line, offers: [old, silent]).chosen == [1, 0, 1, 0])
         // Nothing is kept free for a finetune that could not run there.
-        #expect(Placement.assign(candidates: [candidate(["b"], .finetune), candidate(["a"])], offers: [old]) == [nil, 0])
+        #expect(Placement.assign(candidates: [candidate(["b"], .finetune), candidate(["a"])], offers: [old]).chosen == [nil, 0])
         #expect(Placement.knownToAll([old, new, silent]) == ["a"] && Placement.knownToAll([new]) == ["a", "b"])
         #expect(Placement.knownToAll([silent]) == nil && Placement.knownToAll([]) == nil)
     }
