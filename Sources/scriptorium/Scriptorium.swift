@@ -60,14 +60,21 @@ enum Program {
             let message = Scriptorium.fullMessage(for: error)
             if status == 0 {
                 print(message)
-                exit(0)
+                leave(0)
             }
             // The argument parser ends usage errors with 64; the contract says 2.
             if status == 64 { fail(message, status: 2, isWhole: true) }
-            if message.isEmpty { exit(status) }
+            if message.isEmpty { leave(status) }
             fail(message, status: status, isWhole: true)
         }
-        exit(0)
+        leave(0)
+    }
+
+    /// Ends the process with what was printed, and without the C library's clean-up: threads that still run, a library's own or one that has just handed
+    /// over its result, would meet what it has destroyed, and the process would end with a signal after all its work was done.
+    static func leave(_ status: Int32) -> Never {
+        fflush(nil)
+        _exit(status)
     }
 
     /// Services drain at a signal; every other command ends at once: at SIGINT with 130, and quietly where its reader went away.
@@ -84,7 +91,7 @@ enum Program {
         fflush(nil)
         let bytes = Array(((isWhole ? message : "error: " + message) + "\n").utf8)
         _ = write(STDERR_FILENO, bytes, bytes.count)
-        exit(status)
+        leave(status)
     }
 
     /// The process's environment.

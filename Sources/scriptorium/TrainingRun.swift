@@ -50,7 +50,7 @@ struct TrainingRun {
         let text = "stopped at step \(trainer.stepsDone) of \(trainer.totalSteps), saved in \(loop.output): go on with --resume\n"
         fflush(nil)
         _ = text.utf8CString.withUnsafeBufferPointer { write(STDERR_FILENO, $0.baseAddress, $0.count - 1) }
-        exit(128 + number)
+        Program.leave(128 + number)
     }
 
     private func printSample(_ sample: GeneratedSample) {

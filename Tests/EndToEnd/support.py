@@ -34,9 +34,11 @@ def run(*arguments, status=0, input=None, timeout=120, env=None, cwd=None):
     """Runs the program; its standard output as text. Any other exit status than the expected one is a failure with what was said."""
     done = subprocess.run([PROGRAM, *map(str, arguments)], input=input, capture_output=True, timeout=timeout, env=env or environment(), cwd=cwd)
     if done.returncode != status:
+        # What a crash was is said first, and then where everything stood.
+        said = done.stderr.decode(errors="replace")
         raise AssertionError(
             f"scriptorium {' '.join(map(str, arguments))}: status {done.returncode}, expected {status}\n"
-            f"stdout: {done.stdout.decode(errors='replace')[-2000:]}\nstderr: {done.stderr.decode(errors='replace')[-2000:]}"
+            f"stdout: {done.stdout.decode(errors='replace')[-2000:]}\nstderr: {said[:6000] if done.returncode < 0 else said[-2000:]}"
         )
     return done.stdout.decode() if status == 0 else done.stderr.decode()
 
