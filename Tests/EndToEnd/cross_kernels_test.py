@@ -1,4 +1,6 @@
-"""The kernels built for ARM, run under emulation: plain C and NEON give the committed bits of Tests/GoldenKernels/golden.txt.
+"""Kernels that this processor cannot run, under emulation, give the committed bits of Tests/GoldenKernels/golden.txt.
+
+Plain C and NEON run in an emulator of ARM; those that use VDPBF16PS with that one instruction replaced, where there is AVX-512.
 
 Skipped where a tool is missing. Debian's packages: gcc-aarch64-linux-gnu and libc6-dev-arm64-cross (libraries and linker),
 qemu-user (emulation); clang comes with Swift, and is the compiler that Swift itself uses for the kernels.
@@ -62,6 +64,44 @@ def committed():
     return hashes
 
 
+def build(program, *options):
+    """As SwiftPM compiles the kernels in release mode: no flag changes the arithmetic. A warning is a failure."""
+    subprocess.run(
+        [
+            clang(), "-std=gnu11", "-O2", "-Wall", "-Wno-psabi", "-Werror", "-pthread", *options,
+            "-I", os.path.join(KERNELS, "include"), "-I", os.path.join(CASES, "include"),
+            *sorted(glob.glob(os.path.join(KERNELS, "*.c"))), *sorted(glob.glob(os.path.join(CASES, "*.c"))), PROGRAM, "-lm", "-o", program,
+        ],
+        check=True,
+    )  # fmt: skip
+
+
+def has_avx512():
+    with open("/proc/cpuinfo") as file:
+        flags = next((line.split(":")[1].split() for line in file if line.startswith("flags")), [])
+    return {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= set(flags)
+
+
+@unittest.skipUnless(clang(), "no clang (it comes with Swift)")
+@unittest.skipUnless(has_avx512(), "no AVX-512")
+class EmulatedInstruction(unittest.TestCase):
+    """Few processors have VDPBF16PS, and all that do must give what the others give."""
+
+    def test_kernels_with_vdpbf16ps_have_the_committed_bits(self):
+        with tempfile.TemporaryDirectory(prefix="scriptorium-cross-") as folder:
+            program = os.path.join(folder, "golden")
+            build(program, "-include", os.path.join(os.path.dirname(PROGRAM), "bfloat16_instruction.h"))
+            done = subprocess.run([program, "avx512"], capture_output=True, text=True, timeout=600)
+            self.assertEqual(done.returncode, 0, done.stderr)
+        found = [line.split("\t") for line in done.stdout.splitlines()]
+        wanted = committed()
+        self.assertEqual({name for _, name, _ in found}, set(wanted))
+        for _, name, digits in found:
+            self.assertEqual(digits, wanted[name], name)
+        # With the instruction there are two variants of these, without it one.
+        self.assertEqual([name for _, name, _ in found].count("bfloat16 products"), 2)
+
+
 @unittest.skipIf(missing(), missing())
 class CrossKernels(unittest.TestCase):
     @classmethod
@@ -69,15 +109,7 @@ class CrossKernels(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory(prefix="scriptorium-cross-")
         cls.addClassCleanup(cls.folder.cleanup)
         cls.program = os.path.join(cls.folder.name, "golden")
-        # As SwiftPM compiles the kernels in release mode: no flag changes the arithmetic. A warning is a failure.
-        subprocess.run(
-            [
-                clang(), f"--target={TARGET}", "-static", "-std=gnu11", "-O2", "-Wall", "-Wno-psabi", "-Werror", "-pthread",
-                "-I", os.path.join(KERNELS, "include"), "-I", os.path.join(CASES, "include"),
-                *sorted(glob.glob(os.path.join(KERNELS, "*.c"))), *sorted(glob.glob(os.path.join(CASES, "*.c"))), PROGRAM, "-lm", "-o", cls.program,
-            ],
-            check=True,
-        )  # fmt: skip
+        build(cls.program, f"--target={TARGET}", "-static")
 
     def test_every_case_has_the_committed_bits(self):
         wanted = committed()
