@@ -174,11 +174,17 @@ package struct AdoptReply: Sendable, Equatable {
     package var ready: [ReadyTask]
     /// Tasks that ended `failed`, also dependents of them.
     package var ended: [EndedTask]
+    /// How many were checked and wait for their time, or for others.
+    package var setAside: Int
 
-    package init(ready: [ReadyTask], ended: [EndedTask]) {
+    package init(ready: [ReadyTask], ended: [EndedTask], setAside: Int = 0) {
         self.ready = ready
         self.ended = ended
+        self.setAside = setAside
     }
+
+    /// Whether nothing was checked at all.
+    package var isEmpty: Bool { ready.isEmpty && ended.isEmpty && setAside == 0 }
 }
 
 /// A task that stands in line.

@@ -62,11 +62,11 @@ extension StoreSession {
                 case .reject(let task, let error): ends.append(TaskEnd(task: task, state: .failed, ending: nil, error: error))
                 }
             }
-            let free = try withoutWaiting(accepted, states, &ends)
-            let ready = try putInLine(free, &ends)
+            let (free, waiting) = try withoutWaiting(accepted, states, &ends)
+            let (ready, later) = try putInLine(free, &ends)
             let ended = try end(ends)
             let dependents = try settleDependents(of: ended.map { ($0.task, $0.state) })
-            return AdoptReply(ready: ready, ended: ended + dependents.ended)
+            return AdoptReply(ready: ready, ended: ended + dependents.ended, setAside: waiting + later)
         }
     }
 
@@ -89,8 +89,10 @@ extension StoreSession {
     private static let block = Statement("block", "UPDATE hot SET blocked = 'a' WHERE task = ANY ($1::uuid[])")
 
     /// Sets aside what waits for others, and ends what waits in vain.
-    /// - Returns: the rest.
-    private func withoutWaiting(_ accepted: [Accepted], _ states: [TaskID: String?], _ ends: inout [TaskEnd]) throws(StoreError) -> [Accepted] {
+    /// - Returns: the rest, and how many were set aside.
+    private func withoutWaiting(
+        _ accepted: [Accepted], _ states: [TaskID: String?], _ ends: inout [TaskEnd]
+    ) throws(StoreError) -> (free: [Accepted], waiting: Int) {
         var free: [Accepted] = []
         var waiting: [Accepted] = []
         for item in accepted {
@@ -107,7 +109,7 @@ extension StoreSession {
         try forgetParents(of: free.filter { !$0.after.isEmpty }.map(\.task))
         try insertParents(waiting.flatMap { item in item.after.map { ($0, item.task) } })
         if !waiting.isEmpty { _ = try connection.run(Self.block, [.uuids(waiting.map(\.task).sorted())]) }
-        return free
+        return (free, waiting.count)
     }
 
     // MARK: Pinning
@@ -129,7 +131,8 @@ extension StoreSession {
         RETURNING hot.task, hot.queue, hot.rank, hot.blocked IS NULL
         """)
 
-    private func putInLine(_ accepted: [Accepted], _ ends: inout [TaskEnd]) throws(StoreError) -> [ReadyTask] {
+    /// - Returns: those that stand in line now, and how many do later.
+    private func putInLine(_ accepted: [Accepted], _ ends: inout [TaskEnd]) throws(StoreError) -> (ready: [ReadyTask], later: Int) {
         let resolver = try ReferenceResolver(connection, accepted.map(\.parameters), artifacts: artifacts)
         var pinned: [(item: Accepted, json: [UInt8])] = []
         for item in accepted {
@@ -141,7 +144,7 @@ extension StoreSession {
                 ends.append(TaskEnd(task: item.task, state: .failed, ending: nil, error: error))
             }
         }
-        guard !pinned.isEmpty else { return [] }
+        guard !pinned.isEmpty else { return ([], 0) }
         _ = try connection.run(
             Self.insertResolutions,
             [
@@ -153,7 +156,7 @@ extension StoreSession {
         for row in rows.indices where try rows.bool(row, 3) {
             ready.append(ReadyTask(task: try rows.requireUUID(row, 0), queue: try rows.requireString(row, 1), rank: try rows.requireInt(row, 2)))
         }
-        return ready
+        return (ready, rows.count - ready.count)
     }
 }
 

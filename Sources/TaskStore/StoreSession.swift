@@ -145,7 +145,9 @@ package struct StoreSession {
             case .submitted(let outcomes): submitted += outcomes
             case .completed(let replies): completed += replies
             case .settled(let replies): settled += replies
-            case .adopted(let reply): adopted = AdoptReply(ready: adopted.ready + reply.ready, ended: adopted.ended + reply.ended)
+            case .adopted(let reply):
+                adopted = AdoptReply(
+                    ready: adopted.ready + reply.ready, ended: adopted.ended + reply.ended, setAside: adopted.setAside + reply.setAside)
             case .done: done = true
             case let failure: return failure
             }

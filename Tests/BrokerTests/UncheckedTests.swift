@@ -16,10 +16,12 @@ import Testing
         return bench
     }
 
-    private func publish(_ bench: inout CoreBench, _ numbers: ClosedRange<UInt64>, held: Bool) {
+    private func publish(_ bench: inout CoreBench, _ numbers: ClosedRange<UInt64>, held: Bool, runAt: Int64? = nil) {
+        var publication = ModelStore.Publication(params: Array(#"{"model":"demo"}"#.utf8))
+        publication.runAt = runAt
         for number in numbers {
             let id = UUIDValue(hi: 1, lo: number)
-            bench.store.publish(ModelStore.Publication(params: Array(#"{"model":"demo"}"#.utf8)), id: id, now: CoreBench.epoch)
+            bench.store.publish(publication, id: id, now: CoreBench.epoch)
             if held { bench.store.heldTasks.insert(id) }
         }
     }
@@ -56,6 +58,15 @@ import Testing
         let before = bench.store.tasks.count { $0.value.state == .running }
         bench.feed(.notified)
         #expect(bench.store.tasks.count { $0.value.state == .running } == before && before == 45)
+    }
+
+    @Test("many tasks for a later time are checked at once, too, and hold up none behind them")
+    func later() {
+        var bench = bench()
+        publish(&bench, 1...45, held: false, runAt: CoreBench.epoch + 3_600_000)
+        publish(&bench, 46...46, held: false)
+        bench.feed(.notified)
+        #expect(ran(bench, 46) && bench.store.tasks.values.allSatisfy { $0.block != .check })
     }
 
     @Test("while nothing can be checked a look reads one batch a sweep")

@@ -55,6 +55,7 @@ extension ModelStore {
         guard after.allSatisfy({ states[$0] == .succeeded }) else {
             (task.block, task.parents) = (.after, Set(after))
             write(task)
+            reply.setAside += 1
             return nil
         }
         if let error = unknownName(parameters) { return error }
@@ -63,7 +64,11 @@ extension ModelStore {
         task.parents = []
         task.block = task.runAt > max(now, task.createdAt) ? .due : nil
         write(task)
-        if task.block == nil { reply.ready.append(ReadyTask(task: task.id, queue: task.queue, rank: task.rank)) }
+        if task.block == nil {
+            reply.ready.append(ReadyTask(task: task.id, queue: task.queue, rank: task.rank))
+        } else {
+            reply.setAside += 1
+        }
         return nil
     }
 

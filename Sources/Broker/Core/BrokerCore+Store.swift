@@ -410,7 +410,7 @@ extension BrokerCore {
         }
         for ended in reply.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
         // Where nothing could be checked (a dataset is on its way, somebody holds the rows) the next sweep is soon enough.
-        if moreIsUnchecked, !(reply.ready.isEmpty && reply.ended.isEmpty) { lookForUnchecked() }
+        if moreIsUnchecked, !reply.isEmpty { lookForUnchecked() }
         moreIsUnchecked = false
     }
 }

@@ -135,7 +135,7 @@ struct ConformanceText {
         case .statuses(let statuses): "\(statuses.map(status))"
         case .outlines(let outlines): "\(outlines.map(outline))"
         case .unchecked(let tasks): "\(tasks.map(unchecked))"
-        case .adopted(let reply): "ready \(reply.ready.map(ready).sorted()) ended \(reply.ended.map(ended).sorted())"
+        case .adopted(let reply): "ready \(reply.ready.map(ready).sorted()) ended \(reply.ended.map(ended).sorted()) aside \(reply.setAside)"
         case .due(let reply): due(reply)
         case .refused(let error): "refused \(self.error(error))"
         default: "\(reply)"
