@@ -151,7 +151,7 @@ let package = Package(
             "Worker",
             [
                 "Worker", "Broker", "TaskProtocol", "ArtifactStore", "DurableFiles", "Messaging", logging, "Encodings", "ModelFiles", "Tokenizers",
-                "Datasets",
+                "Datasets", "LanguageModels",
             ]),
         tests("Client", ["Client", "TaskProtocol", "ArtifactStore", "Encodings", "Messaging"]),
         tests("Supervision", ["Supervision"]),

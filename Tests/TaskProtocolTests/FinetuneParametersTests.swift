@@ -47,6 +47,8 @@ struct FinetuneParametersTests {
         arguments: [
             (#""config":"gpt2-cpu""#, 64), (#""config":"gpt2""#, 1024), (#""config":{"model_type":"gpt2","n_positions":48,"n_ctx":7}"#, 48),
             (#""config":{"n_ctx":32}"#, 32), (#""config":{"n_positions":null,"max_position_embeddings":16}"#, 16),
+            (#""config":{"n_layer":2}"#, 1024), (#""config":{"model_type":null}"#, 1024), (#""config":{"model_type":"gpt_neo"}"#, 2048),
+            (#""config":{"model_type":"gpt_neox","n_positions":16}"#, 2048),
         ])
     func blockSize(config: String, context: Int) throws {
         func json(_ block: Int, inside: Bool) -> String {
@@ -59,6 +61,12 @@ struct FinetuneParametersTests {
             let error = try #require(refusal(json(context + 1, inside: inside)))
             #expect(short(error) == "invalid_argument task.params." + (inside ? "dataset.block_size" : "block_size"))
             #expect(error.message.contains("\(context + 1)") && error.message.contains("\(context)"))
+        }
+    }
+
+    @Test("the context of an architecture that is not known here is the worker's to check") func blockSizeOfOthers() throws {
+        for type in [#""mamba""#, "7", #""""#] {
+            #expect(refusal(submit(finetune: #"{"config":{"model_type":\#(type)},"output":"o","block_size":65536,"dataset":{"text":"abc"}}"#)) == nil)
         }
     }
 

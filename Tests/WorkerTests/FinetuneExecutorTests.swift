@@ -3,6 +3,7 @@ import Datasets
 import DurableFiles
 import Encodings
 import FoundationEssentials
+import LanguageModels
 import ModelFiles
 import TaskProtocol
 import TestSupport
@@ -99,6 +100,20 @@ import Worker
         let config = try #require(ModelConfig.named(name))
         #expect(ModelConfig.value("n_positions", in: config)?.intValue == Names.contextLengths[name])
         #expect(Set(Names.configs) == Set(Names.contextLengths.keys))
+    }
+
+    @Test(
+        "so are those of partial ones, whose architectures have defaults",
+        arguments: [
+            [:], ["n_ctx": 7], ["max_position_embeddings": 9, "n_ctx": 7], ["n_positions": 48, "n_ctx": 7], ["n_layer": 2],
+        ] as [JSONObject])
+    func partialContexts(config: JSONObject) throws {
+        for type in [nil] + Architectures.all.map({ $0.name }) {
+            var config = config
+            if let type { config["model_type"] = .string(type) }
+            let parameters = FinetuneParameters(base: .config(config), output: "out", dataset: .text("a"))
+            #expect(try parameters.contextLength == Architectures.describe(config: config).contextLength, "\(type ?? "none")")
+        }
     }
 
     @Test("a resume state that is gone costs the work, not the task")
