@@ -49,11 +49,19 @@ extension StoreSession {
                 WHEN q.paused THEN 'paused'
                 WHEN q.max_running IS NOT NULL AND h.queue IN (SELECT full_queues.name FROM full_queues) THEN 'limit'
                 WHEN l.reason = 'unsupported' OR NOT EXISTS (
-                    SELECT FROM sessions WHERE sessions.state = 'running' AND sessions.slots > 0 AND (
-                        sessions.parameters = '{}' OR coalesce(
+                    SELECT FROM sessions
+                    CROSS JOIN LATERAL (
+                        SELECT coalesce(
                             coalesce(t.resolved, (SELECT resolutions.resolved FROM resolutions WHERE resolutions.task = t.id))::jsonb -> 'params', '{}'
-                        ) - sessions.parameters = '{}'
-                    )
+                        ) AS params OFFSET 0
+                    ) n
+                    WHERE sessions.state = 'running' AND sessions.slots > 0
+                        AND (sessions.parameters = '{}' OR n.params - sessions.parameters = '{}')
+                        AND (
+                            t.kind <> 'generate' OR coalesce(n.params ->> 'precision', 'float32') = 'float32' OR EXISTS (
+                                SELECT FROM unnest(sessions.numerics) AS a (version) WHERE starts_with(a.version, n.params ->> 'precision' || '/')
+                            )
+                        )
                 ) THEN 'worker'
                 WHEN l.reason = 'snooze' THEN 'model'
                 ELSE 'slot'

@@ -48,6 +48,21 @@ import Testing
         #expect(try waiting(bench, id) == .slot && waiting(bench, later) == .slot, "one that did not say may know them")
     }
 
+    @Test("a worker, where none that has joined computes in its precision") func precision() throws {
+        let bench = try Bench()
+        try bench.connection.execute("DELETE FROM sessions")
+        let known = TaskParameters.knownNames
+        try bench.register(.random(), numerics: ["float32/1"], parameters: known)
+        let id = try bench.submit([bench.item()])[0].id
+        #expect(try waiting(bench, id) == .slot)
+        try bench.connection.execute("UPDATE task SET resolved = jsonb_set(resolved::jsonb, '{params,precision}', '\"int8\"')::text")
+        #expect(try waiting(bench, id) == .worker)
+        try bench.register(.random(), numerics: ["float32/1", "int8/1"], parameters: known.filter { $0 != "precision" })
+        #expect(try waiting(bench, id) == .worker, "one has the precision, the other the parameters")
+        try bench.register(.random(), numerics: ["float32/1", "int8/2"], parameters: known)
+        #expect(try waiting(bench, id) == .slot)
+    }
+
     @Test("its time: the publisher's, or the end of the pause after a failure") func times() throws {
         let bench = try Bench()
         var later = bench.generate()
