@@ -1,3 +1,5 @@
+import Glibc
+
 /// One value within a ``Document``: a view, cheap to pass on, that keeps its document alive.
 package struct Node: Sendable {
     /// What a value is. `binary` occurs in MessagePack only.
@@ -92,6 +94,11 @@ package struct Node: Sendable {
 
     /// Whether this is the given string, without making one.
     package func equals(_ text: String) -> Bool {
-        withUTF8 { $0.elementsEqual(text.utf8) }
+        guard kind == .string, count == text.utf8.count else { return false }
+        var text = text
+        return text.withUTF8 { wanted in
+            guard let first = wanted.baseAddress else { return true }
+            return withUTF8 { found in found.baseAddress.map { memcmp($0, first, wanted.count) == 0 } ?? wanted.isEmpty }
+        }
     }
 }

@@ -73,35 +73,48 @@ package struct PlacementOutcome: Sendable, Equatable {
 }
 
 /// Who runs what. Pure, and the same in production and simulation.
-package enum Placement {
+///
+/// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model in their precision, then
+/// the one with most room; equal ones in the order offered. No task goes where one of its parameters, its precision, or the version of it that it is
+/// bound to, is not known. Where none is idle, the emptiest that could take the first such task is kept free for it: what comes behind it in line goes
+/// elsewhere, or a steady stream of small tasks would never let it run.
+package struct Placement: Sendable {
+    private var offers: [PlacementOffer]
+    /// How many more tasks may find a place.
+    package private(set) var room: Int
+    /// The index of the offer that is left to become idle, for the first candidate that needs all of one.
+    package private(set) var keptFree: Int?
+
+    package init(offers: [PlacementOffer]) {
+        self.offers = offers
+        room = offers.reduce(0) { $0 + max(0, $1.freeSlots) }
+    }
+
     /// Assigns candidates, in their order, to sessions.
-    ///
-    /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model in their
-    /// precision, then the one with most room; equal ones in the order offered. No task goes where one of its parameters, its precision, or the
-    /// version of it that it is bound to, is not known. Where none is idle, the emptiest that could take the first such task is kept free for it: what comes behind it in
-    /// line goes elsewhere, or a steady stream of small tasks would never let it run.
     package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> PlacementOutcome {
-        var offers = offers
-        var room = offers.reduce(0) { $0 + max(0, $1.freeSlots) }
-        var keptFree: Int?
-        let chosen = candidates.map { candidate -> Int? in
-            guard room > 0 else { return nil }
-            guard let chosen = choose(for: candidate, among: offers) else {
-                if candidate.needsIdleSession, keptFree == nil, let kept = emptiest(for: candidate, among: offers) {
-                    room -= offers[kept].freeSlots
-                    offers[kept].freeSlots = 0
-                    keptFree = kept
-                }
-                return nil
+        var placement = Placement(offers: offers)
+        let chosen = candidates.map { placement.place($0) }
+        return PlacementOutcome(chosen: chosen, keptFree: placement.keptFree)
+    }
+
+    /// Assigns the next candidate in line.
+    /// - Returns: the index of its offer; nil where none can take it now.
+    package mutating func place(_ candidate: PlacementCandidate) -> Int? {
+        guard room > 0 else { return nil }
+        guard let chosen = choose(for: candidate) else {
+            if candidate.needsIdleSession, keptFree == nil, let kept = emptiest(for: candidate) {
+                room -= offers[kept].freeSlots
+                offers[kept].freeSlots = 0
+                keptFree = kept
             }
-            let taken = candidate.needsIdleSession ? offers[chosen].freeSlots : 1
-            offers[chosen].freeSlots -= taken
-            offers[chosen].idle = false
-            if let model = candidate.modelKey { offers[chosen].models.insert(model) }
-            room -= taken
-            return chosen
+            return nil
         }
-        return PlacementOutcome(chosen: chosen, keptFree: keptFree)
+        let taken = candidate.needsIdleSession ? offers[chosen].freeSlots : 1
+        offers[chosen].freeSlots -= taken
+        offers[chosen].idle = false
+        if let model = candidate.modelKey { offers[chosen].models.insert(model) }
+        room -= taken
+        return chosen
     }
 
     /// The parameters that all offers know that say what they know; nil where none does. Whoever looks for what stands between tasks and offers need
@@ -115,12 +128,12 @@ package enum Placement {
     }
 
     /// The session that will be idle soonest. What is kept free only grows, so this stays the same one from claim to claim until it is idle.
-    private static func emptiest(for candidate: PlacementCandidate, among offers: [PlacementOffer]) -> Int? {
+    private func emptiest(for candidate: PlacementCandidate) -> Int? {
         offers.indices.filter { offers[$0].freeSlots > 0 && offers[$0].fits(candidate) }
             .max { (offers[$0].freeSlots, $1) < (offers[$1].freeSlots, $0) }
     }
 
-    private static func choose(for candidate: PlacementCandidate, among offers: [PlacementOffer]) -> Int? {
+    private func choose(for candidate: PlacementCandidate) -> Int? {
         var best: Int?
         var bestScore = (holds: false, slots: 0)
         for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && offer.fits(candidate) {

@@ -25,14 +25,9 @@ extension TaskParameters {
 
     /// The names that ``write(to:)`` writes: what a worker has to know to run the task. Of what pinning fills in later every version knows the names.
     package var usedNames: Set<String> {
-        Self.names(of: JSONWriter.text { write(to: &$0) })
-    }
-
-    /// The names of a map's members.
-    /// - Parameter params: JSON; none where it is no map.
-    package static func names(of params: [UInt8]) -> Set<String> {
         var names = Set<String>()
-        try? Document.parse(json: params).root.forEachMember { name, _ in if let name = name.stringValue { names.insert(name) } }
+        let written = try? Document.parse(json: JSONWriter.text { write(to: &$0) })
+        written?.root.forEachMember { name, _ in if let name = name.stringValue { names.insert(name) } }
         return names
     }
 

@@ -9,23 +9,22 @@ extension StoreSession {
 
     /// Settles in which version each candidate may run. Where all offers compute as its first worker did, as they do but while a release is rolled out, that
     /// costs nothing.
-    func preferringNumerics(_ line: [Candidate], _ offers: [PlacementOffer]) throws(StoreError) -> [Candidate] {
+    func preferringNumerics(_ line: [TaskID: Candidate], _ offers: [PlacementOffer]) throws(StoreError) -> [TaskID: Candidate] {
         let offered = offers.map { Set($0.numerics) }
-        let strangers = line.indices.filter { index in
-            let past = line[index].pastNumerics
-            return !past.isEmpty && !offered.allSatisfy { $0.isSuperset(of: past) }
+        let strangers = line.filter { _, candidate in
+            !candidate.pastNumerics.isEmpty && !offered.allSatisfy { $0.isSuperset(of: candidate.pastNumerics) }
         }
         guard !strangers.isEmpty else { return line }
         let rows = try connection.run(Self.liveNumerics)
         let alive = Set(rows.indices.compactMap { rows.string($0, 0) })
-        var settled = line
-        for index in strangers {
-            let grant = line[index].grant
-            guard let precision = Self.precision(grant.resolved) else { continue }
-            settled[index].preference = NumericsPreference(
-                past: line[index].pastNumerics, precision: precision, alive: alive, waited: grant.waitedMilliseconds ?? 0)
-        }
-        return settled
+        return line.merging(
+            strangers.compactMapValues { candidate in
+                guard let precision = Self.precision(candidate.grant.resolved) else { return nil }
+                var settled = candidate
+                settled.preference = NumericsPreference(
+                    past: candidate.pastNumerics, precision: precision, alive: alive, waited: candidate.grant.waitedMilliseconds ?? 0)
+                return settled
+            }, uniquingKeysWith: { _, settled in settled })
     }
 
     /// Those that start anew have no past.

@@ -1,42 +1,23 @@
 internal import Encodings
 internal import TaskProtocol
 
-/// Leasing waiting tasks: lock a window of the queue in rank order, place it, mark what was placed.
+/// Leasing waiting tasks: look along the queue in rank order, choose whose turn it is, lock what there is room for, mark what was placed.
+///
+/// The look takes no locks and reads no task: a window is a thousand rows, of which most claims lease a few.
 extension StoreSession {
-    /// The claim's scan: one index, one order. The fence (MATERIALIZED) keeps the planner from running the LIMIT twice.
+    /// The claim's scan: one index, one order.
     package static let claimScan = Statement(
         "claim_scan",
         """
-        WITH c AS MATERIALIZED (
-            SELECT hot.task, hot.rank, hot.attempt, hot.failures, hot.losses, hot.client, hot.run_at, hot.numerics
-            FROM hot
-            WHERE hot.queue = $1::text AND hot.rank >= $2::bigint AND hot.lease IS NULL AND hot.blocked IS NULL
-                AND ($4::bool OR NOT EXISTS (SELECT FROM queues WHERE queues.name = $1::text AND (queues.paused OR queues.max_running IS NOT NULL)))
-            ORDER BY hot.rank, hot.task
-            LIMIT $3::bigint
-            FOR UPDATE SKIP LOCKED
-        )
-        \(details)
+        SELECT hot.task, hot.rank, hot.client
+        FROM hot
+        WHERE hot.queue = $1::text AND hot.rank >= $2::bigint AND hot.lease IS NULL AND hot.blocked IS NULL
+            AND ($4::bool OR NOT EXISTS (SELECT FROM queues WHERE queues.name = $1::text AND (queues.paused OR queues.max_running IS NOT NULL)))
+        ORDER BY hot.rank, hot.task
+        LIMIT $3::bigint
         """)
 
-    private static let details = """
-        SELECT c.task, c.rank, c.attempt, c.failures, c.losses, t.kind, t.max_attempts, t.timeout_s,
-            convert_to(coalesce(t.resolved, r.resolved)::text, 'UTF8'), j.json #>> '{model,sha256}',
-            convert_to(p.resume::text, 'UTF8'), c.client,
-            floor(extract(epoch FROM clock_timestamp() - greatest(
-                c.run_at,
-                CASE WHEN c.attempt > 0 THEN (SELECT tries.finished_at FROM tries WHERE tries.task = c.task AND tries.attempt = c.attempt) END
-            )) * 1000)::bigint, j.json #>> '{params,precision}', array_to_string(c.numerics, ' '),
-            convert_to(nullif((j.json -> 'params') - $5::text[], '{}'::jsonb)::text, 'UTF8')
-        FROM c
-        CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = c.task OFFSET 0) t
-        LEFT JOIN LATERAL (SELECT * FROM resolutions WHERE resolutions.task = c.task OFFSET 0) r ON true
-        CROSS JOIN LATERAL (SELECT coalesce(t.resolved, r.resolved)::jsonb AS json OFFSET 0) j
-        LEFT JOIN LATERAL (SELECT * FROM task_resume WHERE task_resume.task = c.task OFFSET 0) p ON true
-        ORDER BY c.rank, c.task
-        """
-
-    /// Behind a window that is full: the first tasks of clients that have none in it. A bounded look, without locks but for what it finds.
+    /// Behind a window that is full: the first tasks of clients that have none in it. A bounded look.
     private static let fartherScan = Statement(
         "farther_scan",
         """
@@ -46,15 +27,32 @@ extension StoreSession {
             WHERE hot.queue = $1::text AND hot.rank >= $2::bigint AND hot.lease IS NULL AND hot.blocked IS NULL
             ORDER BY hot.rank, hot.task
             LIMIT 10000
-        ), f AS MATERIALIZED (
-            SELECT w.task FROM w WHERE w.client <> ALL ($3::text[]) ORDER BY w.rank, w.task LIMIT $4::bigint
-        ), c AS MATERIALIZED (
-            SELECT h.task, h.rank, h.attempt, h.failures, h.losses, h.client, h.run_at, h.numerics
-            FROM f CROSS JOIN LATERAL (
-                SELECT * FROM hot WHERE hot.task = f.task AND hot.lease IS NULL AND hot.blocked IS NULL FOR UPDATE SKIP LOCKED
+        )
+        SELECT w.task, w.rank, w.client FROM w WHERE w.client <> ALL ($3::text[]) ORDER BY w.rank, w.task LIMIT $4::bigint
+        """)
+
+    /// Locks tasks that a scan found, and reads what leasing them needs. Those that somebody else took since, or is taking, are left out.
+    ///
+    /// The condition is spelled so that it does not imply hot_ready's: the planner would go through all of that index for each task.
+    package static let claimLock = Statement(
+        "claim_lock",
+        """
+        WITH c AS MATERIALIZED (
+            SELECT h.task, h.attempt, h.failures, h.losses, h.run_at, h.numerics
+            FROM unnest($1::uuid[]) AS w (task) CROSS JOIN LATERAL (
+                SELECT * FROM hot WHERE hot.task = w.task AND num_nonnulls(hot.lease, hot.blocked) = 0 FOR UPDATE SKIP LOCKED
             ) h
         )
-        \(details)
+        SELECT c.task, c.attempt, c.failures, c.losses, t.kind, t.max_attempts, t.timeout_s,
+            convert_to(coalesce(t.resolved, r.resolved), 'UTF8'), convert_to(p.resume::text, 'UTF8'),
+            floor(extract(epoch FROM clock_timestamp() - greatest(
+                c.run_at,
+                CASE WHEN c.attempt > 0 THEN (SELECT tries.finished_at FROM tries WHERE tries.task = c.task AND tries.attempt = c.attempt) END
+            )) * 1000)::bigint, array_to_string(c.numerics, ' ')
+        FROM c
+        CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = c.task OFFSET 0) t
+        LEFT JOIN LATERAL (SELECT * FROM resolutions WHERE resolutions.task = c.task OFFSET 0) r ON true
+        LEFT JOIN LATERAL (SELECT * FROM task_resume WHERE task_resume.task = c.task OFFSET 0) p ON true
         """)
 
     /// A queue without limit is locked together with others who lease from it; that fails while somebody changes its settings.
@@ -78,14 +76,15 @@ extension StoreSession {
     private static let lockSessions = Statement(
         "lock_sessions", "SELECT id FROM sessions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE")
 
+    /// The tasks ascend: width_bucket finds a place among them by bisection.
     private static let lease = Statement(
         "lease",
         """
         UPDATE hot SET
             attempt = hot.attempt + 1,
-            lease = ($2::uuid[])[array_position($1::uuid[], hot.task)],
-            session = ($3::uuid[])[array_position($1::uuid[], hot.task)],
-            isolated = ($4::bool[])[array_position($1::uuid[], hot.task)],
+            lease = ($2::uuid[])[width_bucket(hot.task, $1::uuid[])],
+            session = ($3::uuid[])[width_bucket(hot.task, $1::uuid[])],
+            isolated = ($4::bool[])[width_bucket(hot.task, $1::uuid[])],
             broker = $5::uuid,
             started_at = clock_timestamp()
         WHERE hot.task = ANY ($1::uuid[]) AND hot.lease IS NULL
@@ -95,68 +94,104 @@ extension StoreSession {
     /// A task lost with its worker so often is next run alone.
     private static let lossesBeforeIsolation = 2
 
+    /// As much as there is room for is locked at once. Where some of it is taken, or finds no place, twice as much follows.
+    private static let smallestBite = 16
+
     func claim(_ request: ClaimRequest) throws(StoreError) -> ClaimReply {
         try connection.transaction { () throws(StoreError) in
             let room = try roomUnderLimit(request.queue)
             guard room > 0 else {
                 return ClaimReply(queue: request.queue, grants: [], exhausted: false, lowWater: nil, unplaced: 0, heldBack: true)
             }
-            let near = try candidates(request, isLimited: room != .max)
+            let near = try scan(request, isLimited: room != .max)
             let exhausted = near.count < request.limit
-            let all = exhausted || !request.looksFarther ? near : try near + farther(request, behind: near)
-            let line = try preferringNumerics(all, request.offers)
+            let line = exhausted || !request.looksFarther ? near : try near + farther(request, behind: near)
             let live = try liveSessions(request.offers.map(\.session))
-            let (grants, lastClient, keptFree) = Self.deal(line, request, request.offers.filter { live.contains($0.session) }, room: room)
-            try mark(grants, request.broker)
-            let granted = Set(grants.map(\.task))
+            var deal = Deal(
+                line: FairShare.order(line.map(\.client), after: request.lastClient).map { line[$0] },
+                offers: request.offers.filter { live.contains($0.session) }, leases: request.leases.prefix(room))
+            var bite = max(Self.smallestBite, deal.room)
+            while deal.room > 0 {
+                let places = deal.next(bite)
+                guard !places.isEmpty else { break }
+                deal.place(places, try candidates(places, request))
+                bite *= 2
+            }
+            try mark(deal.grants, request.broker)
             // The mark never passes a task that waits: it stops at the first that was not placed, or at the last that was seen.
-            let lowWater = near.first { !granted.contains($0.grant.task) }?.rank ?? near.last?.rank ?? request.fromRank
+            let waiting = near.filter { !deal.gone.contains($0.task) }
             return ClaimReply(
-                queue: request.queue, grants: grants, exhausted: exhausted, lowWater: lowWater,
-                unplaced: near.count { !granted.contains($0.grant.task) }, heldBack: false, lastClient: lastClient, keptFree: keptFree)
+                queue: request.queue, grants: deal.grants, exhausted: exhausted, lowWater: (waiting.first ?? near.last)?.rank ?? request.fromRank,
+                unplaced: waiting.count, heldBack: false, lastClient: deal.lastClient, keptFree: deal.keptFree)
         }
     }
 
-    /// A task that waits in line, as far as leasing it needs.
+    /// A task that waits in line, as a scan sees it.
+    struct LinePlace {
+        var task: TaskID
+        var rank: Int64
+        var client: String
+    }
+
+    /// A task that waits in line and is locked, as far as leasing it needs.
     struct Candidate {
         /// All but its session and lease.
         var grant: Grant
-        var rank: Int64
-        /// Digest of the checkpoint it runs on.
-        var model: String?
-        /// What a generate's model is rounded to.
-        var precision: Precision
-        var client: String
+        /// What its worker must have; nil where that is a later release's to say: the task stays in line for its brokers.
+        var needs: PlacementNeeds?
         /// What the worker of its first attempt computed in; empty where it is the first.
         var pastNumerics: [String]
-        /// Names of its parameters that not all offers know.
-        var parameters: Set<String>
         var preference = NumericsPreference.none
     }
 
-    /// Gives the offered room to the clients in turns.
-    private static func deal(
-        _ line: [Candidate], _ request: ClaimRequest, _ offers: [PlacementOffer], room: Int
-    ) -> (grants: [Grant], lastClient: String?, keptFree: SessionID?) {
-        let dealt = FairShare.order(line.map(\.client), after: request.lastClient).map { line[$0] }
-        let placed = Placement.assign(
-            candidates: dealt.map {
-                PlacementCandidate(
-                    task: $0.grant.task, kind: $0.grant.kind, model: $0.model, precision: $0.precision, isolated: $0.grant.isolated,
-                    numerics: $0.preference.required, parameters: $0.parameters)
-            }, offers: offers)
-        var grants: [Grant] = []
-        var lastClient: String?
-        for (candidate, offer) in zip(dealt, placed.chosen) {
-            guard let offer, grants.count < min(request.leases.count, room) else { continue }
-            var grant = candidate.grant
-            grant.session = offers[offer].session
-            grant.lease = request.leases[grants.count]
-            grant.newNumerics = candidate.preference.replacement(offers[offer].numerics)
-            grants.append(grant)
-            lastClient = candidate.client
+    /// The offered room on its way to the clients, who take turns.
+    private struct Deal {
+        private var line: ArraySlice<LinePlace>
+        private let offers: [PlacementOffer]
+        private var leases: ArraySlice<LeaseID>
+        private var placement: Placement
+        private(set) var grants: [Grant] = []
+        private(set) var lastClient: String?
+        /// What is not in line any more: leased here, or taken by somebody else.
+        private(set) var gone: Set<TaskID> = []
+
+        init(line: [LinePlace], offers: [PlacementOffer], leases: ArraySlice<LeaseID>) {
+            (self.line, self.offers, self.leases) = (line[...], offers, leases)
+            placement = Placement(offers: offers)
         }
-        return (grants, lastClient, placed.keptFree.map { offers[$0].session })
+
+        /// How many more may be leased.
+        var room: Int { min(leases.count, placement.room) }
+
+        var keptFree: SessionID? { placement.keptFree.map { offers[$0].session } }
+
+        /// Those whose turn is next.
+        mutating func next(_ count: Int) -> ArraySlice<LinePlace> {
+            defer { line = line.dropFirst(count) }
+            return line.prefix(count)
+        }
+
+        mutating func place(_ places: ArraySlice<LinePlace>, _ candidates: [TaskID: Candidate]) {
+            for place in places {
+                guard let candidate = candidates[place.task] else {
+                    gone.insert(place.task)
+                    continue
+                }
+                guard let needs = candidate.needs, let lease = leases.first else { continue }
+                let offer = placement.place(
+                    PlacementCandidate(
+                        task: place.task, kind: candidate.grant.kind, model: needs.model, precision: needs.precision,
+                        isolated: candidate.grant.isolated, numerics: candidate.preference.required, parameters: needs.parameters))
+                guard let offer else { continue }
+                leases = leases.dropFirst()
+                var grant = candidate.grant
+                (grant.session, grant.lease) = (offers[offer].session, lease)
+                grant.newNumerics = candidate.preference.replacement(offers[offer].numerics)
+                grants.append(grant)
+                gone.insert(place.task)
+                lastClient = place.client
+            }
+        }
     }
 
     /// How many more tasks of a queue may run; `Int.max` where it has no limit.
@@ -174,48 +209,52 @@ extension StoreSession {
         return Int(room.int(0, 1) ?? 0)
     }
 
-    private func candidates(_ request: ClaimRequest, isLimited: Bool) throws(StoreError) -> [Candidate] {
-        let parameters: [StatementParameter] = [
-            .text(request.queue), .int(request.fromRank ?? Int64.min), .int(Int64(request.limit)), .bool(isLimited),
-            Self.knownToAll(request),
-        ]
-        return try candidates(connection.run(Self.claimScan, parameters), request.queue)
+    private func scan(_ request: ClaimRequest, isLimited: Bool) throws(StoreError) -> [LinePlace] {
+        try places(
+            connection.run(
+                Self.claimScan,
+                [.text(request.queue), .int(request.fromRank ?? Int64.min), .int(Int64(request.limit)), .bool(isLimited)]))
     }
 
-    private func farther(_ request: ClaimRequest, behind near: [Candidate]) throws(StoreError) -> [Candidate] {
-        let parameters: [StatementParameter] = [
-            .text(request.queue), .int(near.last?.rank), .texts(Set(near.map(\.client)).sorted()), .int(Int64(request.leases.count)),
-            Self.knownToAll(request),
-        ]
-        return try candidates(connection.run(Self.fartherScan, parameters), request.queue)
+    private func farther(_ request: ClaimRequest, behind near: [LinePlace]) throws(StoreError) -> [LinePlace] {
+        try places(
+            connection.run(
+                Self.fartherScan,
+                [
+                    .text(request.queue), .int(near.last?.rank), .texts(Set(near.map(\.client)).sorted()), .int(Int64(request.leases.count)),
+                ]))
     }
 
-    /// What need not be told of a task's parameters.
-    private static func knownToAll(_ request: ClaimRequest) -> StatementParameter {
-        Placement.knownToAll(request.offers).map { .texts($0.sorted()) } ?? .null
-    }
-
-    private func candidates(_ rows: StatementRows, _ queue: String) throws(StoreError) -> [Candidate] {
-        var found: [Candidate] = []
+    private func places(_ rows: StatementRows) throws(StoreError) -> [LinePlace] {
+        var found: [LinePlace] = []
         found.reserveCapacity(rows.count)
         for row in rows.indices {
-            // A kind of a later release stays in line for its brokers.
-            guard let kind = TaskKind(rawValue: try rows.requireString(row, 5)) else { continue }
-            let grant = Grant(
-                task: try rows.requireUUID(row, 0), lease: UUIDValue(hi: 0, lo: 0), session: UUIDValue(hi: 0, lo: 0),
-                attempt: Int(try rows.requireInt(row, 2)) + 1, failures: Int(try rows.requireInt(row, 3)), kind: kind, queue: queue,
-                isolated: try rows.requireInt(row, 4) >= Int64(Self.lossesBeforeIsolation), maxAttempts: Int(try rows.requireInt(row, 6)),
-                timeoutSeconds: rows.double(row, 7), resolved: try rows.requireBytes(row, 8), resume: rows.bytes(row, 10),
-                waitedMilliseconds: max(0, try rows.requireInt(row, 12)))
-            // A precision of a later release, too.
-            guard let precision = kind == .generate ? Precision(rawValue: rows.string(row, 13) ?? "float32") : .float32 else { continue }
             found.append(
-                Candidate(
-                    grant: grant, rank: try rows.requireInt(row, 1), model: rows.string(row, 9), precision: precision,
-                    client: try rows.requireString(row, 11), pastNumerics: rows.string(row, 14)?.split(separator: " ").map(String.init) ?? [],
-                    parameters: rows.bytes(row, 15).map(TaskParameters.names) ?? []))
+                LinePlace(task: try rows.requireUUID(row, 0), rank: try rows.requireInt(row, 1), client: try rows.requireString(row, 2)))
         }
         return found
+    }
+
+    /// Locks places of the line; those that are not there any more are left out.
+    private func candidates(_ places: ArraySlice<LinePlace>, _ request: ClaimRequest) throws(StoreError) -> [TaskID: Candidate] {
+        let rows = try connection.run(Self.claimLock, [.uuids(places.map(\.task))])
+        let known = Placement.knownToAll(request.offers)
+        var found: [TaskID: Candidate] = [:]
+        for row in rows.indices {
+            let task = try rows.requireUUID(row, 0)
+            let kind = TaskKind(rawValue: try rows.requireString(row, 4))
+            let resolved = try rows.requireBytes(row, 7)
+            let grant = Grant(
+                task: task, lease: UUIDValue(hi: 0, lo: 0), session: UUIDValue(hi: 0, lo: 0), attempt: Int(try rows.requireInt(row, 1)) + 1,
+                failures: Int(try rows.requireInt(row, 2)), kind: kind ?? .generate, queue: request.queue,
+                isolated: try rows.requireInt(row, 3) >= Int64(Self.lossesBeforeIsolation), maxAttempts: Int(try rows.requireInt(row, 5)),
+                timeoutSeconds: rows.double(row, 6), resolved: resolved, resume: rows.bytes(row, 8),
+                waitedMilliseconds: max(0, try rows.requireInt(row, 9)))
+            found[task] = Candidate(
+                grant: grant, needs: kind.flatMap { PlacementNeeds(of: resolved, kind: $0, known: known) },
+                pastNumerics: rows.string(row, 10)?.split(separator: " ").map(String.init) ?? [])
+        }
+        return try preferringNumerics(found, request.offers)
     }
 
     /// Sessions that stand, kept from going until this transaction ends.
@@ -228,11 +267,12 @@ extension StoreSession {
 
     private func mark(_ grants: [Grant], _ broker: BrokerID) throws(StoreError) {
         guard !grants.isEmpty else { return }
+        let ascending = grants.sorted { $0.task < $1.task }
         _ = try connection.run(
             Self.lease,
             [
-                .uuids(grants.map(\.task)), .uuids(grants.map(\.lease)), .uuids(grants.map(\.session)), .bools(grants.map(\.isolated)),
-                .uuid(broker),
+                .uuids(ascending.map(\.task)), .uuids(ascending.map(\.lease)), .uuids(ascending.map(\.session)),
+                .bools(ascending.map(\.isolated)), .uuid(broker),
             ])
         try forgetNumerics(grants.filter { $0.newNumerics != nil }.map(\.task))
     }

@@ -5,14 +5,10 @@ extension StoreSession {
     private static let contexts = Statement(
         "generation_contexts",
         """
-        SELECT v.id, coalesce(r.resolved #>> '{model,name}', 'sha256:' || (r.resolved #>> '{model,sha256}'), ''),
-            r.resolved #>> '{model,checkpoint}', coalesce((r.resolved ->> 'seed')::bigint, t.seed, 0),
-            coalesce((r.resolved ->> 'seed_assigned')::boolean, t.seed_assigned), convert_to(t.tags::text, 'UTF8'), o.worker
+        SELECT v.id, convert_to(coalesce(t.resolved, (SELECT x.resolved FROM resolutions x WHERE x.task = v.id)), 'UTF8'),
+            t.seed, t.seed_assigned, convert_to(t.tags::text, 'UTF8'), o.worker
         FROM unnest($1::uuid[]) AS v (id)
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = v.id OFFSET 0) t
-        CROSS JOIN LATERAL (
-            SELECT coalesce(t.resolved, (SELECT x.resolved FROM resolutions x WHERE x.task = v.id))::jsonb AS resolved OFFSET 0
-        ) r
         CROSS JOIN LATERAL (SELECT outcome.worker FROM outcome WHERE outcome.task = v.id OFFSET 0) o
         """)
 
@@ -77,9 +73,12 @@ extension StoreSession {
         let rows = try connection.run(Self.contexts, [.uuids(tasks)])
         var found: [TaskID: Context] = [:]
         for row in rows.indices {
+            let pinned = ResolvedOutline(of: rows.bytes(row, 1) ?? [])
+            let wasDrawn = try rows.bool(row, 3)
             found[try rows.requireUUID(row, 0)] = Context(
-                model: try rows.requireString(row, 1), checkpoint: rows.string(row, 2), seed: try rows.requireInt(row, 3),
-                seedAssigned: try rows.bool(row, 4), tags: rows.bytes(row, 5), worker: rows.uuid(row, 6))
+                model: pinned.modelName ?? pinned.modelSHA256.map { "sha256:" + $0 } ?? "", checkpoint: pinned.checkpoint,
+                seed: pinned.seed ?? rows.int(row, 2) ?? 0, seedAssigned: pinned.seedAssigned ?? wasDrawn, tags: rows.bytes(row, 4),
+                worker: rows.uuid(row, 5))
         }
         return found
     }

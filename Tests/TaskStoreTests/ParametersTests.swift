@@ -36,6 +36,20 @@ import Testing
         #expect(found == [ids[0]: old, ids[1]: new, ids[2]: old])
     }
 
+    @Test("a claim that locks a few at a time goes on until it finds one that can be placed") func behindMany() throws {
+        let bench = try Bench()
+        let session = SessionID.random()
+        try bench.register(session)
+        let strange = try (0..<70).map { _ in try bench.submit([bench.item()])[0].id }
+        try bench.connection.execute("UPDATE task SET resolved = jsonb_set(resolved::jsonb, '{params,later}', '1')::text")
+        let plain = try (0..<3).map { _ in try bench.submit([bench.item()])[0].id }
+        let reply = try bench.claim(slots: 1, session: session, parameters: known)
+        #expect(reply.grants.map(\.task) == [plain[0]] && reply.unplaced == 72 && reply.exhausted)
+        let rest = try bench.claim(slots: 9, fromRank: reply.lowWater, session: session, parameters: known)
+        #expect(rest.grants.map(\.task) == Array(plain.dropFirst()))
+        #expect(try bench.claim(slots: 99, parameters: []).grants.count == strange.count, "a worker that did not say gets any")
+    }
+
     @Test("a registration keeps what the worker knows") func registered() throws {
         let bench = try Bench()
         let session = SessionID.random()

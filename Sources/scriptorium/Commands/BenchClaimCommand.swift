@@ -21,6 +21,9 @@ struct BenchClaimCommand: AsyncParsableCommand {
     @Option(help: "Tasks a batch.")
     var batch = 100
 
+    @Option(help: "Tasks that stand in line behind those that are leased, all the time.")
+    var waiting = 0
+
     @Option(help: "How often clean and held take turns.")
     var rounds = 1
 
@@ -30,8 +33,8 @@ struct BenchClaimCommand: AsyncParsableCommand {
     var json = false
 
     func validate() throws {
-        guard finished >= 0, seconds > 0, (1...1000).contains(batch), rounds > 0 else {
-            throw ValidationError("--seconds, --batch (up to 1000) and --rounds must be above 0, --finished not below")
+        guard finished >= 0, waiting >= 0, seconds > 0, (1...1000).contains(batch), rounds > 0 else {
+            throw ValidationError("--seconds, --batch (up to 1000) and --rounds must be above 0, --finished and --waiting not below")
         }
     }
 
@@ -41,7 +44,7 @@ struct BenchClaimCommand: AsyncParsableCommand {
     }
 
     private func measure() throws {
-        let benchmark = ClaimBenchmark(finished: finished, seconds: seconds, batch: batch, rounds: rounds)
+        let benchmark = ClaimBenchmark(finished: finished, waiting: waiting, seconds: seconds, batch: batch, rounds: rounds)
         try database.use { database in
             try benchmark.run(database) { phase in
                 print(json ? String(decoding: JSONValue.object(phase.json).serialised, as: UTF8.self) : phase.line)

@@ -10,6 +10,8 @@ import TaskStore
 struct ClaimBenchmark {
     /// Finished tasks to lay in the database first.
     var finished: Int
+    /// Tasks that stand in line behind those that are leased.
+    var waiting: Int
     /// Of each phase.
     var seconds: Double
     /// Tasks that are published, leased and completed at once.
@@ -21,6 +23,7 @@ struct ClaimBenchmark {
     struct Phase {
         var name: String
         var finished: Int
+        var waiting: Int
         var batch: Int
         var tasks = 0
         var seconds = 0.0
@@ -38,7 +41,8 @@ struct ClaimBenchmark {
 
         var json: JSONObject {
             var members: JSONObject = [
-                "bench": "claim", "phase": .string(name), "finished": .integer(Int64(finished)), "batch": .integer(Int64(batch)),
+                "bench": "claim", "phase": .string(name), "finished": .integer(Int64(finished)),
+                "waiting": .integer(Int64(waiting)), "batch": .integer(Int64(batch)),
                 "tasks": .integer(Int64(tasks)), "tasks_per_second": Self.rounded(Double(tasks) / seconds),
                 "claim_p50_ms": Self.rounded(Self.percentile(claims, 0.5)), "claim_p99_ms": Self.rounded(Self.percentile(claims, 0.99)),
                 "scan_p50_ms": Self.rounded(Self.percentile(scans, 0.5)), "scan_p99_ms": Self.rounded(Self.percentile(scans, 0.99)),
@@ -66,6 +70,7 @@ struct ClaimBenchmark {
         let connection = try DatabasePreparation.connect(database.url, withinSeconds: 0, setup: .broker)
         let server = try ServerProcessor(connection, isLocal: database.isOwn)
         var line = try Line(StoreSession(connection), batch: batch)
+        for _ in 0..<(waiting + batch - 1) / batch { try line.publish() }
         // The first seconds fill caches.
         _ = try phase("warm", min(seconds, 3), &line, server)
         for _ in 0..<rounds {
@@ -76,11 +81,12 @@ struct ClaimBenchmark {
             try other.execute("COMMIT", name: "bench_let_go")
         }
         report(try phase("clean", seconds, &line, server))
+        for _ in 0..<(waiting + batch - 1) / batch { try line.complete(line.claim(whole: true)) }
         try line.end()
     }
 
     private func phase(_ name: String, _ seconds: Double, _ line: inout Line, _ server: ServerProcessor) throws -> Phase {
-        var phase = Phase(name: name, finished: finished, batch: batch)
+        var phase = Phase(name: name, finished: finished, waiting: waiting, batch: batch)
         let used = server.seconds
         let begin = monotonicSeconds()
         var nextScan = begin

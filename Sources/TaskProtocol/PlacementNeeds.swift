@@ -1,0 +1,34 @@
+internal import Encodings
+
+/// What placing a pinned task has to know of it, read without decoding the rest: claims look at many more tasks than they lease.
+package struct PlacementNeeds: Sendable, Equatable {
+    /// Digest of the checkpoint it runs on.
+    package var model: String?
+    /// What a generate's model is rounded to.
+    package var precision: Precision
+    /// Names of its parameters, but for those that every offer knows.
+    package var parameters: Set<String>
+
+    /// Reads the map that a worker is given (``ResolvedTask/json``).
+    ///
+    /// What is no such map needs nothing: the worker that gets it says what is wrong.
+    /// - Parameters:
+    ///   - resolved: JSON.
+    ///   - kind: the task's.
+    ///   - known: names that need not be told (``Placement/knownToAll(_:)``); nil where nobody said what is known, and none need be.
+    /// - Returns: nil for a precision of a later release.
+    package init?(of resolved: [UInt8], kind: TaskKind, known: Set<String>?) {
+        (model, precision, parameters) = (nil, .float32, [])
+        guard let root = try? Document.parse(json: resolved).root else { return }
+        model = root["model"]?["sha256"]?.stringValue
+        guard let params = root["params"] else { return }
+        if kind == .generate, let name = params["precision"]?.stringValue {
+            guard let precision = Precision(rawValue: name) else { return nil }
+            self.precision = precision
+        }
+        guard let known else { return }
+        params.forEachMember { name, _ in
+            if let name = name.stringValue, !known.contains(name) { parameters.insert(name) }
+        }
+    }
+}
