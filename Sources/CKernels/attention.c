@@ -1,4 +1,6 @@
 // Attention divided over a pool: a part is one tile of query rows of one head of one span.
+#pragma STDC FP_CONTRACT OFF
+
 #include <string.h>
 
 #include "divide.h"
@@ -32,7 +34,6 @@ static void ck_attention_part(void *context, size_t part, size_t thread) {
     size_t heads = job->shape->heads;
     for (; part >= ck_span_groups(job, span) * heads; span++) part -= ck_span_groups(job, span) * heads;
     float *scratch = ck_pool_scratch(job->pool, thread, job->scratch);
-    if (scratch == NULL) return;
     size_t head = part % heads, tile = job->kernels->query_tile;
     size_t row = part / heads * job->tiles_a_part * tile, end = ck_smaller(row + job->tiles_a_part * tile, span->rows);
     for (; row < end; row += tile) job->kernels->attention(job->shape, span, head, row, ck_smaller(tile, end - row), scratch);

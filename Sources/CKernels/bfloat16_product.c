@@ -77,9 +77,7 @@ static void product_run(void *context, size_t index, size_t thread) {
     const ck_product_args *a = job->args;
     size_t row = index % job->row_parts * job->row_grain, column = index / job->row_parts * PRODUCT_COLUMNS;
     float *scratch = ck_pool_scratch(job->pool, thread, PRODUCT_BLOCK * PRODUCT_COLUMNS * sizeof(float));
-    // Without scratch the definition itself gives the same bits, slowly.
-    const ck_bfloat16_kernels *kernels = scratch ? job->kernels : &ck_bfloat16_plain;
-    kernels->part(a, job->workspace, row, ck_smaller(job->row_grain, a->rows - row), column, ck_smaller(PRODUCT_COLUMNS, a->columns - column), scratch);
+    job->kernels->part(a, job->workspace, row, ck_smaller(job->row_grain, a->rows - row), column, ck_smaller(PRODUCT_COLUMNS, a->columns - column), scratch);
 }
 
 void ck_bfloat16_product_with(ck_pool *pool, const ck_bfloat16_kernels *kernels, const ck_product_args *args, float *workspace) {

@@ -1,4 +1,6 @@
 // Chooses the table of kernels that this processor can run.
+#pragma STDC FP_CONTRACT OFF
+
 #include "ck_isa.h"
 #include "ck_table.h"
 

@@ -4,12 +4,15 @@
 // part by adding one to the ticket; what it gets back says whether it may run and which loop it joined, so a thread that
 // wakes late can never run a part of a loop that has ended: the loop's fields stay until every claimed part is done.
 #define _GNU_SOURCE
+#pragma STDC FP_CONTRACT OFF
+
 #include "ck_pool.h"
 
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -184,8 +187,13 @@ void *ck_pool_scratch(ck_pool *pool, size_t thread, size_t bytes) {
     if (scratch->bytes < bytes) {
         free(scratch->memory);
         size_t rounded = (bytes + 4095) / 4096 * 4096;
-        scratch->memory = aligned_alloc(4096, rounded);
-        scratch->bytes = scratch->memory ? rounded : 0;
+        scratch->memory = rounded < bytes ? NULL : aligned_alloc(4096, rounded);
+        if (scratch->memory == NULL) {
+            // A part cannot be left out: its results would be wrong, and nobody would know.
+            fprintf(stderr, "out of memory: a thread of the kernels needs %zu bytes of scratch\n", bytes);
+            abort();
+        }
+        scratch->bytes = rounded;
     }
     return scratch->memory;
 }

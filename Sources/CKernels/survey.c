@@ -1,4 +1,6 @@
 // Surveys of functions over many floats, divided over a pool.
+#pragma STDC FP_CONTRACT OFF
+
 #include "ck_survey.h"
 
 #include <stdatomic.h>

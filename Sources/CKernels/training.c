@@ -184,7 +184,6 @@ static void ck_training_attention_part(void *context, size_t part, size_t thread
     size_t sequence = part / a->heads, head = part % a->heads, first = sequence * a->length;
     size_t pages = ck_training_pages(a), floats = ck_multiple(ck_page_floats(1, a->head_width, false), 16);
     char *memory = ck_pool_scratch(job->pool, thread, job->scratch);
-    if (memory == NULL) return;
     float **addresses = (float **)memory;
     float *page = (float *)(memory + ck_multiple(pages * sizeof(float *), 64)), *scratch = page + pages * floats;
     for (size_t i = 0; i < pages; i++) addresses[i] = page + i * floats;
@@ -216,7 +215,7 @@ static void ck_training_attention_backward_part(void *context, size_t part, size
     const ck_training_job *job = context;
     const ck_training_attention_backward_args *a = job->args;
     float *scratch = ck_pool_scratch(job->pool, thread, job->scratch);
-    if (scratch) job->kernels->attention_backward(a, part / a->forward.heads, part % a->forward.heads, scratch);
+    job->kernels->attention_backward(a, part / a->forward.heads, part % a->forward.heads, scratch);
 }
 
 size_t ck_attention_backward_scratch(const ck_kernels *kernels, size_t length, size_t head_width) {

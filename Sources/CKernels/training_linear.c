@@ -1,4 +1,6 @@
 // Weight gradients: the left matrix is transposed, the right one packed, and ck_linear multiplies them.
+#pragma STDC FP_CONTRACT OFF
+
 #include "training_linear.h"
 
 #include "divide.h"

@@ -53,9 +53,7 @@ static void ck_product_run(void *context, size_t index, size_t thread) {
     const ck_product_args *a = job->args;
     size_t row = index % job->row_parts * job->row_grain, column = index / job->row_parts * PRODUCT_COLUMNS;
     float *scratch = ck_pool_scratch(job->pool, thread, PRODUCT_BLOCK * PRODUCT_COLUMNS * sizeof(float));
-    // Without scratch the definition itself gives the same bits, slowly.
-    ck_product_part part = scratch ? job->part : ck_product_plain;
-    part(a, row, ck_smaller(job->row_grain, a->rows - row), column, ck_smaller(PRODUCT_COLUMNS, a->columns - column), scratch);
+    job->part(a, row, ck_smaller(job->row_grain, a->rows - row), column, ck_smaller(PRODUCT_COLUMNS, a->columns - column), scratch);
 }
 
 void ck_product(ck_pool *pool, const ck_product_args *args) {

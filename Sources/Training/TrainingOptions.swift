@@ -80,7 +80,7 @@ package struct TrainingOptions: Sendable, Equatable {
     }
 
     /// Whether a run with these options makes the same bits: only where activations are kept may differ.
-    func makesSameBits(as other: TrainingOptions) -> Bool {
+    package func makesSameBits(as other: TrainingOptions) -> Bool {
         var other = other
         other.gradientCheckpointing = gradientCheckpointing
         return self == other

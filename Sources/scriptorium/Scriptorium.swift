@@ -88,10 +88,17 @@ enum Program {
     }
 
     private static func fail(_ message: String, status: Int32, isWhole: Bool = false) -> Never {
-        fflush(nil)
-        let bytes = Array(((isWhole ? message : "error: " + message) + "\n").utf8)
-        _ = write(STDERR_FILENO, bytes, bytes.count)
+        tell(isWhole ? message : "error: " + message)
         leave(status)
+    }
+
+    /// A line for whoever runs the command, beside what it prints.
+    static func note(_ message: String) { tell("note: " + message) }
+
+    private static func tell(_ line: String) {
+        fflush(nil)
+        let bytes = Array((line + "\n").utf8)
+        _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 
     /// The process's environment.

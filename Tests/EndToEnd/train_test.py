@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import shutil
+import subprocess
 import tempfile
 import unittest
 
@@ -42,6 +44,40 @@ class Train(unittest.TestCase):
         os.remove(self.path("made", "notes.txt"))
         run(*flags, "--output", self.path("made"), "--overwrite")
         self.assertIn("model.safetensors", os.listdir(self.path("made")))
+
+    def test_a_run_that_is_refused_memory_ends_and_never_computes_something_else(self):
+        with open(self.path("config.json"), "w") as file:
+            sizes = {"vocab_size": 400, "n_positions": 1024, "n_embd": 16, "n_layer": 1, "n_head": 1, "bos_token_id": 0, "eos_token_id": 0}
+            json.dump({"model_type": "gpt2", **sizes}, file)
+        flags = ["train", CORPUS, "--model-config", self.path("config.json"), "--tokenizer", MODEL, "--overwrite", "--threads", "1"]
+        flags += ["--num-steps", "1", "--batch-size", "1", "--block-size", "1024", "--seed", "4", "--generate-every", "0"]
+        run(*flags, "--output", self.path("honest"))
+        with open(self.path("honest", "model.safetensors"), "rb") as file:
+            honest = file.read()
+        refused = 0
+        for megabytes in range(60, 110, 2):
+            done = subprocess.run(
+                [support.PROGRAM, *map(str, flags), "--output", self.path("made")], capture_output=True, timeout=120,
+                env=support.environment(SCRIPTORIUM_ISA="plain"),
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20)),
+            )  # fmt: skip
+            if done.returncode != 0:
+                refused += 1
+                continue
+            with open(self.path("made", "model.safetensors"), "rb") as file:
+                self.assertTrue(file.read() == honest, f"another model within {megabytes} MiB")
+        self.assertGreater(refused, 0)
+        support.say(f"memory refused in {refused} of 25 runs")
+
+    def test_going_on_without_the_seed_says_that_other_flags_change_nothing(self):
+        run("train", CORPUS, "--model", MODEL, *SMALL, "--output", self.path("made"))
+        for flags, told in ((["--num-steps", 9], True), (["--num-steps", 2, "--block-size", 16, "--generate-every", 0], False)):
+            done = subprocess.run(
+                [support.PROGRAM, "train", CORPUS, "--model", MODEL, *map(str, flags), "--output", self.path("made"), "--resume"],
+                capture_output=True, text=True, timeout=120, env=support.environment(),
+            )  # fmt: skip
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual("other flags change nothing" in done.stderr, told, done.stderr)
 
     def test_a_model_keeps_its_own_tokenizer(self):
         run("tokenizer", "train", CORPUS, "--output", self.path("other"), "--vocab-size", 300)

@@ -23,7 +23,8 @@ const ck_kernels *ck_pool_kernels(const ck_pool *pool);
 void ck_pool_run(ck_pool *pool, size_t parts, ck_part body, void *context);
 
 /// Scratch memory of one thread, 64-byte aligned; grows when a larger piece is asked for (the old contents are lost) and
-/// never shrinks, so a warm step allocates nothing. NULL where memory is refused.
+/// never shrinks, so a warm step allocates nothing. Where memory is refused the process ends (SIGABRT) and says so, as
+/// Swift's own allocations do.
 void *ck_pool_scratch(ck_pool *pool, size_t thread, size_t bytes);
 
 #endif

@@ -78,6 +78,9 @@ struct TrainCommand: ParsableCommand {
             let began = try input { try Trainer.options(directory: output) }
             let datasets = try data.datasets(tokenizer, seed: began.seed)
             let given = seed.map { training.options(seed: $0) }
+            if given == nil, !training.options(seed: began.seed).makesSameBits(as: began) {
+                Program.note("going on with the options that the run began with: other flags change nothing (give its --seed to have them compared)")
+            }
             return try input { try Trainer.resume(directory: output, datasets: datasets, options: given, pool: pool) }
         }
         let options = training.options(seed: seed ?? UInt64.random(in: 10_000_000...99_999_999))
