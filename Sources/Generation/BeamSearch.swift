@@ -76,6 +76,9 @@ struct BeamSearch {
 
     private func canImprove(best: Float?) -> Bool {
         guard let best else { return false }
+        // Under a penalty far below 0 even the best score is less than none: a search that has no text goes on (transformers' ends, and gives the
+        // prompt and some token).
+        guard !finishedScores.isEmpty else { return true }
         let judged = earlyStopping == .never && lengthPenalty > 0 ? maximumLength : length
         let worst = isFull ? finishedScores[beams - 1] : Self.none
         return best / power(judged) > worst

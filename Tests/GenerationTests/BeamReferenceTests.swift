@@ -41,6 +41,13 @@ struct BeamReferenceTests {
         }
     }
 
+    @Test("a penalty so far below 0 that every score is less than none gives texts all the same", arguments: [-4.0, -10, -30])
+    func farBelowZero(penalty: Double) throws {
+        let found = try Engine().generate(
+            .tokens([41, 78, 388], n: 2) { ($0.doSample, $0.numBeams, $0.maxLength, $0.lengthPenalty) = (false, 2, 64, penalty) })
+        #expect(found.count == 2 && found.allSatisfy { !$0.tokenIDs.isEmpty && $0.beamScore?.isNaN == false })
+    }
+
     static func stopping(_ value: JSONValue?) -> EarlyStopping { value?.boolValue.map { $0 ? .yes : .no } ?? .never }
 
     /// - Parameter padding: whether the wanted sequences go on behind their end.

@@ -103,7 +103,7 @@ struct ForgeryTests {
     func forged(method: VerificationMethod) throws {
         let forged: [(Claim, Finding.Reason)] = [
             (claim.forging("seed", 4243), .tokens), (claim.forging("sample", 1), .tokens),
-            (claim.forging("draw", 1), method == .forward ? .tokens : .draw),
+            (claim.forging("draw", 17), method == .forward ? .tokens : .draw),
             (claim.forging("finish_reason", "eos"), .finishReason), (claim.forging("prompt", "In a"), .prompt),
             (claim.forging(parameter: "temperature", 1.9), .tokens), (claim.forging(parameter: "top_k", 2), .tokens),
             (claim.forging(parameter: "repetition_penalty", 3), .tokens), (claim.forging(parameter: "max_length", 47), .tokens),
@@ -147,8 +147,39 @@ struct ForgeryTests {
         #expect(try verdict(forged, .replay).isVerified == false)
         let redrawn = try engine.generate(Proofs.plain { $0.parameters.minLength = 4000 })[0].claim
         #expect(redrawn.members["draw"] == 16)
-        #expect(try verdict(redrawn, .forward).findings == [] && verdict(redrawn, .replay).findings == [])
+        #expect(try verdict(redrawn, .forward).decisive?.reason == .needsReplay && verdict(redrawn, .replay).findings == [])
+        #expect(try verifier.verify(redrawn).isVerified == true)
         #expect(try verdict(redrawn.forging(parameter: "nonempty_output", false), .forward).findings.map(\.reason) == [.draw])
+    }
+
+    @Test("of all the draws of one seed only the one that was kept is proved: that the others came before it shows in a replay")
+    func otherDraws() throws {
+        // No text is long enough, so the last draw is kept; of a record that asks for no length it is not the first that would do.
+        let last = try engine.generate(Proofs.plain { ($0.parameters.minLength, $0.parameters.bannedTokens) = (4000, [0]) })[0].claim
+        #expect(last.members["draw"] == 16)
+        let forged = last.forging(parameter: "min_length", 0)
+        let found = try verifier.verify(forged)
+        #expect(found.isVerified == false && found.method == .replay)
+        #expect(try verdict(forged, .forward).decisive?.reason == .needsReplay)
+        for draw in [1, 2, 16] {
+            #expect(try verifier.verify(claim.forging("draw", .integer(Int64(draw)))).isVerified == false)
+        }
+    }
+
+    @Test("texts that were never compared are no proof that double ones were drawn again") func doubles() throws {
+        let request = Proofs.plain { ($0.n, $0.parameters.maxLength, $0.parameters.topK) = (6, 5, 2) }
+        let texts = try engine.generate(request).map { try $0.claim }
+        let doubled = try #require(texts.indices.first { index in texts[..<index].contains { $0.text == texts[index].text } })
+        #expect(try verifier.verify(texts[doubled]).isVerified == true)
+        let forged = texts[doubled].forging(parameter: "deduplicate", true)
+        #expect(try verifier.verify(forged).isVerified == false)
+    }
+
+    @Test("a proof that came without its digest gets none by being checked") func undigested() throws {
+        var bare = claim
+        bare.recordSHA256 = nil
+        #expect(bare.json.objectValue?["record_sha256"]?.isNull ?? true)
+        #expect(claim.json.objectValue?["record_sha256"]?.stringValue == claim.recordSHA256 && claim.recordSHA256 != nil)
     }
 
     @Test("another arithmetic, other weights, another tokenizer or an unknown parameter leave it undecided, never false")

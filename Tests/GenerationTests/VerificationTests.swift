@@ -8,7 +8,9 @@ import Tokenizers
 
 @Suite("A text is proved by its record")
 struct VerificationTests {
-    @Test("every generated text is proved by a replay and, but for beams, moved windows and torch's redraws, by one pass", arguments: 0..<40)
+    @Test(
+        "every generated text is proved by a replay and, but for beams, moved windows, redraws and what torch drew beside, by one pass",
+        arguments: 0..<40)
     func everything(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         let precision = WeightPrecision.allCases[Int(seed / 3 % 3)]
@@ -23,7 +25,7 @@ struct VerificationTests {
                 rawValue: "seed \(seed), sample \(sample.sample): \(String(decoding: JSONValue.object(claim.members).canonical, as: UTF8.self))")
             let forward = try verifier.verify(claim, method: .forward)
             let mayNeedReplay =
-                request.parameters.numBeams > 1 || request.parameters.rng == .torch
+                request.parameters.numBeams > 1 || request.parameters.rng == .torch || sample.draw > 0 || request.text.deduplicate
                 || sample.promptTokenIDs.count + sample.tokenIDs.count > engine.model.description.contextLength
             if mayNeedReplay, forward.findings.first?.reason == .needsReplay {
                 #expect(forward.isVerified == nil, told)
@@ -53,7 +55,7 @@ struct VerificationTests {
         #expect(try Engine(precision: said).verifier().verify(forged).isVerified != true)
     }
 
-    @Test("beams, a window that moved and torch's redraws are generated anew, and asked for one pass the answer is null")
+    @Test("beams, a window that moved, redraws and what torch drew beside are generated anew, and asked for one pass the answer is null")
     func obstacles() throws {
         let engine = try Engine()
         let verifier = try engine.verifier()
@@ -64,6 +66,8 @@ struct VerificationTests {
             },
             Proofs.plain { ($0.parameters.rng, $0.parameters.minLength, $0.text.nonemptyOutput) = (.torch, 4000, true) },
             Proofs.plain { ($0.parameters.rng, $0.parameters.batchSize, $0.n) = (.torch, 1, 2) },
+            Proofs.plain { ($0.parameters.minLength, $0.text.nonemptyOutput) = (4000, true) },
+            Proofs.plain { ($0.text.deduplicate, $0.n) = (true, 2) },
         ]
         for request in requests {
             let claim = try #require(try engine.generate(request).last).claim

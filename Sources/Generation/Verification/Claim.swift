@@ -57,7 +57,7 @@ package struct Claim: Sendable, Equatable {
     /// The proof as one map: what can be exported, and checked anywhere that has the model.
     package var json: JSONValue {
         var object = members
-        object["record_sha256"] = .string(recordSHA256 ?? SHA256Digest.hex(of: canonicalRecord))
+        object["record_sha256"] = recordSHA256.map { .string($0) }
         object["signature"] = signature.map { .string($0) }
         object["text"] = text.map { .string($0) }
         object["schema"] = schema

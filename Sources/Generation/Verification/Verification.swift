@@ -160,7 +160,12 @@ extension GenerationRequest {
         if parameters.slidingWindow, record.promptTokenIDs.count + record.tokenIDs.count - 1 > context {
             return "the text is longer than the model's context, and its window moved"
         }
-        guard parameters.rng == .torch, parameters.doSample else { return nil }
+        guard parameters.doSample else { return nil }
+        if text.nonemptyOutput || text.deduplicate, (1...BatchScheduler.maximumDraw).contains(record.draw) {
+            return "it was drawn again, and that the earlier draws were refused shows only where they are made"
+        }
+        if text.deduplicate, sampleNumbers.contains(where: { $0 > 0 }) { return "the texts before it decide whether it is drawn again" }
+        guard parameters.rng == .torch else { return nil }
         if record.draw > 0 { return "torch's numbers go on behind texts that were drawn before" }
         if let size = parameters.batchSize, sampleNumbers.contains(where: { $0 >= size }) { return "torch's numbers go on behind the batches before" }
         if text.nonemptyOutput, claim.text.map({ FinishedText.isEmpty($0, minLength: parameters.minLength) }) ?? true {
