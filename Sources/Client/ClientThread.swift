@@ -219,14 +219,17 @@ private struct ClientLoop {
     }
 
     private mutating func handle(_ frames: [[UInt8]], _ now: Double) {
-        guard let payload = frames.last, let root = try? Document.parse(payload: payload).root, let id = root["re"]?.integerValue,
-            let call = calls.calls[id]
-        else { return }
+        guard let payload = frames.last, let root = try? Document.parse(payload: payload).root else { return }
+        guard let id = root["re"]?.integerValue else {
+            if root["ok"]?.boolValue == false { refusedUnread(root) }
+            return
+        }
+        guard let call = calls.calls[id] else { return }
         if root["ok"]?.boolValue == true {
             if !call.isStream || root["event"].flatMap(TaskUpdate.init(_:))?.isTerminal == true { calls.remove(id) } else { calls.heard(id) }
             return call.answer(.success(root))
         }
-        let error = root["error"].map(ServiceError.init(_:)) ?? ServiceError(code: "internal", message: "an answer without a reason", field: nil)
+        let error = Self.error(root)
         let isUnavailable = error.code == "unavailable"
         if isUnavailable || error.code == "busy", calls.postpone(id, now: now, patience: options.requestTimeout.seconds) {
             if isUnavailable && brokers.count > 1 { self.isUnavailable = true }
@@ -234,6 +237,18 @@ private struct ClientLoop {
         }
         calls.remove(id)
         call.answer(.failure(.refused(error)))
+    }
+
+    private static func error(_ root: Node) -> ServiceError {
+        root["error"].map(ServiceError.init(_:)) ?? ServiceError(code: "internal", message: "an answer without a reason", field: nil)
+    }
+
+    /// The broker could not read a request so far as to say which. It is one of those that wait for one answer: none of them may wait for ever.
+    private mutating func refusedUnread(_ root: Node) {
+        for (id, call) in calls.calls where !call.isStream {
+            calls.remove(id)
+            call.answer(.failure(.refused(Self.error(root))))
+        }
     }
 }
 

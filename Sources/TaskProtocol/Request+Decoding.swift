@@ -12,7 +12,14 @@ extension Request {
             guard payload.count <= maximumBytes else {
                 throw ContractError(.tooLarge, "the request has \(payload.count) bytes; the limit is \(maximumBytes)")
             }
-            let root = try ContractError.parse(payload: payload).root
+            let root: Node
+            do throws(ContractError) {
+                root = try ContractError.parse(payload: payload).root
+            } catch {
+                // Who asked is told under his id, where that much can be read: he may wait for it.
+                if let lenient = lenientRoot(payload) { request.id = (try? RequestID(lenient, member: "id")) ?? .none }
+                throw error
+            }
             guard root.kind == .map else { throw ContractError(.badRequest, "a request must be a map, not \(root.kind.article)") }
             request.id = try RequestID(root, member: "id")
             request.operation = .success(try RequestReader(root: root, isDelimited: isDelimited, encoding: request.encoding).operation())
@@ -20,6 +27,14 @@ extension Request {
             request.operation = .failure(error)
         }
         return request
+    }
+
+    /// The map of a payload that is refused for its depth or for U+0000; nil where it cannot be read at all.
+    private static func lenientRoot(_ payload: UnsafeRawBufferPointer) -> Node? {
+        switch PayloadEncoding(of: payload) {
+        case .json: try? Document.parse(json: payload, maximumDepth: 2_000, allowNUL: true).root
+        case .messagePack: try? Document.parse(messagePack: payload, maximumDepth: 2_000, allowNUL: true).root
+        }
     }
 
     /// ``decode(_:isDelimited:maximumBytes:)-(UnsafeRawBufferPointer,_,_)`` of an array.

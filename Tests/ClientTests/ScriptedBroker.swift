@@ -16,7 +16,7 @@ final class ScriptedBroker: Sendable {
         let access: AccessControl
     }
 
-    /// - Parameter answer: the replies to the n-th request, without `re` and `ok` where a success is meant; none: silence.
+    /// - Parameter answer: the replies to the n-th request, `re` and `ok` only where they are not the request's and a success; none: silence.
     init(keys: Keys? = nil, _ answer: @escaping @Sendable (_ request: JSONValue, _ number: Int) -> [JSONObject]) throws {
         let wakeup = try Wakeup()
         self.wakeup = wakeup
@@ -62,7 +62,7 @@ final class ScriptedBroker: Sendable {
             return $0.count
         }
         for var body in answer(request, number) {
-            body["re"] = request["id"]
+            if body["re"] == nil { body["re"] = request["id"] }
             if body["ok"] == nil { body["ok"] = true }
             _ = try? socket.send([message.frames[0], JSONValue.object(body).serialised])
         }

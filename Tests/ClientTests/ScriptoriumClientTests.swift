@@ -78,6 +78,16 @@ struct ScriptoriumClientTests {
         #expect(error?.isServiceAway == false)
     }
 
+    @Test("a request that the broker could not read at all ends with its reason, not never")
+    func unread() async throws {
+        let broker = try ScriptedBroker { _, _ in
+            [["re": .null, "ok": false, "error": ["code": "too_large", "message": "the request has 9 bytes", "field": .null]]]
+        }
+        let client = try ScriptoriumClient(brokers: [broker.endpoint])
+        let error = await failure { () throws(ClientError) in _ = try await client.submit(TaskRequest(kind: "generate", parameters: [:])) }
+        #expect(error == .refused(ServiceError(code: "too_large", message: "the request has 9 bytes", field: nil)))
+    }
+
     @Test("busy and unavailable are tried again", arguments: ["busy", "unavailable"])
     func busy(code: String) async throws {
         let broker = try ScriptedBroker { _, number in

@@ -206,6 +206,11 @@ class Rubbish(support.ServiceTestCase):
         reply = client.request("submit", task={"kind": "generate", "params": {"model": "demo", "prompt": "x" * (17 << 20)}})
         self.assertEqual(reply["error"]["code"], "too_large")
 
+    def test_whoever_sends_what_cannot_be_read_is_told_so(self):
+        for params in ('{"prompt":"a\\u0000b"}', '{"stop":' + "[" * 60 + "]" * 60 + "}"):
+            said = self.service.run("submit", "generate", "--model", "demo", "--params", params, status=2, timeout=60)
+            self.assertTrue("U+0000" in said or "deep" in said, said)
+
     def test_random_messagepack_maps(self):
         import random
 

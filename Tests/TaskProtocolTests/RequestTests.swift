@@ -192,6 +192,21 @@ struct RequestTests {
         #expect(try decodePacked(#"{"op":"ping","id":-5}"#).id == .integer(-5))
     }
 
+    @Test("nor may a request that is refused whole leave its sender without its id: U+0000, or too deep")
+    func idsOfUnread() throws {
+        let deep = String(repeating: "[", count: 40) + String(repeating: "]", count: 40)
+        for broken in [#""a\u0000b""#, deep] {
+            let request = decode(#"{"op":"ping","id":7,"x":\#(broken)}"#)
+            #expect(request.id == .integer(7))
+            guard case .failure(let error) = request.operation else {
+                Issue.record("accepted")
+                continue
+            }
+            #expect(error.code == .badRequest)
+        }
+        #expect(decode(#"{"op":"ping","id":7"#).id == .none)
+    }
+
     @Test("nothing can be watched behind REQ's delimiter")
     func delimiter() {
         #expect(short(refusal(#"{"op":"watch","task":"\#(id)"}"#, delimited: true)) == "bad_request op")
