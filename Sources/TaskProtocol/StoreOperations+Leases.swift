@@ -45,11 +45,14 @@ package struct ClaimReply: Sendable, Equatable {
     package var lastClient: String?
     /// The session that is left to become idle for a task that needs all of one.
     package var keptFree: SessionID?
+    /// As much was leased as may be, though there are slots: whether one has to be left was not looked at to the end.
+    package var ranOut: Bool
 
     package init(
         queue: String, grants: [Grant], exhausted: Bool, lowWater: Int64?, unplaced: Int, heldBack: Bool, lastClient: String? = nil,
-        keptFree: SessionID? = nil
+        keptFree: SessionID? = nil, ranOut: Bool = false
     ) {
+        self.ranOut = ranOut
         self.lastClient = lastClient
         self.keptFree = keptFree
         self.queue = queue

@@ -94,8 +94,9 @@ extension StoreSession {
     /// A task lost with its worker so often is next run alone.
     private static let lossesBeforeIsolation = 2
 
-    /// As much as there is room for is locked at once. Where some of it is taken, or finds no place, twice as much follows.
-    private static let smallestBite = 16
+    /// As much as there is room for is locked at once, so that others find what is next. Where some of it is taken, or finds no place, twice as much
+    /// follows, and so much at least.
+    private static let secondBite = 16
 
     func claim(_ request: ClaimRequest) throws(StoreError) -> ClaimReply {
         try connection.transaction { () throws(StoreError) in
@@ -110,19 +111,20 @@ extension StoreSession {
             var deal = Deal(
                 line: FairShare.order(line.map(\.client), after: request.lastClient).map { line[$0] },
                 offers: request.offers.filter { live.contains($0.session) }, leases: request.leases.prefix(room))
-            var bite = max(Self.smallestBite, deal.room)
+            var bite = deal.room
             while deal.room > 0 {
                 let places = deal.next(bite)
                 guard !places.isEmpty else { break }
                 deal.place(places, try candidates(places, request))
-                bite *= 2
+                bite = max(Self.secondBite, 2 * bite)
             }
             try mark(deal.grants, request.broker)
+            try deal.keep(stillWaiting(deal.passedOver))
             // The mark never passes a task that waits: it stops at the first that was not placed, or at the last that was seen.
             let waiting = near.filter { !deal.gone.contains($0.task) }
             return ClaimReply(
                 queue: request.queue, grants: deal.grants, exhausted: exhausted, lowWater: (waiting.first ?? near.last)?.rank ?? request.fromRank,
-                unplaced: waiting.count, heldBack: false, lastClient: deal.lastClient, keptFree: deal.keptFree)
+                unplaced: waiting.count, heldBack: false, lastClient: deal.lastClient, keptFree: deal.keptFree, ranOut: deal.ranOut)
         }
     }
 
@@ -152,8 +154,10 @@ extension StoreSession {
         private var placement: Placement
         private(set) var grants: [Grant] = []
         private(set) var lastClient: String?
-        /// What is not in line any more: leased here, or taken by somebody else.
+        /// What is not in line for this broker any more: leased here, taken by somebody else, or a later release's.
         private(set) var gone: Set<TaskID> = []
+        /// What could not be locked.
+        private(set) var passedOver: [TaskID] = []
 
         init(line: [LinePlace], offers: [PlacementOffer], leases: ArraySlice<LeaseID>) {
             (self.line, self.offers, self.leases) = (line[...], offers, leases)
@@ -162,6 +166,9 @@ extension StoreSession {
 
         /// How many more may be leased.
         var room: Int { min(leases.count, placement.room) }
+
+        /// Whether nothing more may be leased though there are slots.
+        var ranOut: Bool { leases.isEmpty && placement.room > 0 }
 
         var keptFree: SessionID? { placement.keptFree.map { offers[$0].session } }
 
@@ -174,10 +181,14 @@ extension StoreSession {
         mutating func place(_ places: ArraySlice<LinePlace>, _ candidates: [TaskID: Candidate]) {
             for place in places {
                 guard let candidate = candidates[place.task] else {
+                    passedOver.append(place.task)
+                    continue
+                }
+                guard let needs = candidate.needs else {
                     gone.insert(place.task)
                     continue
                 }
-                guard let needs = candidate.needs, let lease = leases.first else { continue }
+                guard let lease = leases.first else { continue }
                 let offer = placement.place(
                     PlacementCandidate(
                         task: place.task, kind: candidate.grant.kind, model: needs.model, precision: needs.precision,
@@ -192,6 +203,9 @@ extension StoreSession {
                 lastClient = place.client
             }
         }
+
+        /// Of what could not be locked only what stands in line all the same is still to be looked at.
+        mutating func keep(_ waiting: Set<TaskID>) { gone.formUnion(passedOver.lazy.filter { !waiting.contains($0) }) }
     }
 
     /// How many more tasks of a queue may run; `Int.max` where it has no limit.
@@ -255,6 +269,18 @@ extension StoreSession {
                 pastNumerics: rows.string(row, 10)?.split(separator: " ").map(String.init) ?? [])
         }
         return try preferringNumerics(found, request.offers)
+    }
+
+    private static let standing = Statement(
+        "claim_standing", "SELECT hot.task FROM hot WHERE hot.task = ANY ($1::uuid[]) AND num_nonnulls(hot.lease, hot.blocked) = 0")
+
+    /// Who holds a row may lease it, or only look at it: a publisher who names it in `after`, another claim that finds no place for it.
+    private func stillWaiting(_ tasks: [TaskID]) throws(StoreError) -> Set<TaskID> {
+        guard !tasks.isEmpty else { return [] }
+        let rows = try connection.run(Self.standing, [.uuids(tasks)])
+        var waiting = Set<TaskID>()
+        for row in rows.indices { waiting.insert(try rows.requireUUID(row, 0)) }
+        return waiting
     }
 
     /// Sessions that stand, kept from going until this transaction ends.

@@ -234,12 +234,14 @@ package struct SessionSetup: Sendable {
 
     /// For the product's statements: their plans are chosen once and always go through the indexes made for them. A plan made while the
     /// queue was empty would scan it whole, and would be kept when it has grown. A broker that stands still in the midst of a transaction holds
-    /// rows that the others need: its transaction ends before its sessions can lapse, and where it goes on it asks again.
+    /// rows that the others need: its transaction ends before its sessions can lapse, and where it goes on it asks again. Each statement sees what was
+    /// committed before it, whatever the database's default: guards are looked at under locks that an earlier statement took.
     package static let broker = SessionSetup(
         sql: """
             SET search_path = scriptorium, pg_catalog, pg_temp; SET TimeZone = 'UTC'; SET client_min_messages = error; SET jit = off;
             SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-            SET enable_bitmapscan = off; SET statement_timeout = '20s'; SET idle_in_transaction_session_timeout = '4s'; SET lock_timeout = '2s'
+            SET enable_bitmapscan = off; SET default_transaction_isolation = 'read committed'; SET statement_timeout = '20s';
+            SET idle_in_transaction_session_timeout = '4s'; SET lock_timeout = '2s'
             """, needsDurability: true)
 
     /// For migrations.

@@ -291,6 +291,41 @@ import Testing
         #expect(try bench.claim(fromRank: next.lowWater).grants.isEmpty)
     }
 
+    @Test("what somebody holds and may let go again still waits: the mark stops there, and a claim says so") func passedOver() throws {
+        let bench = try Bench()
+        let tasks = try (0..<5).map { _ in try bench.submit([bench.item()])[0] }.sorted { ($0.rank, $0.id) < ($1.rank, $1.id) }
+        let holder = try Bench.patient(bench.ownerURL)
+        try holder.execute("BEGIN")
+        try holder.execute("SELECT FROM scriptorium.hot WHERE task IN ('\(tasks[1].id)', '\(tasks[2].id)') FOR SHARE")
+        let claim = try bench.claim(slots: 8)
+        #expect(claim.grants.map(\.task) == [tasks[0], tasks[3], tasks[4]].map(\.id))
+        #expect(claim.exhausted && claim.unplaced == 2 && claim.lowWater == tasks[1].rank)
+        try holder.execute("COMMIT")
+        let next = try bench.claim(slots: 8, fromRank: claim.lowWater)
+        #expect(next.grants.map(\.task) == [tasks[1].id, tasks[2].id] && next.unplaced == 0)
+    }
+
+    @Test("a claim goes on behind what another claim has locked") func behindLocked() throws {
+        let bench = try Bench()
+        let tasks = try (0..<5).map { _ in try bench.submit([bench.item()])[0] }.sorted { ($0.rank, $0.id) < ($1.rank, $1.id) }
+        let lock = try StoreConnection(bench.url)
+        try lock.execute("BEGIN")
+        _ = try lock.run(StoreSession.claimLock, [.uuids([tasks[0].id])])
+        #expect(try bench.claim(slots: 1).grants.map(\.task) == [tasks[1].id], "the second bite finds it")
+        try lock.execute("ROLLBACK")
+        #expect(try bench.claim(slots: 1).grants.map(\.task) == [tasks[0].id])
+    }
+
+    @Test("a precision of a later release is left to its brokers: for this one it is not in line") func laterPrecision() throws {
+        let bench = try Bench()
+        let later = try bench.submit([bench.item()])[0].id
+        try bench.connection.execute("UPDATE task SET resolved = jsonb_set(resolved::jsonb, '{params,precision}', '\"fp4\"')::text")
+        let plain = try bench.submit([bench.item()])[0].id
+        let claim = try bench.claim()
+        #expect(claim.grants.map(\.task) == [plain] && claim.exhausted && claim.unplaced == 0)
+        #expect(try bench.state(later) == .queued)
+    }
+
     @Test("clients take turns, also where one has ten thousand tasks in line before the other's") func fairness() throws {
         let bench = try Bench()
         func submit(_ count: Int, as client: String) throws -> Set<TaskID> {

@@ -24,6 +24,23 @@ import Testing
         #expect(rows.map(\.name) == ["a", "default"] && rows[1].paused && rows[0].maxRunning == 0)
     }
 
+    @Test("where the limit ends a claim it says that slots are left: whether a worker is to be kept free it has not seen")
+    func ranOut() throws {
+        let bench = try Bench()
+        var first = bench.generate()
+        first.priority = 1
+        try bench.submit([bench.item(first), bench.item(bench.finetune(output: "o"))])
+        _ = try set(bench, QueueChange(name: "default", maxRunning: 1))
+        let limited = try bench.claim(slots: 4)
+        #expect(limited.grants.map(\.kind) == [.generate] && limited.ranOut && limited.keptFree == nil)
+        _ = try set(bench, QueueChange(name: "default", unlimited: true))
+        let offer = PlacementOffer(session: bench.session, freeSlots: 3, idle: false, models: [], numerics: Bench.numerics)
+        let request = ClaimRequest(
+            broker: bench.broker, queue: "default", offers: [offer], leases: (0..<3).map { _ in .random() }, fromRank: nil, limit: 100)
+        guard case .claimed(let reply) = bench.ask(.claim(request)) else { return unexpected() }
+        #expect(reply.grants.isEmpty && !reply.ranOut && reply.keptFree == bench.session)
+    }
+
     @Test("the functions in SQL do the same") func inSQL() throws {
         let bench = try Bench()
         try bench.submit([bench.item()])

@@ -34,7 +34,7 @@ extension BrokerCore {
     mutating func claimed(_ reply: ClaimReply, reserved: [PlacementOffer]) {
         for offer in reserved { sessions.unreserve(offer.session, offer.freeSlots) }
         queues.scanned(reply, generation: sessions.generation)
-        keep(reply.keptFree, for: reply.queue)
+        if reply.keptFree != nil || !reply.ranOut { keep(reply.keptFree, for: reply.queue) }
         for grant in reply.grants { granted(grant) }
     }
 
