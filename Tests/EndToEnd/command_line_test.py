@@ -73,6 +73,11 @@ class Engine(unittest.TestCase):
                 file.writelines(json.dumps(line) + "\n" for line in lines)
             self.assertIn("1 of 2", run("verify", proofs, "--model", MODEL, status=1))
 
+    def test_a_penalty_below_0_stands_behind_its_flag_as_any_other(self):
+        arguments = ["generate", "--model", MODEL, "--prompt", "the", "--no-do-sample", "--num-beams", 2, "--max-length", 20]
+        arguments += ["--seed", 5, "--json"]
+        self.assertEqual(run(*arguments, "--length-penalty", "-1"), run(*arguments, "--length-penalty=-1"))
+
     def test_score_and_tokenize(self):
         with open(os.path.join(MODEL, "golden.json")) as file:
             prompt = json.load(file)["prompts"][1]
@@ -174,7 +179,9 @@ class WrongInput(unittest.TestCase):
     def test_wrong_command_lines_are_status_2(self):
         for arguments in (
             ["nothing"], ["generate"], ["generate", "--model", "/no/such/model"], ["generate", "--model", MODEL, "--top-p", "7"],
-            ["generate", "--model", MODEL, "--n", "x"], ["score", "--model", MODEL, "--ids", "99999999"], ["tokenize", "--tokenizer", "/no"],
+            ["generate", "--model", MODEL, "--n", "x"],
+            *(["generate", "--model", MODEL, flag, number] for flag in ("--top-p", "--temperature", "--length-penalty") for number in ("nan", "inf")),
+            ["submit", "finetune", "--learning-rate", "nan"], ["submit", "generate", "--model", "m", "--timeout-s", "nan"], ["score", "--model", MODEL, "--ids", "99999999"], ["tokenize", "--tokenizer", "/no"],
             ["worker", "--broker", "tcp://*:5572"], ["broker", "--http", "nonsense"], ["up", "--no-such-flag"],
             ["worker", "--broker", "nonsense"], ["up", "--tasks-endpoint", "x"], ["broker", "--workers-endpoint", "tcp://127.0.0.1:x"],
             *([command, flag, period] for command in ("broker", "up") for flag in ("--retain-tasks", "--retain-generations")

@@ -17,7 +17,6 @@ struct DoctorFunctions: ParsableArguments {
 
     func validate() throws {
         if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads: \(threads) is not in 1 … 1024") }
-        if threads != nil, !isAsked { throw ValidationError("--threads belongs to --functions") }
         let names = FunctionSurvey.all.map(\.name)
         for name in function where !names.contains(name) {
             throw ValidationError("--function: \"\(name)\" is none of \(names.joined(separator: ", "))")

@@ -40,7 +40,7 @@ struct GenerationOptions: ParsableArguments {
     @Option(help: "Search with so many beams; --n of the best are returned (1: no search).")
     var numBeams: Int?
 
-    @Option(help: "Beams: above 0 favours long texts, below 0 short ones (1).")
+    @Option(parsing: .unconditional, help: "Beams: above 0 favours long texts, below 0 short ones (1).")
     var lengthPenalty: Double?
 
     @Option(help: "Beams: true, false or never (false).")
@@ -115,13 +115,13 @@ struct GenerationOptions: ParsableArguments {
         result["temperature"] = try temperatures()
         result.set("do_sample", doSample)
         result.set("top_k", topK)
-        result.set("top_p", topP)
-        result.set("min_p", minP)
-        result.set("typical_p", typicalP)
-        result.set("repetition_penalty", repetitionPenalty)
+        try result.set("top_p", number: topP)
+        try result.set("min_p", number: minP)
+        try result.set("typical_p", number: typicalP)
+        try result.set("repetition_penalty", number: repetitionPenalty)
         result.set("no_repeat_ngram_size", noRepeatNgramSize)
         result.set("num_beams", numBeams)
-        result.set("length_penalty", lengthPenalty)
+        try result.set("length_penalty", number: lengthPenalty)
         result["early_stopping"] = try stopping()
         result.set("bad_words", badWords)
         result.set("banned_tokens", bannedTokens)
@@ -152,7 +152,9 @@ struct GenerationOptions: ParsableArguments {
 
     private func temperatures() throws -> JSONValue? {
         guard let temperature else { return nil }
-        let values = temperature.split(separator: ",", omittingEmptySubsequences: false).map { Double($0) }
+        let values = temperature.split(separator: ",", omittingEmptySubsequences: false).map { part in
+            Double(part).flatMap { $0.isFinite ? $0 : nil }
+        }
         guard values.allSatisfy({ $0 != nil }) else {
             throw CommandFailure.usage("--temperature: \(temperature) is not a number or several with commas")
         }

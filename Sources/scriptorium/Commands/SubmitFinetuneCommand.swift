@@ -97,7 +97,7 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
         result.set("block_size", blockSize)
         if let tokenizer { result["tokenizer"] = Self.reference(tokenizer) }
         if let tokenizerTrain { result["tokenizer"] = ["train": ["vocab_size": .integer(Int64(tokenizerTrain))]] }
-        addSchedule(to: &result)
+        try addSchedule(to: &result)
         return result
     }
 
@@ -115,24 +115,24 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
         if let crossTrain { result["cross_train"] = Self.references(crossTrain) }
     }
 
-    private var adapter: JSONValue? {
+    private func adapter() throws -> JSONValue? {
         guard lora || loraRank != nil || loraAlpha != nil || loraDropout != nil || loraTargets != nil else { return nil }
         var members = JSONObject()
         members.set("rank", loraRank)
-        members.set("alpha", loraAlpha)
-        members.set("dropout", loraDropout)
+        try members.set("alpha", number: loraAlpha, flag: "lora-alpha")
+        try members.set("dropout", number: loraDropout, flag: "lora-dropout")
         if let loraTargets { members["targets"] = .array(loraTargets.split(separator: ",").map { .string(String($0)) }) }
         return .object(members)
     }
 
-    private func addSchedule(to result: inout JSONObject) {
+    private func addSchedule(to result: inout JSONObject) throws {
         result.set("num_steps", numSteps)
         result.set("batch_size", batchSize)
-        result.set("learning_rate", learningRate)
-        result.set("weight_decay", weightDecay)
-        result.set("adam_epsilon", adamEpsilon)
+        try result.set("learning_rate", number: learningRate)
+        try result.set("weight_decay", number: weightDecay)
+        try result.set("adam_epsilon", number: adamEpsilon)
         result.set("warmup_steps", warmupSteps)
-        result.set("max_grad_norm", maxGradNorm)
+        try result.set("max_grad_norm", number: maxGradNorm)
         result.set("gradient_accumulation_steps", gradientAccumulationSteps)
         result.set("save_every", saveEvery)
         result.set("generate_every", generateEvery)
@@ -140,10 +140,10 @@ struct SubmitFinetuneCommand: AsyncParsableCommand {
         result.set("freeze_layers", freezeLayers)
         result.set("num_layers_freeze", numLayersFreeze)
         result.set("gradient_checkpointing", gradientCheckpointing)
-        result.set("dropout", dropout)
-        result.set("avg_loss_smoothing", avgLossSmoothing)
+        try result.set("dropout", number: dropout)
+        try result.set("avg_loss_smoothing", number: avgLossSmoothing)
         result.set("precision", precision)
-        if let adapter { result["lora"] = adapter }
+        if let adapter = try adapter() { result["lora"] = adapter }
         result.set("seed", seed)
     }
 

@@ -47,6 +47,7 @@ struct TaskOptions: ParsableArguments {
         task.priority = priority
         task.key = key
         task.runAt = runAt
+        if let timeoutSeconds, !timeoutSeconds.isFinite { throw CommandFailure.usage("--timeout-s: \(timeoutSeconds) is not a finite number") }
         task.timeoutSeconds = timeoutSeconds
         task.maxAttempts = maxAttempts
         task.after = after
@@ -86,8 +87,15 @@ extension JSONObject {
     /// Sets a member where a flag was given.
     mutating func set(_ name: String, _ value: String?) { if let value { self[name] = .string(value) } }
     mutating func set(_ name: String, _ value: Int?) { if let value { self[name] = .integer(Int64(value)) } }
-    mutating func set(_ name: String, _ value: Double?) { if let value { self[name] = .real(value) } }
     mutating func set(_ name: String, _ value: Bool?) { if let value { self[name] = .bool(value) } }
     mutating func set(_ name: String, _ values: [String]) { if !values.isEmpty { self[name] = .array(values.map { .string($0) }) } }
     mutating func set(_ name: String, _ values: [Int]) { if !values.isEmpty { self[name] = .array(values.map { .integer(Int64($0)) }) } }
+
+    /// - Throws: a usage error for what JSON has no number for: it would be left out, and the default would be taken.
+    /// - Parameter flag: what gave it, where that is not named as the member.
+    mutating func set(_ name: String, number value: Double?, flag: String? = nil) throws {
+        guard let value else { return }
+        guard value.isFinite else { throw CommandFailure.usage("--\(flag ?? name.replacing("_", with: "-")): \(value) is not a finite number") }
+        self[name] = .real(value)
+    }
 }

@@ -27,7 +27,7 @@ struct TokenizerTrainCommand: ParsableCommand {
     func run() throws {
         guard vocabSize >= 257 else { throw CommandFailure.usage("--vocab-size must be at least 257: the end token and 256 bytes") }
         guard vocabSize <= 1 << 22 else { throw CommandFailure.usage("--vocab-size must be at most \(1 << 22)") }
-        guard minFrequency >= 1 else { throw CommandFailure.usage("--min-frequency must be at least 1") }
+        guard minFrequency >= 0 else { throw CommandFailure.usage("--min-frequency must not be below 0") }
         let tokenizer: Tokenizer
         do throws(TokenizerError) { tokenizer = try train() } catch { throw CommandFailure(error) }
         do { try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true) } catch {
