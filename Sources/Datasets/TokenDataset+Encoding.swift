@@ -28,7 +28,7 @@ extension TokenDataset {
         return encoder.finish().dataset(tokenizer, settings)
     }
 
-    /// Encodes text files straight into a cache file, in bounded memory whatever their size.
+    /// Encodes text files straight into a cache file, in memory that grows with their longest line only.
     /// - Returns: how many tokens were written.
     package static func encode(
         files: [String], tokenizer: Tokenizer, lineByLine: Bool = false, header: Bool = true, toCache path: String, compress: Bool = true,

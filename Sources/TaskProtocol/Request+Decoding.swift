@@ -29,11 +29,13 @@ extension Request {
         return request
     }
 
-    /// The map of a payload that is refused for its depth or for U+0000; nil where it cannot be read at all.
+    /// The map of a payload that is refused for its depth or for U+0000; nil where it cannot be read at all. Bounded, too: each level takes of the
+    /// thread's stack.
     private static func lenientRoot(_ payload: UnsafeRawBufferPointer) -> Node? {
-        switch PayloadEncoding(of: payload) {
-        case .json: try? Document.parse(json: payload, maximumDepth: 2_000, allowNUL: true).root
-        case .messagePack: try? Document.parse(messagePack: payload, maximumDepth: 2_000, allowNUL: true).root
+        let depth = 200
+        return switch PayloadEncoding(of: payload) {
+        case .json: try? Document.parse(json: payload, maximumDepth: depth, allowNUL: true).root
+        case .messagePack: try? Document.parse(messagePack: payload, maximumDepth: depth, allowNUL: true).root
         }
     }
 

@@ -204,7 +204,8 @@ struct RequestTests {
             }
             #expect(error.code == .badRequest)
         }
-        #expect(decode(#"{"op":"ping","id":7"#).id == .none)
+        let abyss = String(repeating: "[", count: 100_000) + String(repeating: "]", count: 100_000)
+        for broken in [#"{"op":"ping","id":7"#, #"{"op":"ping","id":7,"x":\#(abyss)}"#] { #expect(decode(broken).id == .none) }
     }
 
     @Test("nothing can be watched behind REQ's delimiter")
