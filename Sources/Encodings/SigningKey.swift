@@ -45,9 +45,21 @@ package struct VerificationKey: Sendable, Hashable, CustomStringConvertible {
     /// 32 bytes.
     package let bytes: [UInt8]
 
-    /// - Parameter bytes: 32 of them.
+    /// The points of order 1, 2, 4 and 8 by their y, also where it is written above the field's prime. Nobody holds a secret for one, and anybody can
+    /// make a signature under it that fits many messages, or all.
+    private static let smallOrders = Set(
+        [
+            "0000000000000000000000000000000000000000000000000000000000000000", "0100000000000000000000000000000000000000000000000000000000000000",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ].compactMap(Encodings.bytes(fromHex:)))
+
+    /// - Parameter bytes: 32 of them; nil for others, and for a point of small order.
     package init?(_ bytes: [UInt8]) {
         guard bytes.count == 32, KeyObject(publicBytes: bytes) != nil else { return nil }
+        // The last bit is the sign of x.
+        guard !Self.smallOrders.contains(bytes.dropLast() + [bytes[31] & 0x7F]) else { return nil }
         self.bytes = bytes
     }
 

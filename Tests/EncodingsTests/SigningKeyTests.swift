@@ -29,6 +29,19 @@ struct SigningKeyTests {
         #expect(SigningKey(pem: key.pem)?.publicKey == key.publicKey)
     }
 
+    @Test(
+        "a point of small order is no key: signatures under it that anybody makes would fit",
+        arguments: [
+            "0000000000000000000000000000000000000000000000000000000000000000", "0100000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000080", "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ])
+    func smallOrder(hex: String) {
+        #expect(VerificationKey(hex: hex) == nil)
+        #expect(NamedSignature("ed25519:\(hex):\(hex)" + String(repeating: "0", count: 64)) == nil)
+    }
+
     @Test("what is written as PEM reads back, however memory moves meanwhile")
     func pem() {
         for _ in 0..<500 {
