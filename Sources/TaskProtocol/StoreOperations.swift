@@ -117,6 +117,15 @@ package enum StoreReply: Sendable, Equatable {
     /// The store could not do it now.
     case failed(StoreFailure)
 
+    /// Why the database is away, and whether something may have been committed nevertheless; nil where it answered.
+    package var absence: (why: String, mayBeDone: Bool)? {
+        switch self {
+        case .failed(.unavailable(let why)): (why, true)
+        case .failed(.unreached(let why)): (why, false)
+        default: nil
+        }
+    }
+
     /// Whether a lock that was not free kept it, or a part of it, from being done.
     package var isBusy: Bool {
         switch self {
@@ -131,6 +140,8 @@ package enum StoreReply: Sendable, Equatable {
 package enum StoreFailure: Error, Sendable, Equatable, CustomStringConvertible {
     /// The database is away. Nothing is known of a commit that was under way: send the same request again.
     case unavailable(String)
+    /// The database is away, and no commit was asked of it. Nothing was changed.
+    case unreached(String)
     /// A lock was not free in time. Nothing was changed.
     case busy
     /// Our fault, or a database that is not as the migrations left it. Nothing was changed.
@@ -138,7 +149,7 @@ package enum StoreFailure: Error, Sendable, Equatable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .unavailable(let why): "the database is away: \(why)"
+        case .unavailable(let why), .unreached(let why): "the database is away: \(why)"
         case .busy: "a lock in the database was not free in time; try again"
         case .internalError(let why): "the database refused a statement: \(why)"
         }

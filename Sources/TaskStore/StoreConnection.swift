@@ -21,6 +21,10 @@ package final class StoreConnection {
     private var isGivenUp = false
     /// The server holds the connection and says nothing.
     private(set) var isUnresponsive = false
+    /// A commit was sent, or a statement that is its own transaction, since ``beginRequest()``. As long as it is false a connection that is lost takes
+    /// with it all that it was asked.
+    private(set) var mayHaveCommitted = false
+    private var isInTransaction = false
 
     /// Connects.
     /// - Parameters:
@@ -86,8 +90,12 @@ package final class StoreConnection {
         guard status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY else { throw problem(result, name) }
     }
 
+    /// What comes from here on is another request.
+    func beginRequest() { mayHaveCommitted = false }
+
     /// Sends statements without parameters, and waits for their answer.
     func answer(to sql: String) throws(StoreError) -> OpaquePointer {
+        noteCommit()
         guard PQsendQuery(handle, sql) == 1 else { throw lost() }
         return try answer()
     }
@@ -101,6 +109,7 @@ package final class StoreConnection {
             guard PQresultStatus(result) == PGRES_COMMAND_OK else { throw problem(result, statement.name) }
             prepared.insert(statement.name)
         }
+        noteCommit()
         let isSent = Self.withPointers(parameters) { values, lengths, formats in
             PQsendQueryPrepared(handle, statement.name, Int32(parameters.count), values, lengths, formats, 1)
         }
@@ -113,6 +122,8 @@ package final class StoreConnection {
         }
         return StatementRows(result, statement: statement.name)
     }
+
+    private func noteCommit() { if !isInTransaction { mayHaveCommitted = true } }
 
     /// Waits for the answer to what was sent: the last result of it, or the first that is an error.
     private func answer() throws(StoreError) -> OpaquePointer {
@@ -183,9 +194,12 @@ package final class StoreConnection {
 
     /// Runs a body in a transaction: committed where it returns, rolled back where it throws.
     package func transaction<Value>(_ body: () throws(StoreError) -> Value) throws(StoreError) -> Value {
+        isInTransaction = true
+        defer { isInTransaction = false }
         try execute("BEGIN", name: "begin")
         do throws(StoreError) {
             let value = try body()
+            isInTransaction = false
             try execute("COMMIT", name: "commit")
             return value
         } catch {

@@ -82,18 +82,23 @@ struct StoreLane {
         let old = connection
         var reply = ask(work.request)
         // A connection that served before may have died long ago (a restart of the server): that is found out only now, and says nothing of the server.
-        if let old, connection == nil, !old.isUnresponsive, work.request.isRepeatable {
+        let mayBeDone = reply.absence?.mayBeDone ?? true
+        if let old, connection == nil, !old.isUnresponsive, !mayBeDone || work.request.isRepeatable {
             reply = ask(work.request)
-            // What holds the lock may be the first sending itself, whose commit nobody knows of yet: `busy` would say that nothing was accepted.
-            if reply.isBusy { reply = .failed(.unavailable("a connection was lost, and what it was asked last is not settled yet")) }
+            if mayBeDone {
+                // What holds the lock may be the first sending itself, whose commit nobody knows of yet: `busy` would say that nothing was accepted.
+                if reply.isBusy { reply = .failed(.unavailable("a connection was lost, and what it was asked last is not settled yet")) }
+                if let (why, _) = reply.absence { reply = .failed(.unavailable(why)) }
+            }
         }
         work.reply(reply)
     }
 
     private mutating func ask(_ request: StoreRequest) -> StoreReply {
-        guard let connection = current() else { return .failed(.unavailable(lastProblem)) }
+        guard let connection = current() else { return .failed(.unreached(lastProblem)) }
+        connection.beginRequest()
         let reply = StoreSession(connection, artifacts: artifacts).perform(request)
-        if case .failed(.unavailable(let why)) = reply {
+        if let (why, _) = reply.absence {
             lastProblem = why
             self.connection = nil
         } else if !connection.isAlive {

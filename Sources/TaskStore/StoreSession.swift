@@ -21,8 +21,8 @@ package struct StoreSession {
             return try repeating { () throws(StoreError) in try answer(request) }
         } catch {
             switch error {
-            case .connectionLost(let why): return .failed(.unavailable(why))
-            case .notDurable: return .failed(.unavailable(error.description))
+            case .connectionLost(let why): return .failed(connection.mayHaveCommitted ? .unavailable(why) : .unreached(why))
+            case .notDurable: return .failed(.unreached(error.description))
             case .lockTimeout, .statementTimeout: return busyReply(request)
             case .refused: return singly(request) ?? .failed(.internalError(error.description))
             case .collision, .partitionMissing, .unexpectedRow: return .failed(.internalError(error.description))

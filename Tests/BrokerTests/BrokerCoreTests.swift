@@ -80,6 +80,57 @@ import Testing
         #expect(bench.store.tasks.count == 1)
     }
 
+    @Test("a submit that never came to the store is refused at once, and what goes with it; one that may have is still sent until it is known")
+    func unreached() {
+        var bench = CoreBench()
+        bench.holds = true
+        bench.submit()
+        bench.feed(.storeReply(ticket: bench.held.removeFirst().ticket, .failed(.unreached("cut"))))
+        #expect(bench.replies.map { code($0) } == ["unavailable"])
+        bench.pass(1_000)
+        #expect(!bench.held.contains { if case .submit = $0.request { true } else { false } })
+        bench.release()
+        bench.pass(3_000)
+        #expect(bench.store.tasks.isEmpty)
+
+        bench.holds = true
+        bench.submit()
+        guard let first = bench.held.firstIndex(where: { if case .submit = $0.request { true } else { false } }) else {
+            return #expect(Bool(false), "the store is back")
+        }
+        let (ticket, request) = bench.held.remove(at: first)
+        bench.feed(.storeReply(ticket: ticket, .failed(.unavailable("cut"))))
+        bench.now += 300
+        bench.feed(.tick)
+        guard let again = bench.held.firstIndex(where: { $0.request == request }) else { return #expect(Bool(false), "it was not sent again") }
+        bench.feed(.storeReply(ticket: bench.held.remove(at: again).ticket, .failed(.unreached("cut"))))
+        #expect(bench.replies.count == 1)
+        bench.now += 300
+        bench.feed(.tick)
+        #expect(bench.held.contains { $0.request == request })
+        bench.release()
+        #expect(bench.replies.last?["ok"]?.boolValue == true)
+        #expect(bench.store.tasks.count == 1)
+    }
+
+    @Test("a result that never came to the store is sent again until it is recorded")
+    func unreachedResult() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        bench.holds = true
+        bench.feed(.workerMessage(from: [7], .complete(grant.held, generations: [], result: nil, checkpoint: nil)))
+        let sent = try #require(bench.held.last)
+        bench.held = []
+        bench.feed(.storeReply(ticket: sent.ticket, .failed(.unreached("cut"))))
+        bench.now += 300
+        bench.feed(.tick)
+        #expect(bench.held.contains { $0.request == sent.request })
+        bench.release()
+        #expect(bench.store.tasks[grant.task]?.state == .succeeded)
+    }
+
     @Test("a submit sent again that finds a lock held is not refused: the lock may be its own first sending's, whose commit nobody knows of")
     func unknownOutcomeBehindALock() {
         var bench = CoreBench()

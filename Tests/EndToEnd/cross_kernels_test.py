@@ -9,6 +9,7 @@ qemu-user (emulation); clang comes with Swift, and is the compiler that Swift it
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +24,11 @@ TARGET = "aarch64-linux-gnu"
 
 # The oldest of the processors that must do, and one with everything that the emulator knows.
 RUNS = [("cortex-a57", ["plain", "neon"]), ("max", ["neon"])]
+
+# As ck_functions.h and ck_survey.h number them.
+FUNCTIONS = {"CK_GELU_NEW": 1, "CK_GELU": 2, "CK_RELU": 3, "CK_SILU": 4, "CK_QUICK_GELU": 5, "CK_TANH": 6, "CK_EXP": 7, "CK_LOG": 8,
+             "CK_LOG1P": 9, "CK_ERF": 10}  # fmt: skip
+DERIVATIVE = 64
 
 
 def clang():
@@ -62,6 +68,13 @@ def committed():
             if headings == 1 and line[16:17] == " ":
                 hashes[line[17:].rstrip("\n")] = line[:16]
     return hashes
+
+
+def surveys():
+    """Name, number and committed sum of every function that is looked at over all floats."""
+    with open(os.path.join(support.ROOT, "Sources/Kernels/FunctionSurvey.swift")) as file:
+        found = re.findall(r'FunctionSurvey\("(.+)", Int\((CK_\w+)\), (0x[0-9a-f_]+)(, isDerivative: true)?\)', file.read())
+    return [(name, FUNCTIONS[code] + (DERIVATIVE if derived else 0), int(digits.replace("_", ""), 16)) for name, code, digits, derived in found]
 
 
 def build(program, *options):
@@ -124,6 +137,17 @@ class CrossKernels(unittest.TestCase):
                     found[instruction_set][name] = digits
                 for name in sets:
                     self.assertEqual(found[name], wanted, name)
+
+    @unittest.skipUnless(os.environ.get("ALL_FLOATS"), "two hours: ALL_FLOATS=1 looks at NEON's functions over all 2^32 floats")
+    def test_every_function_has_the_committed_bits_over_all_floats(self):
+        self.assertEqual(len(surveys()), 16)
+        for name, number, wanted in surveys():
+            with self.subTest(function=name):
+                found = 0
+                for piece in range(16):
+                    command = [emulator(), self.program, "survey", "neon", str(number), str(piece)]
+                    found += int(subprocess.run(command, check=True, capture_output=True, text=True).stdout, 16)
+                self.assertEqual(f"{found % 2**64:016x}", f"{wanted:016x}")
 
     def test_a_set_of_another_processor_is_refused(self):
         done = subprocess.run([emulator(), self.program, "avx2"], capture_output=True, text=True, timeout=60)

@@ -56,7 +56,7 @@ extension SimulatedWorld {
         let epoch = brokers[index].epoch
         let mishap = isPoint(request) ? pass(.statement) : nil
         switch mishap {
-        case .unreached: answer(index, epoch, ticket, .failed(.unavailable("away")))
+        case .unreached: answer(index, epoch, ticket, .failed(.unreached("away")))
         case .answerLost:
             answer(index, epoch, ticket, .failed(.unavailable("away")))
             queue.add(.store(index, epoch: -1, ticket: ticket, request), at: now + 2)
@@ -83,9 +83,11 @@ extension SimulatedWorld {
     /// A request on its way arrives though its sender died; a lost connection leaves unknown what happened.
     func perform(_ index: Int, _ epoch: Int, _ ticket: Int, _ request: StoreRequest) {
         let away = StoreReply.failed(.unavailable("away"))
-        if now < databaseAwayUntil || now < brokers[index].cutOffUntil { return answer(index, epoch, ticket, away) }
+        // A broker knows that nothing was done, unless its connection broke while it waited for a commit.
+        let undone = fate.happens(500) ? away : StoreReply.failed(.unreached("away"))
+        if now < databaseAwayUntil || now < brokers[index].cutOffUntil { return answer(index, epoch, ticket, undone) }
         let isInTrouble = now < fate.troubleUntil
-        if isInTrouble && fate.happens(fate.weather.unknown) { return answer(index, epoch, ticket, away) }
+        if isInTrouble && fate.happens(fate.weather.unknown) { return answer(index, epoch, ticket, undone) }
         let reply = perform(request)
         answer(index, epoch, ticket, isInTrouble && fate.happens(fate.weather.unknown) ? away : reply)
     }

@@ -84,8 +84,57 @@ import Testing
         }
     }
 
+    /// The connection on which the first commit of a task is under way dies in the midst of it: nobody is told what became of it.
+    private func dieAtTheFirstCommit(_ owner: StoreConnection) throws {
+        try owner.execute(
+            """
+            CREATE SEQUENCE scriptorium.deaths; GRANT USAGE ON SEQUENCE scriptorium.deaths TO PUBLIC;
+            CREATE FUNCTION scriptorium.die() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF nextval('scriptorium.deaths') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+                RETURN NULL;
+            END $$;
+            CREATE CONSTRAINT TRIGGER dies AFTER INSERT ON scriptorium.task_keys DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION scriptorium.die()
+            """)
+    }
+
     @Test("what was asked twice, and met a lock the second time, is not answered as if nothing could have been done")
     func uncertain() throws {
+        let bench = try Bench()
+        let owner = try StoreConnection(bench.ownerURL, setup: .migration)
+        try dieAtTheFirstCommit(owner)
+        // It takes the key as soon as the first sending is gone, and before the second comes: that one waits for it in vain.
+        try owner.execute(
+            """
+            CREATE FUNCTION scriptorium.wait() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF (SELECT is_called FROM scriptorium.deaths) THEN PERFORM pg_advisory_xact_lock(1); END IF;
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER waits BEFORE INSERT ON scriptorium.task_keys FOR EACH STATEMENT EXECUTE FUNCTION scriptorium.wait();
+            GRANT SELECT ON SEQUENCE scriptorium.deaths TO PUBLIC;
+            SELECT pg_advisory_lock(1)
+            """)
+        let pool = StorePool(url: bench.url, connections: 1)
+        defer { pool.close() }
+        var submission = bench.generate()
+        submission.key = "held"
+        let request = StoreRequest.submit([SubmitGroup(items: [bench.item(submission)], client: "test")])
+        guard case .models = ask(pool, .models) else { return unexpected() }
+        let first = ask(pool, request)
+        guard case .failed(.unavailable) = first else {
+            Issue.record("\(first)")
+            return
+        }
+        // Nobody doubts what is asked over the new connection.
+        #expect(ask(pool, request) == .submitted([.busy]))
+        try owner.execute("SELECT pg_advisory_unlock(1)")
+        guard case .submitted(let outcomes) = ask(pool, request), case .accepted? = outcomes.first else { return unexpected() }
+    }
+
+    @Test("a connection that dies before the commit takes nothing with it that is in doubt: what was asked meets the lock as if for the first time")
+    func certain() throws {
         let bench = try Bench()
         let pool = StorePool(url: bench.url, connections: 1)
         defer { pool.close() }
@@ -96,20 +145,44 @@ import Testing
         // It may stay in its transaction for as long as this takes.
         let holder = try StoreConnection(bench.ownerURL, setup: .migration)
         try holder.execute("BEGIN; SELECT scriptorium.submit('generate', '{\"model\": \"demo\"}', key => 'held')")
-        try holder.execute(
+        try endAllOthers(holder)
+        #expect(ask(pool, request) == .submitted([.busy]))
+        try holder.execute("ROLLBACK")
+        guard case .submitted(let outcomes) = ask(pool, request), case .accepted? = outcomes.first else { return unexpected() }
+    }
+
+    @Test("where no connection can be made nothing was done; a commit that was under way when the last one died stays in doubt")
+    func absence() throws {
+        let bench = try Bench()
+        let owner = try StoreConnection(bench.ownerURL, setup: .migration)
+        let pool = StorePool(url: bench.url, connections: 1)
+        defer { pool.close() }
+        var submission = bench.generate()
+        submission.key = "first"
+        let request = StoreRequest.submit([SubmitGroup(items: [bench.item(submission)], client: "test")])
+        guard case .models = ask(pool, .models) else { return unexpected() }
+        try dieAtTheFirstCommit(owner)
+        // From here on new connections are refused.
+        try owner.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$")
+        let lost = ask(pool, request)
+        guard case .failed(.unavailable(let why)) = lost else {
+            Issue.record("\(lost)")
+            return
+        }
+        #expect(why.contains("synchronous_commit"))
+        let refused = ask(pool, request)
+        guard case .failed(.unreached) = refused else {
+            Issue.record("\(refused)")
+            return
+        }
+    }
+
+    private func endAllOthers(_ connection: StoreConnection) throws {
+        try connection.execute(
             """
             SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
             WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
             """)
-        let first = ask(pool, request)
-        guard case .failed(.unavailable) = first else {
-            Issue.record("\(first)")
-            return
-        }
-        // Nobody doubts what is asked over the new connection.
-        #expect(ask(pool, request) == .submitted([.busy]))
-        try holder.execute("ROLLBACK")
-        guard case .submitted(let outcomes) = ask(pool, request), case .accepted? = outcomes.first else { return unexpected() }
     }
 
     @Test("a pool closes within seconds though its server hangs")

@@ -85,9 +85,9 @@ extension BrokerCore {
 
     mutating func storeReply(_ ticket: Int, _ reply: StoreReply) {
         guard let (lane, running) = lanes.running(ticket), running.repeatsAt == nil else { return }
-        if case .failed(.unavailable(let why)) = reply {
+        if let (why, mayBeDone) = reply.absence {
             storeIsAway(why)
-            return unknown(running, lane)
+            return mayBeDone ? unknown(running, lane) : unreached(running, lane)
         }
         storeIsBack()
         if running.wasRepeated, reply.isBusy {
@@ -109,7 +109,7 @@ extension BrokerCore {
     /// A request sent again meets a lock. Among submits with keys it may be anybody's: they part, so that it holds up only the one that waits for it.
     private mutating func blockedRepeat(_ running: StoreLanes.Running, _ lane: StoreLane) {
         guard lane == .keyedSubmit || lane == .heldKeys || lane.isOfTasks else {
-            lanes.postpone(running.ticket, until: now + settings.storeRetry)
+            lanes.postpone(running.ticket, until: now + settings.storeRetry, isUncertain: true)
             return
         }
         if running.works.count > 1 {
@@ -143,10 +143,9 @@ extension BrokerCore {
 
     /// What was never sent, and comes from clients, is refused: nothing of it was accepted.
     private mutating func refuseWhatWaits() {
-        let error = ContractError(.unavailable, "the database is away: nothing was accepted, try again")
         for lane in [StoreLane.submit, .keyedSubmit, .heldKeys, .cancel, .retry, .read, .results, .catalogue] {
             for work in lanes.takeWaiting(lane) {
-                if work.isUncertain { lanes.add(work, to: lane) } else { refuse(work, error) }
+                if work.isUncertain { lanes.add(work, to: lane) } else { refuse(work, Self.databaseAway) }
             }
         }
         for lane in [StoreLane.due, .figures, .retain, .unchecked, .outlines, .reconcile, .claim] { _ = lanes.takeWaiting(lane) }
@@ -155,16 +154,33 @@ extension BrokerCore {
     /// The outcome of a request is unknown: it goes again, the very same; one that only reads is given up.
     private mutating func unknown(_ running: StoreLanes.Running, _ lane: StoreLane) {
         if running.works.allSatisfy(\.isRepeatedWhenAway) {
-            lanes.postpone(running.ticket, until: now + settings.storeRetry)
+            lanes.postpone(running.ticket, until: now + settings.storeRetry, isUncertain: true)
             return
         }
-        lanes.finish(running.ticket)
         if running.works.contains(where: \.mayHideLeases) { timers.doubtUntil = now + settings.doubt }
-        let error = ContractError(.unavailable, "the database is away: try again")
-        for work in running.works {
-            if case .mark = work { lanes.add(work, to: lane) } else { refuse(work, error) }
+        giveUp(running, lane)
+    }
+
+    /// This sending of a request did nothing. A client is told so, unless an earlier sending may have done it.
+    private mutating func unreached(_ running: StoreLanes.Running, _ lane: StoreLane) {
+        let isRefused = !running.wasRepeated && running.works.allSatisfy(\.isOfClient)
+        if !isRefused, running.works.allSatisfy(\.isRepeatedWhenAway) {
+            lanes.postpone(running.ticket, until: now + settings.storeRetry, isUncertain: false)
+            return
+        }
+        giveUp(running, lane)
+    }
+
+    private mutating func giveUp(_ running: StoreLanes.Running, _ lane: StoreLane) {
+        lanes.finish(running.ticket)
+        let uncertain = running.works.filter(\.isUncertain)
+        for work in uncertain.reversed() { lanes.addFirst(work, to: lane) }
+        for work in running.works where !work.isUncertain {
+            if case .mark = work { lanes.add(work, to: lane) } else { refuse(work, Self.databaseAway) }
         }
     }
+
+    private static let databaseAway = ContractError(.unavailable, "the database is away: nothing was accepted, try again")
 
     /// The store says that it changed nothing.
     private mutating func failed(_ running: StoreLanes.Running, _ lane: StoreLane, _ failure: StoreFailure) {
@@ -176,7 +192,7 @@ extension BrokerCore {
         // Somebody's open transaction holds the task's row, for as long as it likes.
         if failure == .busy, lane.isOfTasks { return lanes.setAside(running.ticket) }
         if failure == .busy, running.works.allSatisfy(\.waitsForLocks) {
-            lanes.postpone(running.ticket, until: now + settings.storeRetry / 4)
+            lanes.postpone(running.ticket, until: now + settings.storeRetry / 4, isUncertain: false)
             return
         }
         lanes.finish(running.ticket)

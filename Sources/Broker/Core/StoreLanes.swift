@@ -47,7 +47,8 @@ struct LaneSet: Sendable {
 
 /// Group commit: while one transaction of a lane is under way, its next batch gathers; an idle lane adds no waiting.
 ///
-/// A request whose outcome is unknown is sent again, the very same, until it is known. A batch that failed for one of its works, by its data or by a lock
+/// A request whose outcome is unknown is sent again, the very same, until it is known; so is one that never came to the store, unless a client waits
+/// for it, who is told. A batch that failed for one of its works, by its data or by a lock
 /// that it meets, is repeated in pieces, and these work by work.
 struct StoreLanes: Sendable {
     /// One transaction under way.
@@ -55,9 +56,9 @@ struct StoreLanes: Sendable {
         var works: [StoreWork]
         var request: StoreRequest
         var ticket: Int
-        /// Set where its outcome is unknown: it goes again at this time.
+        /// Set where it goes again, at this time.
         var repeatsAt: Int64?
-        /// It went more than once: an earlier time may have been committed.
+        /// It goes again after an outcome that is unknown: an earlier time may have been committed.
         var wasRepeated = false
     }
 
@@ -205,12 +206,13 @@ struct StoreLanes: Sendable {
         runningLanes.remove(lane)
     }
 
-    /// Its outcome is unknown: the same goes again at a time.
-    mutating func postpone(_ ticket: Int, until time: Int64) {
+    /// The same goes again at a time.
+    /// - Parameter isUncertain: this sending may have been committed.
+    mutating func postpone(_ ticket: Int, until time: Int64, isUncertain: Bool) {
         guard let lane = lanesByTicket[ticket] else { return }
         states[lane.rawValue].running?.repeatsAt = time
         nextRepeat = min(nextRepeat ?? time, time)
-        states[lane.rawValue].running?.wasRepeated = true
+        if isUncertain { states[lane.rawValue].running?.wasRepeated = true }
     }
 
     /// A batch of more works is repeated in pieces of so many, a smaller one work by work.

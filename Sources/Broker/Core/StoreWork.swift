@@ -111,6 +111,14 @@ enum StoreWork: Sendable {
         }
     }
 
+    /// Whether a client waits for its answer, and can be told that nothing was done.
+    var isOfClient: Bool {
+        switch self {
+        case .submit, .cancel, .lookBeforeRetry, .retry, .read, .catalogue: true
+        default: false
+        }
+    }
+
     /// Whether it was sent before, with an outcome that is not known yet.
     var isUncertain: Bool { if case .submit(let submit) = self { submit.isUncertain } else { false } }
 

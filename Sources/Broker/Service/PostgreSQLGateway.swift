@@ -44,7 +44,7 @@ package final class PostgreSQLGateway: StoreGateway {
     }
 
     package func perform(_ request: StoreRequest, lane: StoreLane, reply: @escaping @Sendable (StoreReply) -> Void) {
-        guard let open = connections.withLock({ $0 }) else { return reply(.failed(.unavailable("not open"))) }
+        guard let open = connections.withLock({ $0 }) else { return reply(.failed(.unreached("not open"))) }
         (lane == .beat ? open.beats : open.pool).perform(request, check: artifactCheck(request), reply: reply)
     }
 
