@@ -7,6 +7,8 @@ package struct ClaimRequest: Sendable, Equatable {
     package var leases: [LeaseID]
     /// The rank to start at (the broker's low-water mark); nil scans all.
     package var fromRank: Int64?
+    /// Scans only behind this place, because a whole window before it found none that can be placed; instead of `fromRank`.
+    package var behind: LinePosition?
     /// Candidates looked at, at most (the window: 1,000).
     package var limit: Int
     /// The client whose task was leased last: the next in turn comes first.
@@ -15,9 +17,10 @@ package struct ClaimRequest: Sendable, Equatable {
     package var looksFarther: Bool
 
     package init(
-        broker: BrokerID, queue: String, offers: [PlacementOffer], leases: [LeaseID], fromRank: Int64?, limit: Int, lastClient: String? = nil,
-        looksFarther: Bool = false
+        broker: BrokerID, queue: String, offers: [PlacementOffer], leases: [LeaseID], fromRank: Int64?, behind: LinePosition? = nil, limit: Int,
+        lastClient: String? = nil, looksFarther: Bool = false
     ) {
+        self.behind = behind
         self.lastClient = lastClient
         self.looksFarther = looksFarther
         self.broker = broker
@@ -29,6 +32,17 @@ package struct ClaimRequest: Sendable, Equatable {
     }
 }
 
+/// A place in a queue's line, which is ordered by rank, then by task.
+package struct LinePosition: Sendable, Equatable {
+    package var rank: Int64
+    package var task: TaskID
+
+    package init(rank: Int64, task: TaskID) {
+        self.rank = rank
+        self.task = task
+    }
+}
+
 /// What a scan found.
 package struct ClaimReply: Sendable, Equatable {
     package var queue: String
@@ -37,6 +51,8 @@ package struct ClaimReply: Sendable, Equatable {
     package var exhausted: Bool
     /// The rank up to which nothing waits any more for this broker: its next low-water mark. Nil: keep the old one.
     package var lowWater: Int64?
+    /// The last place that was looked at, where others may stand behind it.
+    package var lastSeen: LinePosition?
     /// Candidates that no offer could take.
     package var unplaced: Int
     /// The queue is paused, or at its `max_running`.
@@ -49,9 +65,10 @@ package struct ClaimReply: Sendable, Equatable {
     package var ranOut: Bool
 
     package init(
-        queue: String, grants: [Grant], exhausted: Bool, lowWater: Int64?, unplaced: Int, heldBack: Bool, lastClient: String? = nil,
-        keptFree: SessionID? = nil, ranOut: Bool = false
+        queue: String, grants: [Grant], exhausted: Bool, lowWater: Int64?, lastSeen: LinePosition? = nil, unplaced: Int, heldBack: Bool,
+        lastClient: String? = nil, keptFree: SessionID? = nil, ranOut: Bool = false
     ) {
+        self.lastSeen = lastSeen
         self.ranOut = ranOut
         self.lastClient = lastClient
         self.keptFree = keptFree

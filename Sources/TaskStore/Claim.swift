@@ -12,6 +12,7 @@ extension StoreSession {
         SELECT hot.task, hot.rank, hot.client
         FROM hot
         WHERE hot.queue = $1::text AND hot.rank >= $2::bigint AND hot.lease IS NULL AND hot.blocked IS NULL
+            AND ($5::uuid IS NULL OR (hot.rank, hot.task) > ($2::bigint, $5::uuid))
             AND ($4::bool OR NOT EXISTS (SELECT FROM queues WHERE queues.name = $1::text AND (queues.paused OR queues.max_running IS NOT NULL)))
         ORDER BY hot.rank, hot.task
         LIMIT $3::bigint
@@ -106,7 +107,7 @@ extension StoreSession {
             }
             let near = try scan(request, isLimited: room != .max)
             let exhausted = near.count < request.limit
-            let line = exhausted || !request.looksFarther ? near : try near + farther(request, behind: near)
+            let line = exhausted || !request.looksFarther || request.behind != nil ? near : try near + farther(request, behind: near)
             let live = try liveSessions(request.offers.map(\.session))
             var deal = Deal(
                 line: FairShare.order(line.map(\.client), after: request.lastClient).map { line[$0] },
@@ -124,6 +125,7 @@ extension StoreSession {
             let waiting = near.filter { !deal.gone.contains($0.task) }
             return ClaimReply(
                 queue: request.queue, grants: deal.grants, exhausted: exhausted, lowWater: (waiting.first ?? near.last)?.rank ?? request.fromRank,
+                lastSeen: exhausted ? nil : near.last.map { LinePosition(rank: $0.rank, task: $0.task) },
                 unplaced: waiting.count, heldBack: false, lastClient: deal.lastClient, keptFree: deal.keptFree, ranOut: deal.ranOut)
         }
     }
@@ -227,7 +229,10 @@ extension StoreSession {
         try places(
             connection.run(
                 Self.claimScan,
-                [.text(request.queue), .int(request.fromRank ?? Int64.min), .int(Int64(request.limit)), .bool(isLimited)]))
+                [
+                    .text(request.queue), .int(request.behind?.rank ?? request.fromRank ?? Int64.min), .int(Int64(request.limit)), .bool(isLimited),
+                    .uuid(request.behind?.task),
+                ]))
     }
 
     private func farther(_ request: ClaimRequest, behind near: [LinePlace]) throws(StoreError) -> [LinePlace] {

@@ -44,6 +44,54 @@ import Testing
             params: Array("{}".utf8), recordSHA256: digest, numerics: "float32/1", checkpointSHA256: digest, tokenizerSHA256: digest)
     }
 
+    @Test("what stands behind more tasks than a claim looks at, none of which a worker can take, is found all the same")
+    func behindAWindow() throws {
+        var settings = BrokerSettings()
+        settings.claimWindow = 5
+        var bench = CoreBench(settings: settings)
+        bench.joinWorker(parameters: Self.old)
+        for _ in 0..<23 {
+            bench.now += 1
+            bench.submit()
+        }
+        bench.now += 1
+        bench.ask(
+            #""op":"submit","task":{"kind":"finetune","params":{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"o","tokenizer":{"train":{}}}}"#
+        )
+        bench.pass(50)
+        let finetune = try #require(bench.store.tasks.values.first { $0.kind == .finetune })
+        #expect(bench.grants.map(\.task) == [finetune.id])
+        let scans = bench.scans
+        bench.pass(5_000, heartbeats: true)
+        #expect(bench.scans - scans < 50, "the line is walked along once a sweep")
+        bench.joinWorker(slots: 16, parameters: Self.known, session: other, address: [8])
+        bench.pass(1_100, heartbeats: true)
+        #expect(bench.store.tasks.values.count { $0.session == other } == 23, "those in front are not forgotten")
+    }
+
+    @Test("what is found behind a window does not take the worker that is kept free for the window's first")
+    func behindAWindowThatIsKeptFree() throws {
+        var settings = BrokerSettings()
+        settings.claimWindow = 3
+        var bench = CoreBench(settings: settings)
+        bench.joinWorker(slots: 2)
+        bench.submit()
+        let running = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: running.lease)))
+        for number in 0..<4 {
+            bench.ask(
+                #""op":"submit","task":{"kind":"finetune","params":{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"o\#(number)","tokenizer":{"train":{}}}}"#
+            )
+        }
+        bench.submit()
+        bench.pass(3_000, heartbeats: true)
+        #expect(bench.grants.count == 1, "the second slot is left for a finetune")
+        bench.feed(.workerMessage(from: [7], .complete(running.held, generations: [], result: nil, checkpoint: nil)))
+        bench.pass(1_100, heartbeats: true)
+        let second = try #require(bench.grants.dropFirst().first)
+        #expect(bench.store.tasks[second.task]?.kind == .finetune)
+    }
+
     @Test("what no worker knows is looked at once a sweep and no more, and others pass it")
     func calm() throws {
         var bench = CoreBench()

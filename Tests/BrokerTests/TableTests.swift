@@ -83,6 +83,45 @@ import Testing
         #expect(holds8)
     }
 
+    private func reply(_ grants: [Grant] = [], seen: Int64?, unplaced: Int) -> ClaimReply {
+        ClaimReply(
+            queue: "q", grants: grants, exhausted: seen == nil, lowWater: 1,
+            lastSeen: seen.map { LinePosition(rank: $0, task: UUIDValue(hi: 0, lo: 1)) },
+            unplaced: unplaced, heldBack: false)
+    }
+
+    @Test(
+        "whole windows in which nothing can be placed are passed, some between two sweeps; what comes before their end is found from the start")
+    func passedWindows() throws {
+        var queues = QueueTable()
+        queues.ready("q", rank: 1)
+        func scan(_ queues: inout QueueTable, _ reply: ClaimReply) {
+            #expect(queues.next(generation: 1) == "q")
+            queues.scanning("q")
+            queues.scanned(reply, behind: queues["q"].passed, generation: 1)
+        }
+        scan(&queues, reply(seen: 10, unplaced: 10))
+        #expect(queues["q"].passed?.rank == 10 && queues["q"].lowWater == 1)
+        scan(&queues, reply(seen: 20, unplaced: 10))
+        #expect(queues["q"].passed?.rank == 20)
+        // The end of the line: it stays there.
+        scan(&queues, reply(seen: nil, unplaced: 3))
+        #expect(queues["q"].passed?.rank == 20 && queues.next(generation: 1) == nil)
+        #expect(!queues.takesClaimAtInsert("q"), "others stand in line")
+        queues.ready("q", rank: 30)
+        #expect(queues["q"].passed?.rank == 20)
+        scan(&queues, reply(seen: nil, unplaced: 0))
+        #expect(queues["q"].passed?.rank == 20 && queues["q"].hasWork)
+        queues.ready("q", rank: 15)
+        #expect(queues["q"].passed == nil)
+        queues.observe([WaitingQueue(name: "q", oldestRank: 1, paused: false, maxRunning: nil)])
+        for window in 1...10 { scan(&queues, reply(seen: Int64(window) * 10, unplaced: 10)) }
+        scan(&queues, reply(seen: 110, unplaced: 10))
+        #expect(queues["q"].passed?.rank == 100 && queues.next(generation: 1) == nil, "ten between two sweeps")
+        queues.observe([WaitingQueue(name: "q", oldestRank: 1, paused: false, maxRunning: nil)])
+        #expect(queues["q"].passed == nil && queues.next(generation: 1) == "q")
+    }
+
     @Test("a broker marks itself idle after a while of quiet, and busy again when notifications pour in")
     func idleMark() {
         var idle = IdleMark()

@@ -21,14 +21,17 @@ extension ModelStore {
         let from = request.fromRank ?? Int64.min
         let line = tasks.values.filter { task in
             let isFree = task.isInLine || (mutation == .claimOfRunningTask && task.state == .running)
-            return task.queue == request.queue && isFree && task.rank >= from
+            let isInReach = request.behind.map { ($0.rank, $0.task) < (task.rank, task.id) } ?? (task.rank >= from)
+            return task.queue == request.queue && isFree && isInReach
         }.sorted {
             ($0.rank, $0.id) < ($1.rank, $1.id)
         }
         let window = Array(line.prefix(request.limit))
         let isExhausted = window.count < request.limit
         let known = Set(window.map(\.client))
-        let farther = isExhausted || !request.looksFarther ? [] : line.dropFirst(request.limit).prefix(10_000).filter { !known.contains($0.client) }
+        let farther =
+            isExhausted || !request.looksFarther || request.behind != nil
+            ? [] : line.dropFirst(request.limit).prefix(10_000).filter { !known.contains($0.client) }
         let all = window + farther.prefix(request.leases.count)
         let dealt = FairShare.order(all.map(\.client), after: request.lastClient).map { all[$0] }
         let offers = request.offers.filter { sessions[$0.session] != nil || mutation == .leaseWithoutSession }
@@ -58,6 +61,7 @@ extension ModelStore {
         return ClaimReply(
             queue: request.queue, grants: grants, exhausted: isExhausted,
             lowWater: window.first { !granted.contains($0.id) }?.rank ?? window.last?.rank ?? request.fromRank,
+            lastSeen: isExhausted ? nil : window.last.map { LinePosition(rank: $0.rank, task: $0.id) },
             unplaced: window.count { !granted.contains($0.id) }, heldBack: false, lastClient: lastClient,
             keptFree: places.keptFree.map { offers[$0].session })
     }

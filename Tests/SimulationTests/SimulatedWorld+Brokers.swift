@@ -2,6 +2,15 @@ import Broker
 import TaskProtocol
 
 extension SimulatedWorld {
+    /// The product's, but that a broker with nothing to do looks about less often: such looks are most of what happens, and find nothing.
+    private static let settings: BrokerSettings = {
+        var settings = BrokerSettings()
+        settings.idleSweepInterval = settings.sweepInterval
+        settings.tickInterval = 500
+        settings.figuresInterval = 10_000
+        return settings
+    }()
+
     func startBroker(_ index: Int) {
         let broker = brokers[index]
         guard !broker.isUp else { return }
@@ -10,7 +19,7 @@ extension SimulatedWorld {
         broker.nextTick = .max
         let id = BrokerID(hi: fate.random.next(), lo: fate.random.next())
         broker.isUp = true
-        broker.core.pointee = BrokerCore(id: id, random: IdentitySource(seed: fate.random.next()))
+        broker.core.pointee = BrokerCore(id: id, settings: Self.settings, random: IdentitySource(seed: fate.random.next()))
         let endpoints = ["peers": "\(index)", "workers": "\(index)"]
         tellBroker(index, .start(BrokerRegistration(id: id, host: "b\(index)", pid: index, version: "1", endpoints: endpoints, publicKey: nil)))
     }

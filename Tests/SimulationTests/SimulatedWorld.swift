@@ -195,7 +195,7 @@ final class SimulatedWorld {
         case .workerTick(let index, let epoch):
             guard isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) else { return }
             tellWorker(index, .tick)
-            queue.add(.workerTick(index, epoch: epoch), at: now + 200)
+            queue.add(.workerTick(index, epoch: epoch), at: now + 400)
         case .toWorker(let index, let epoch, let link, let message):
             guard isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) else { return }
             tellWorker(index, .message(message, link: link))

@@ -360,6 +360,31 @@ import Testing
         #expect(request.fromRank.map(String.init) == oldest, "the mark stays with the oldest that waits")
     }
 
+    @Test("behind a place the line goes on with the next task, also among tasks of one rank")
+    func behind() throws {
+        let bench = try Bench()
+        let tasks = try bench.submit((0..<23).map { _ in bench.item() }).map(\.id)
+        try bench.connection.execute("UPDATE hot SET rank = 7")
+        let offer = PlacementOffer(
+            session: bench.session, freeSlots: 8, idle: true, models: [], numerics: Bench.numerics,
+            parameters: Set(TaskParameters.knownNames.filter { $0 != "min_p" }))
+        var request = ClaimRequest(broker: bench.broker, queue: "default", offers: [offer], leases: [.random()], fromRank: nil, limit: 5)
+        var seen: [LinePosition] = []
+        while true {
+            guard case .claimed(let reply) = bench.ask(.claim(request)), seen.count < 10 else { return unexpected() }
+            #expect(reply.grants.isEmpty && reply.exhausted == (reply.lastSeen == nil))
+            #expect(reply.unplaced == min(5, 23 - 5 * seen.count))
+            guard let last = reply.lastSeen else { break }
+            seen.append(last)
+            request.behind = last
+        }
+        let order = tasks.sorted()
+        #expect(seen.map(\.task) == [4, 9, 14, 19].map { order[$0] } && seen.allSatisfy { $0.rank == 7 })
+        request.offers[0].parameters = []
+        guard case .claimed(let reply) = bench.ask(.claim(request)) else { return unexpected() }
+        #expect(reply.grants.map(\.task) == [order[20]])
+    }
+
     @Test("a paused queue is held back, a limited one runs no more than it may") func limits() throws {
         let bench = try Bench()
         _ = try bench.submit((0..<5).map { _ in bench.item() })

@@ -72,7 +72,7 @@ import Testing
     }
 
     private func checkClaim(_ bench: Bench, _ what: String) throws {
-        let scan = try plan(bench.connection, of: StoreSession.claimScan, "'default', 0, 100, false")
+        let scan = try plan(bench.connection, of: StoreSession.claimScan, "'default', 0, 100, false, NULL")
         #expect(scan.contains("Index Scan using hot_ready on hot"), "\(what):\n\(scan)")
         #expect(!scan.contains("Seq Scan") && !scan.contains("Sort"), "\(what):\n\(scan)")
         let lock = try plan(bench.connection, of: StoreSession.claimLock, "ARRAY['\(UUIDValue.random())'::uuid]")

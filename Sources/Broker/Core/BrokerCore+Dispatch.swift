@@ -19,22 +19,25 @@ extension BrokerCore {
 
     /// The request for a scan; nil where the room went meanwhile.
     mutating func claimRequest(_ queue: String) -> (StoreWork, StoreRequest)? {
-        let offers = offers(to: queue)
+        let passed = queues[queue].passed
+        // Behind what stands first in line nothing takes the worker that is kept free for it.
+        let offers = offers(to: passed == nil ? queue : nil)
         let room = offers.reduce(0) { $0 + $1.freeSlots }
         guard room > 0 else { return nil }
         for offer in offers { sessions.reserve(offer.session, offer.freeSlots) }
         queues.scanning(queue)
         let names = (0..<min(room, settings.claimGrants)).map { _ in random.lease() }
         let request = ClaimRequest(
-            broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, limit: settings.claimWindow,
-            lastClient: queues[queue].lastClient, looksFarther: queues.looksFarther(queue, now: now, every: settings.sweepInterval))
+            broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, behind: passed, limit: settings.claimWindow,
+            lastClient: queues[queue].lastClient,
+            looksFarther: passed == nil && queues.looksFarther(queue, now: now, every: settings.sweepInterval))
         return (.claim(queue: queue, reserved: offers), .claim(request))
     }
 
-    mutating func claimed(_ reply: ClaimReply, reserved: [PlacementOffer]) {
+    mutating func claimed(_ reply: ClaimReply, to request: ClaimRequest, reserved: [PlacementOffer]) {
         for offer in reserved { sessions.unreserve(offer.session, offer.freeSlots) }
-        queues.scanned(reply, generation: sessions.generation)
-        if reply.keptFree != nil || !reply.ranOut { keep(reply.keptFree, for: reply.queue) }
+        queues.scanned(reply, behind: request.behind, generation: sessions.generation)
+        if request.behind == nil, reply.keptFree != nil || !reply.ranOut { keep(reply.keptFree, for: reply.queue) }
         for grant in reply.grants { granted(grant) }
     }
 

@@ -247,7 +247,7 @@ extension BrokerCore {
         case .done: done(works)
         case .submitted(let outcomes): submitted(works, outcomes)
         case .claimed(let claim):
-            if case .claim(_, let reserved)? = works.first { claimed(claim, reserved: reserved) }
+            if case .claim(_, let reserved)? = works.first, case .claim(let asked) = request { claimed(claim, to: asked, reserved: reserved) }
         case .beaten(let beat): beaten(beat)
         case .swept(let sweep): swept(sweep)
         case .leases(let held):

@@ -33,9 +33,12 @@ struct Timers: Sendable {
 }
 
 extension BrokerCore {
-    /// The latest time at which ``BrokerEvent/tick`` must come.
-    package var nextTick: Int64 {
-        var next = now + 250
+    /// The latest time at which ``BrokerEvent/tick`` must come. (Reading it changes nothing: `mutating` spares a copy of the whole broker to those who
+    /// hold it behind a pointer.)
+    package var nextTick: Int64 { mutating get { earliestDuty } }
+
+    private var earliestDuty: Int64 {
+        var next = now + settings.tickInterval
         if let time = timers.beat, !lanes.isBusy(.beat) { next = min(next, time + settings.beatInterval) }
         if let time = timers.heartbeat { next = min(next, time + settings.heartbeatInterval) }
         if let time = lanes.nextRepeat { next = min(next, time) }
@@ -53,7 +56,7 @@ extension BrokerCore {
         noticeSilentStore()
         tickStore()
         if Timers.isDue(&timers.heartbeat, every: settings.heartbeatInterval, now: now) { sendHeartbeats() }
-        if Timers.isDue(&timers.alarms, every: 250, now: now) {
+        if Timers.isDue(&timers.alarms, every: settings.tickInterval, now: now) {
             sessions.noteQuiet(now: now, after: settings.workerQuiet)
             raiseAlarms()
         }

@@ -2,6 +2,8 @@ package import TaskProtocol
 
 /// The times and bounds of a broker's logic, in milliseconds of its monotonic clock. The defaults are the product's; tests shorten none of them.
 package struct BrokerSettings: Sendable {
+    /// The longest pause between two looks at what has come due.
+    package var tickInterval: Int64 = 250
     /// Between the starts of two beats.
     package var beatInterval: Int64 = 1_500
     /// Committed beats during which a session's counter must stand still before it is swept: four whole intervals have five ends.

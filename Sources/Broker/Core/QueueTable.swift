@@ -18,12 +18,23 @@ package struct QueueLine: Sendable {
     var lastClient: String?
     /// When a scan last looked behind a full window.
     var lookedFarther: Int64?
+    /// Where scans go on until the next sweep: up to there whole windows found no task that can be placed.
+    package var passed: LinePosition?
+    var windowsPassed = 0
     /// The smallest rank that came while a scan was under way, which need not have seen it.
     var cameMeanwhile: Int64?
+
+    /// A task came in line: one of a rank that was passed is looked for from the start.
+    mutating func lookAgain(from rank: Int64) {
+        if let passed, rank < passed.rank { self.passed = nil }
+    }
 }
 
 /// The queues that have, or had, work.
 package struct QueueTable: Sendable {
+    /// Windows that are passed between two sweeps: as far as a line is looked along behind tasks that nobody can take now.
+    private static let passedAtMost = 10
+
     private(set) var lines: [String: QueueLine] = [:]
     private var lastScanned = ""
 
@@ -44,6 +55,7 @@ package struct QueueTable: Sendable {
         line.scannedGeneration = 0
         if let mark = line.lowWater, rank < mark { line.lowWater = rank }
         line.cameMeanwhile = min(line.cameMeanwhile ?? rank, rank)
+        line.lookAgain(from: rank)
         lines[name] = line
     }
 
@@ -78,6 +90,7 @@ package struct QueueTable: Sendable {
             line.isPaused = queue.paused
             line.scannedGeneration = 0
             line.lowWater = line.lowWater.map { min($0, queue.oldestRank) }
+            (line.passed, line.windowsPassed) = (nil, 0)
             if queue.paused { line.hasWork = false }
             lines[queue.name] = line
         }
@@ -88,6 +101,8 @@ package struct QueueTable: Sendable {
     mutating func forgetMarks() {
         for name in lines.keys {
             lines[name]?.lowWater = nil
+            lines[name]?.passed = nil
+            lines[name]?.windowsPassed = 0
             lines[name]?.hasWork = true
             lines[name]?.scannedGeneration = 0
         }
@@ -102,18 +117,28 @@ package struct QueueTable: Sendable {
     }
 
     /// Takes what a scan found.
-    package mutating func scanned(_ reply: ClaimReply, generation: UInt64) {
+    /// - Parameter behind: where it began, if that was behind windows which found nothing.
+    package mutating func scanned(_ reply: ClaimReply, behind: LinePosition? = nil, generation: UInt64) {
         var line = self[reply.queue]
-        if let mark = reply.lowWater { line.lowWater = mark }
         line.lastClient = reply.lastClient ?? line.lastClient
-        line.wasShort = reply.exhausted && reply.unplaced == 0
         line.isHeldBack = line.isHeldBack || reply.heldBack
-        if line.wasShort || reply.heldBack { line.hasWork = false }
+        if behind == nil {
+            if let mark = reply.lowWater { line.lowWater = mark }
+            line.wasShort = reply.exhausted && reply.unplaced == 0
+            if line.wasShort { line.hasWork = false }
+        }
+        if reply.heldBack { line.hasWork = false }
         if reply.grants.isEmpty { line.scannedGeneration = generation }
+        if reply.grants.isEmpty, reply.unplaced > 0, let seen = reply.lastSeen, line.windowsPassed < Self.passedAtMost {
+            line.passed = seen
+            line.windowsPassed += 1
+            line.scannedGeneration = 0
+        }
         if let rank = line.cameMeanwhile {
             line.hasWork = true
             line.scannedGeneration = 0
             line.lowWater = line.lowWater.map { min($0, rank) }
+            line.lookAgain(from: rank)
         }
         lines[reply.queue] = line
     }

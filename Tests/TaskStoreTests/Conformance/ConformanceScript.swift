@@ -251,10 +251,12 @@ struct ConformanceScript {
         }
         let slots = offers.reduce(0) { $0 + $1.freeSlots }
         let from = random.chance(250) ? start - 3_600_000 + Int64(random.below(80)) * 7 - Int64(random.below(4)) * 60_000 : nil
+        let behind = random.chance(500) ? from.map { LinePosition(rank: $0, task: someTasks().first ?? newID()) } : nil
         return .claim(
             ClaimRequest(
                 broker: broker, queue: pick(Self.queues) ?? "default", offers: offers, leases: (0..<slots).map { _ in newID() }, fromRank: from,
-                limit: pick([1, 2, 5, 100]) ?? 100, lastClient: pick([nil, "anna", "bert", ""]) ?? nil, looksFarther: random.chance(300)))
+                behind: behind, limit: pick([1, 2, 5, 100]) ?? 100, lastClient: pick([nil, "anna", "bert", ""]) ?? nil,
+                looksFarther: random.chance(300)))
     }
 
     /// What a worker may say it knows.

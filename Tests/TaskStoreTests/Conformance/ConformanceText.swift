@@ -82,7 +82,7 @@ struct ConformanceText {
 
     private func claim(_ reply: ClaimReply) -> String {
         "\(reply.queue) \(reply.grants.map { grant($0) }) exhausted \(reply.exhausted) low water \(time(reply.lowWater)) unplaced \(reply.unplaced)"
-            + " held back \(reply.heldBack) last \(reply.lastClient ?? "-")"
+            + " seen \(reply.lastSeen.map { "\(time($0.rank)) \($0.task)" } ?? "-") held back \(reply.heldBack) last \(reply.lastClient ?? "-")"
     }
 
     private func beat(_ reply: BeatReply) -> String {
