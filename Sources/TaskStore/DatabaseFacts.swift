@@ -51,7 +51,7 @@ package struct DatabaseFacts: Sendable, Equatable {
         facts.tlsMode = connection.option("sslmode") ?? ""
         facts.takeServer(try connection.texts(server))
         facts.takeRights(try connection.texts(rights))
-        facts.pooler = try findPooler(connection, url)
+        facts.pooler = try connection.pooler(url)
         return facts
     }
 
@@ -81,8 +81,6 @@ package struct DatabaseFacts: Sendable, Equatable {
         FROM (SELECT 1) AS one LEFT JOIN pg_namespace n ON n.nspname = 'scriptorium'
         """)
 
-    private static let process = Statement("facts_process", "SELECT pg_backend_pid()")
-
     // MARK: Reading
 
     private mutating func takeServer(_ row: [String?]) {
@@ -102,24 +100,9 @@ package struct DatabaseFacts: Sendable, Equatable {
         missingRoles = (row[2] ?? "").split(separator: ",").map(String.init)
         mayWrite = row[3] == "t"
     }
-
-    /// A pooler makes up the process that it announces. Whether it pools transactions shows when a second connection has one open: it has then
-    /// taken the first one's server process, or the first one gets another.
-    private static func findPooler(_ connection: StoreConnection, _ url: String) throws(StoreError) -> Pooler {
-        func current(_ connection: StoreConnection) throws(StoreError) -> String? { try connection.texts(process)[0] }
-        let first = try current(connection)
-        guard first != String(connection.announcedProcess) else { return .none }
-        let other = try StoreConnection(url, setup: .looking)
-        try other.execute("BEGIN", name: "facts_begin")
-        // In this order: a pool of one process would keep the first connection waiting for it.
-        var isShared = try current(other) == first
-        if !isShared { isShared = try current(connection) != first }
-        try other.execute("ROLLBACK", name: "facts_rollback")
-        return isShared ? .transaction : .session
-    }
 }
 
 extension SessionSetup {
     /// For looking at a server only: nothing that a pooler could refuse, or keep.
-    static let looking = SessionSetup(sql: "SELECT 1")
+    static let looking = SessionSetup(sql: "SELECT 1", needsSession: false)
 }

@@ -12,8 +12,24 @@ extension StoreConnection {
         }
     }
 
-    /// The process that libpq was told to cancel: another than `pg_backend_pid()` where a pooler stands between.
-    var announcedProcess: Int32 { PQbackendPID(handle) }
+    /// What stands between this connection and its server.
+    ///
+    /// A pooler makes up the process that it announces. Whether it pools transactions shows when a second connection has one open: it has then
+    /// taken the first one's server process, or the first one gets another.
+    /// - Parameter url: where the second one goes.
+    func pooler(_ url: String) throws(StoreError) -> DatabaseFacts.Pooler {
+        let first = try texts(Self.process)[0]
+        guard first != String(PQbackendPID(handle)) else { return .none }
+        let other = try StoreConnection(url, setup: .looking)
+        try other.execute("BEGIN", name: "facts_begin")
+        // In this order: a pool of one process would keep the first connection waiting for it.
+        var isShared = try other.texts(Self.process)[0] == first
+        if !isShared { isShared = try texts(Self.process)[0] != first }
+        try other.execute("ROLLBACK", name: "facts_rollback")
+        return isShared ? .transaction : .session
+    }
+
+    private static let process = Statement("facts_process", "SELECT pg_backend_pid()")
 
     /// Whether the connection is encrypted.
     var isEncrypted: Bool { PQsslInUse(handle) == 1 }

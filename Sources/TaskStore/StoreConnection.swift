@@ -27,6 +27,7 @@ package final class StoreConnection {
     private var isInTransaction = false
 
     /// Connects.
+    /// - Throws: ``StoreError/connectionLost(_:)``; ``StoreError/pooledTransactions`` and ``StoreError/notDurable`` where the server is no good for the setup.
     /// - Parameters:
     ///   - url: libpq's connection string or `postgresql://` address; empty leaves all to libpq's `PG…` variables.
     ///   - setup: how the session is set up: ``SessionSetup/broker`` for the product's statements.
@@ -40,6 +41,7 @@ package final class StoreConnection {
         guard PQstatus(connection) == CONNECTION_OK else { throw .connectionLost(Self.connectionProblem(connection)) }
         PQsetNoticeProcessor(connection, { _, _ in }, nil)
         PQsetnonblocking(connection, 1)
+        if setup.needsSession, try pooler(url) == .transaction { throw .pooledTransactions }
         try execute(setup.sql)
         if setup.needsDurability, try texts(Self.durability).first == "off" { throw .notDurable }
     }
@@ -243,6 +245,9 @@ package final class StoreConnection {
 /// The settings that a new connection begins with.
 package struct SessionSetup: Sendable {
     let sql: String
+    /// Whether what is set and prepared must last from one transaction to the next, so that a pooler of transactions is refused: the next may find
+    /// nothing of it, and tasks would be ended for errors that are not theirs.
+    var needsSession = true
     /// Whether a server whose commits are no promise is refused: a crash of it would lose accepted tasks.
     var needsDurability = false
 

@@ -17,6 +17,8 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
     case refused(sqlstate: String, statement: String, object: String?)
     /// The server answers commits that a crash can undo.
     case notDurable
+    /// A pooler that gives each transaction any server process stands between.
+    case pooledTransactions
     /// A row does not look as the migrations promise.
     case unexpectedRow(statement: String, column: Int)
 
@@ -30,6 +32,9 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         case .refused(let sqlstate, let statement, let object):
             "the database refused statement \(statement) (SQLSTATE \(sqlstate)\(object.map { ", \($0)" } ?? ""))"
         case .notDurable: "synchronous_commit is off for this database: a crash would lose accepted tasks; set it to on"
+        case .pooledTransactions:
+            "a pooler of transactions stands between this program and its database, which loses what brokers set, prepare and listen to: name the primary"
+                + " itself in the connection string (who publishes in SQL may pool)"
         case .unexpectedRow(let statement, let column): "statement \(statement) returned an unexpected value in column \(column)"
         }
     }

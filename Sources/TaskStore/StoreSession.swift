@@ -22,7 +22,7 @@ package struct StoreSession {
         } catch {
             switch error {
             case .connectionLost(let why): return .failed(connection.mayHaveCommitted ? .unavailable(why) : .unreached(why))
-            case .notDurable: return .failed(.unreached(error.description))
+            case .notDurable, .pooledTransactions: return .failed(.unreached(error.description))
             case .lockTimeout, .statementTimeout: return busyReply(request)
             case .refused: return singly(request) ?? .failed(.internalError(error.description))
             case .collision, .partitionMissing, .unexpectedRow: return .failed(.internalError(error.description))
