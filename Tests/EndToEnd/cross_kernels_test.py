@@ -138,7 +138,7 @@ class CrossKernels(unittest.TestCase):
                 for name in sets:
                     self.assertEqual(found[name], wanted, name)
 
-    @unittest.skipUnless(os.environ.get("ALL_FLOATS"), "two hours: ALL_FLOATS=1 looks at NEON's functions over all 2^32 floats")
+    @unittest.skipUnless(os.environ.get("ALL_FLOATS"), "hours: ALL_FLOATS=1 looks at NEON's functions over all 2^32 floats")
     def test_every_function_has_the_committed_bits_over_all_floats(self):
         self.assertEqual(len(surveys()), 16)
         for name, number, wanted in surveys():
