@@ -51,7 +51,7 @@ package struct ClaimReply: Sendable, Equatable {
     package var exhausted: Bool
     /// The rank up to which nothing waits any more for this broker: its next low-water mark. Nil: keep the old one.
     package var lowWater: Int64?
-    /// The last place that was looked at, where others may stand behind it.
+    /// The last place of a window behind which others may stand; nil where not all of it could be looked at, or no room was left.
     package var lastSeen: LinePosition?
     /// Candidates that no offer could take.
     package var unplaced: Int

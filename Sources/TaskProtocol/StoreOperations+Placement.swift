@@ -70,6 +70,8 @@ package struct PlacementOutcome: Sendable, Equatable {
     package var chosen: [Int?]
     /// The index of the offer that is left to become idle, for the first candidate that needs all of one.
     package var keptFree: Int?
+    /// How many more might have found a place.
+    package var room: Int
 }
 
 /// Who runs what. Pure, and the same in production and simulation.
@@ -94,7 +96,7 @@ package struct Placement: Sendable {
     package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> PlacementOutcome {
         var placement = Placement(offers: offers)
         let chosen = candidates.map { placement.place($0) }
-        return PlacementOutcome(chosen: chosen, keptFree: placement.keptFree)
+        return PlacementOutcome(chosen: chosen, keptFree: placement.keptFree, room: placement.room)
     }
 
     /// Assigns the next candidate in line.

@@ -125,7 +125,7 @@ extension StoreSession {
             let waiting = near.filter { !deal.gone.contains($0.task) }
             return ClaimReply(
                 queue: request.queue, grants: deal.grants, exhausted: exhausted, lowWater: (waiting.first ?? near.last)?.rank ?? request.fromRank,
-                lastSeen: exhausted ? nil : near.last.map { LinePosition(rank: $0.rank, task: $0.task) },
+                lastSeen: exhausted || !deal.sawAll ? nil : near.last.map { LinePosition(rank: $0.rank, task: $0.task) },
                 unplaced: waiting.count, heldBack: false, lastClient: deal.lastClient, keptFree: deal.keptFree, ranOut: deal.ranOut)
         }
     }
@@ -171,6 +171,9 @@ extension StoreSession {
 
         /// Whether nothing more may be leased though there are slots.
         var ranOut: Bool { leases.isEmpty && placement.room > 0 }
+
+        /// Whether all of the line was looked at, with room left.
+        var sawAll: Bool { line.isEmpty && room > 0 && passedOver.allSatisfy(gone.contains) }
 
         var keptFree: SessionID? { placement.keptFree.map { offers[$0].session } }
 

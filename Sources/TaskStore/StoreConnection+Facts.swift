@@ -15,16 +15,25 @@ extension StoreConnection {
     /// What stands between this connection and its server.
     ///
     /// A pooler makes up the process that it announces. Whether it pools transactions shows when a second connection has one open: it has then
-    /// taken the first one's server process, or the first one gets another.
+    /// taken the first one's server process, or the first one gets another. A pooler that has no process for the second one is taken for one of sessions,
+    /// which keeps each as long as its connection.
     /// - Parameter url: where the second one goes.
     func pooler(_ url: String) throws(StoreError) -> DatabaseFacts.Pooler {
         let first = try texts(Self.process)[0]
         guard first != String(PQbackendPID(handle)) else { return .none }
-        let other = try StoreConnection(url, setup: .looking)
-        try other.execute("BEGIN", name: "facts_begin")
-        // In this order: a pool of one process would keep the first connection waiting for it.
-        var isShared = try other.texts(Self.process)[0] == first
-        if !isShared { isShared = try texts(Self.process)[0] != first }
+        let second: String?
+        let other: StoreConnection
+        do throws(StoreError) {
+            let patience = StorePatience(seconds: StorePatience.ofProbes, interruption: patience.interruption)
+            other = try StoreConnection(url, setup: .looking, patience: patience)
+            try other.execute("BEGIN", name: "facts_begin")
+            second = try other.texts(Self.process)[0]
+        } catch {
+            return .session
+        }
+        // More than once: where processes take turns, the first connection may get its own again.
+        var isShared = second == first
+        for _ in 0..<4 where !isShared { isShared = try texts(Self.process)[0] != first }
         try other.execute("ROLLBACK", name: "facts_rollback")
         return isShared ? .transaction : .session
     }

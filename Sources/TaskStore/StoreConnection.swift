@@ -15,7 +15,7 @@ package struct Statement: Sendable {
 /// One connection to PostgreSQL. It blocks, so it is made, used and closed on one thread of its own; that is why it is not `Sendable`.
 package final class StoreConnection {
     let handle: OpaquePointer
-    private let patience: StorePatience
+    let patience: StorePatience
     private var prepared: Set<String> = []
     /// An answer was given up: what comes next would be the answer to something else.
     private var isGivenUp = false

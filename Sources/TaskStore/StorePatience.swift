@@ -20,6 +20,8 @@ package struct StorePatience: Sendable {
 
     /// Longer than `statement_timeout`: a server that works says itself that a statement took too long.
     package static let ofRequests: Double = 25
+    /// A second connection that is made only to learn what stands between: a pooler with none to give lets it wait.
+    static let ofProbes: Double = 3
     /// A beat says that this broker lives: one that takes longer than the workers' patience is none.
     package static let ofBeats: Double = 6
 }

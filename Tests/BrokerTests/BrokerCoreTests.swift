@@ -113,6 +113,27 @@ import Testing
         #expect(bench.store.tasks.count == 1)
     }
 
+    @Test("of a batch that failed otherwise than for a lock some may be stored: none is refused because its piece did not come to the store")
+    func unreachedPiece() throws {
+        var bench = CoreBench()
+        bench.holds = true
+        for _ in 0..<3 { bench.submit() }
+        let first = bench.held.removeFirst()
+        bench.answer(first.ticket, first.request)
+        let batch = try #require(bench.held.firstIndex { if case .submit(let groups) = $0.request { groups.count == 2 } else { false } })
+        let (ticket, request) = bench.held.remove(at: batch)
+        // Work by work: the first of them was stored.
+        if case .submit(let groups) = request { _ = bench.store.perform(.submit([groups[0]]), now: CoreBench.epoch) }
+        bench.feed(.storeReply(ticket: ticket, .failed(.internalError("the second"))))
+        let piece = try #require(bench.held.firstIndex { if case .submit = $0.request { true } else { false } })
+        bench.feed(.storeReply(ticket: bench.held.remove(at: piece).ticket, .failed(.unreached("cut"))))
+        #expect(bench.replies.count == 1, "the outcome of neither is known")
+        bench.release()
+        bench.pass(3_000)
+        #expect(bench.replies.count == 3 && bench.replies.allSatisfy { $0["ok"]?.boolValue == true })
+        #expect(bench.store.tasks.count == 3)
+    }
+
     @Test("a result that never came to the store is sent again until it is recorded")
     func unreachedResult() throws {
         var bench = CoreBench()

@@ -90,36 +90,79 @@ import Testing
             unplaced: unplaced, heldBack: false)
     }
 
-    @Test(
-        "whole windows in which nothing can be placed are passed, some between two sweeps; what comes before their end is found from the start")
-    func passedWindows() throws {
+    /// A scan as a broker makes it: from where the table says, in vain or not.
+    @discardableResult
+    private func scan(_ queues: inout QueueTable, _ reply: ClaimReply, generation: UInt64 = 1, isSameRoom: Bool = true) -> Int64? {
+        let isPromising = queues.next(generation: generation) == "q"
+        #expect(isPromising)
+        let start = queues.start("q", generation: generation)
+        queues.scanning("q")
+        queues.scanned(reply, behind: start, generation: generation, isSameRoom: isSameRoom)
+        return start?.rank
+    }
+
+    private func sweep(_ queues: inout QueueTable) {
+        queues.observe([WaitingQueue(name: "q", oldestRank: 1, paused: false, maxRunning: nil)])
+    }
+
+    @Test("whole windows in which nothing can be placed are passed, up to the end of the line")
+    func passedWindows() {
         var queues = QueueTable()
         queues.ready("q", rank: 1)
-        func scan(_ queues: inout QueueTable, _ reply: ClaimReply) {
-            #expect(queues.next(generation: 1) == "q")
-            queues.scanning("q")
-            queues.scanned(reply, behind: queues["q"].passed, generation: 1)
-        }
-        scan(&queues, reply(seen: 10, unplaced: 10))
-        #expect(queues["q"].passed?.rank == 10 && queues["q"].lowWater == 1)
-        scan(&queues, reply(seen: 20, unplaced: 10))
-        #expect(queues["q"].passed?.rank == 20)
-        // The end of the line: it stays there.
-        scan(&queues, reply(seen: nil, unplaced: 3))
-        #expect(queues["q"].passed?.rank == 20 && queues.next(generation: 1) == nil)
+        let starts = [
+            scan(&queues, reply(seen: 10, unplaced: 10)), scan(&queues, reply(seen: 20, unplaced: 10)), scan(&queues, reply(seen: nil, unplaced: 3)),
+        ]
+        #expect(starts == [nil, 10, 20])
+        let isPromising = queues.next(generation: 1) == nil
+        #expect(isPromising && queues["q"].lowWater == 1)
         #expect(!queues.takesClaimAtInsert("q"), "others stand in line")
         queues.ready("q", rank: 30)
-        #expect(queues["q"].passed?.rank == 20)
-        scan(&queues, reply(seen: nil, unplaced: 0))
-        #expect(queues["q"].passed?.rank == 20 && queues["q"].hasWork)
+        #expect(scan(&queues, reply(seen: nil, unplaced: 0)) == 20, "what comes at the end is looked for there")
+        #expect(queues["q"].hasWork, "the front still waits")
         queues.ready("q", rank: 15)
-        #expect(queues["q"].passed == nil)
-        queues.observe([WaitingQueue(name: "q", oldestRank: 1, paused: false, maxRunning: nil)])
+        #expect(scan(&queues, reply(seen: nil, unplaced: 13)) == nil, "what comes before it, from the front")
+    }
+
+    @Test("under other room the front comes first, and the walk goes on from where it was")
+    func frontFirst() {
+        var queues = QueueTable()
+        queues.ready("q", rank: 1)
+        scan(&queues, reply(seen: 10, unplaced: 10))
+        scan(&queues, reply(seen: 20, unplaced: 10))
+        #expect(scan(&queues, reply(seen: 10, unplaced: 10), generation: 2) == nil)
+        #expect(scan(&queues, reply(seen: nil, unplaced: 4), generation: 2) == 20)
+        // Somebody got room while a scan was under way.
+        #expect(scan(&queues, reply(seen: 10, unplaced: 10), generation: 3, isSameRoom: false) == nil)
+        #expect(scan(&queues, reply(seen: 10, unplaced: 10), generation: 3) == nil)
+        #expect(scan(&queues, reply(seen: nil, unplaced: 4), generation: 3) == 20)
+    }
+
+    @Test("ten windows are passed between two sweeps; a sweep begins at the front, also while a scan is under way")
+    func sweptWhilePassing() {
+        var queues = QueueTable()
+        queues.ready("q", rank: 1)
         for window in 1...10 { scan(&queues, reply(seen: Int64(window) * 10, unplaced: 10)) }
-        scan(&queues, reply(seen: 110, unplaced: 10))
-        #expect(queues["q"].passed?.rank == 100 && queues.next(generation: 1) == nil, "ten between two sweeps")
-        queues.observe([WaitingQueue(name: "q", oldestRank: 1, paused: false, maxRunning: nil)])
-        #expect(queues["q"].passed == nil && queues.next(generation: 1) == "q")
+        #expect(scan(&queues, reply(seen: 110, unplaced: 10)) == 100)
+        let isDone = queues.next(generation: 1) == nil
+        #expect(isDone && queues["q"].passed?.rank == 100)
+        sweep(&queues)
+        #expect(scan(&queues, reply(seen: 10, unplaced: 10)) == nil)
+        let start = queues.start("q", generation: 1)
+        queues.scanning("q")
+        sweep(&queues)
+        queues.scanned(reply(seen: 20, unplaced: 10), behind: start, generation: 1)
+        #expect(scan(&queues, reply(seen: 10, unplaced: 10)) == nil)
+    }
+
+    @Test("a line that was passed and is empty at the next sweep is looked at once more, and is quiet then")
+    func emptiedWhilePassed() {
+        var queues = QueueTable()
+        queues.ready("q", rank: 1)
+        scan(&queues, reply(seen: 10, unplaced: 10))
+        scan(&queues, reply(seen: nil, unplaced: 2))
+        queues.observe([])
+        #expect(scan(&queues, reply(seen: nil, unplaced: 0)) == nil)
+        #expect(!queues["q"].hasWork && queues.takesClaimAtInsert("q"))
     }
 
     @Test("a broker marks itself idle after a while of quiet, and busy again when notifications pour in")

@@ -61,7 +61,8 @@ extension ModelStore {
         return ClaimReply(
             queue: request.queue, grants: grants, exhausted: isExhausted,
             lowWater: window.first { !granted.contains($0.id) }?.rank ?? window.last?.rank ?? request.fromRank,
-            lastSeen: isExhausted ? nil : window.last.map { LinePosition(rank: $0.rank, task: $0.id) },
+            lastSeen: isExhausted || places.room == 0 || grants.count == request.leases.count
+                ? nil : window.last.map { LinePosition(rank: $0.rank, task: $0.id) },
             unplaced: window.count { !granted.contains($0.id) }, heldBack: false, lastClient: lastClient,
             keptFree: places.keptFree.map { offers[$0].session })
     }

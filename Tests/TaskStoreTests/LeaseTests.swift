@@ -360,6 +360,24 @@ import Testing
         #expect(request.fromRank.map(String.init) == oldest, "the mark stays with the oldest that waits")
     }
 
+    @Test("a window of which somebody else holds a task, or that was not looked at to its end, is none that can be passed")
+    func notPassed() throws {
+        let bench = try Bench()
+        let tasks = try bench.submit((0..<8).map { _ in bench.item() }).map(\.id)
+        let old = Set(TaskParameters.knownNames.filter { $0 != "min_p" })
+        func claim(_ parameters: Set<String>, slots: Int, session: SessionID? = nil) throws -> ClaimReply {
+            try bench.claim(slots: slots, limit: 5, session: session, parameters: parameters)
+        }
+        #expect(try claim(old, slots: 2).lastSeen != nil)
+        let holder = try Bench.patient(bench.ownerURL)
+        try holder.execute("BEGIN; SELECT FROM hot WHERE task = '\(tasks.sorted()[1])' FOR UPDATE")
+        #expect(try claim(old, slots: 2).lastSeen == nil, "it may be another's to take, or ours in a moment")
+        try holder.execute("ROLLBACK")
+        #expect(try claim(old, slots: 2, session: .random()).lastSeen == nil, "a worker that is gone says nothing of the line")
+        let reply = try claim([], slots: 2)
+        #expect(reply.grants.count == 2 && reply.lastSeen == nil)
+    }
+
     @Test("behind a place the line goes on with the next task, also among tasks of one rank")
     func behind() throws {
         let bench = try Bench()

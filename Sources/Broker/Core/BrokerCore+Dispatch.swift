@@ -19,13 +19,14 @@ extension BrokerCore {
 
     /// The request for a scan; nil where the room went meanwhile.
     mutating func claimRequest(_ queue: String) -> (StoreWork, StoreRequest)? {
-        let passed = queues[queue].passed
+        let passed = queues.start(queue, generation: sessions.generation)
         // Behind what stands first in line nothing takes the worker that is kept free for it.
         let offers = offers(to: passed == nil ? queue : nil)
         let room = offers.reduce(0) { $0 + $1.freeSlots }
         guard room > 0 else { return nil }
         for offer in offers { sessions.reserve(offer.session, offer.freeSlots) }
         queues.scanning(queue)
+        scanGeneration = sessions.generation
         let names = (0..<min(room, settings.claimGrants)).map { _ in random.lease() }
         let request = ClaimRequest(
             broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, behind: passed, limit: settings.claimWindow,
@@ -35,8 +36,9 @@ extension BrokerCore {
     }
 
     mutating func claimed(_ reply: ClaimReply, to request: ClaimRequest, reserved: [PlacementOffer]) {
+        let isSameRoom = sessions.generation == scanGeneration
         for offer in reserved { sessions.unreserve(offer.session, offer.freeSlots) }
-        queues.scanned(reply, behind: request.behind, generation: sessions.generation)
+        queues.scanned(reply, behind: request.behind, generation: sessions.generation, isSameRoom: isSameRoom)
         if request.behind == nil, reply.keptFree != nil || !reply.ranOut { keep(reply.keptFree, for: reply.queue) }
         for grant in reply.grants { granted(grant) }
     }

@@ -186,7 +186,8 @@ extension BrokerCore {
     private mutating func failed(_ running: StoreLanes.Running, _ lane: StoreLane, _ failure: StoreFailure) {
         if failure != .busy { note(.storeRefused(failure.description)) }
         if running.works.count > 1 {
-            lanes.split(running.ticket)
+            // A batch that was refused for its data was done work by work, up to the one that failed otherwise.
+            lanes.split(running.ticket, isUncertain: failure != .busy)
             return
         }
         // Somebody's open transaction holds the task's row, for as long as it likes.

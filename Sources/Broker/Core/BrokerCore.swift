@@ -42,6 +42,8 @@ package struct BrokerCore: Sendable {
     var idle = IdleMark()
     var idleCredit = IdleCredit()
     var keptFree: KeptFree?
+    /// The generation of room when the scan under way began.
+    var scanGeneration: UInt64 = 0
     var artifacts: ArtifactDesk
     var timers = Timers()
     package internal(set) var counters = BrokerCounters()

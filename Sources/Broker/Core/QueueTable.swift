@@ -18,15 +18,38 @@ package struct QueueLine: Sendable {
     var lastClient: String?
     /// When a scan last looked behind a full window.
     var lookedFarther: Int64?
-    /// Where scans go on until the next sweep: up to there whole windows found no task that can be placed.
+    /// Up to there whole windows held no task that can be placed: scans go on behind it, after a look at the front under each generation of room.
     package var passed: LinePosition?
+    /// Windows passed since the last sweep.
     var windowsPassed = 0
+    /// The generation of room under which the front was looked at in vain.
+    var frontGeneration: UInt64 = 0
     /// The smallest rank that came while a scan was under way, which need not have seen it.
     var cameMeanwhile: Int64?
 
     /// A task came in line: one of a rank that was passed is looked for from the start.
     mutating func lookAgain(from rank: Int64) {
         if let passed, rank < passed.rank { self.passed = nil }
+    }
+
+    /// The next scan begins at the front.
+    mutating func beginAnew() { (passed, windowsPassed, frontGeneration, scannedGeneration) = (nil, 0, 0, 0) }
+
+    /// A scan found nothing that can be placed: the next one goes on behind it where that was a whole window, if somebody has room.
+    mutating func foundNothing(_ reply: ClaimReply, behind: LinePosition?, generation: UInt64, isSameRoom: Bool, atMost limit: Int) {
+        guard isSameRoom, behind == nil || behind == passed else {
+            // What room came meanwhile is the front's.
+            (frontGeneration, scannedGeneration) = (0, 0)
+            return
+        }
+        (frontGeneration, scannedGeneration) = (generation, generation)
+        if behind == nil, reply.exhausted { passed = nil }
+        guard let seen = reply.lastSeen else { return }
+        if behind == nil, passed != nil {
+            scannedGeneration = 0
+        } else if windowsPassed < limit {
+            (passed, windowsPassed, scannedGeneration) = (seen, windowsPassed + 1, 0)
+        }
     }
 }
 
@@ -69,6 +92,12 @@ package struct QueueTable: Sendable {
     /// A scan begins: what comes from now on may escape it.
     package mutating func scanning(_ name: String) { lines[name]?.cameMeanwhile = nil }
 
+    /// Where the next scan of a queue begins; nil at the front, which comes first whenever there is other room.
+    package func start(_ name: String, generation: UInt64) -> LinePosition? {
+        let line = self[name]
+        return line.frontGeneration == generation ? line.passed : nil
+    }
+
     /// Whether a scan that begins now is to look behind a full window for clients that have nothing in it: once in an interval.
     mutating func looksFarther(_ name: String, now: Int64, every interval: Int64) -> Bool {
         if let time = self[name].lookedFarther, now - time < interval { return false }
@@ -82,15 +111,15 @@ package struct QueueTable: Sendable {
         for name in lines.keys where !names.contains(name) {
             lines[name]?.isHeldBack = false
             lines[name]?.isPaused = false
+            if lines[name]?.passed != nil { lines[name]?.beginAnew() }
         }
         for queue in waiting {
             var line = self[queue.name]
             line.hasWork = line.hasWork || !queue.paused
             line.isHeldBack = queue.paused || queue.maxRunning != nil
             line.isPaused = queue.paused
-            line.scannedGeneration = 0
+            line.beginAnew()
             line.lowWater = line.lowWater.map { min($0, queue.oldestRank) }
-            (line.passed, line.windowsPassed) = (nil, 0)
             if queue.paused { line.hasWork = false }
             lines[queue.name] = line
         }
@@ -101,10 +130,8 @@ package struct QueueTable: Sendable {
     mutating func forgetMarks() {
         for name in lines.keys {
             lines[name]?.lowWater = nil
-            lines[name]?.passed = nil
-            lines[name]?.windowsPassed = 0
             lines[name]?.hasWork = true
-            lines[name]?.scannedGeneration = 0
+            lines[name]?.beginAnew()
         }
     }
 
@@ -117,8 +144,10 @@ package struct QueueTable: Sendable {
     }
 
     /// Takes what a scan found.
-    /// - Parameter behind: where it began, if that was behind windows which found nothing.
-    package mutating func scanned(_ reply: ClaimReply, behind: LinePosition? = nil, generation: UInt64) {
+    /// - Parameters:
+    ///   - behind: where it began, if not at the front.
+    ///   - isSameRoom: whether nobody may have got more room while it was under way.
+    package mutating func scanned(_ reply: ClaimReply, behind: LinePosition? = nil, generation: UInt64, isSameRoom: Bool = true) {
         var line = self[reply.queue]
         line.lastClient = reply.lastClient ?? line.lastClient
         line.isHeldBack = line.isHeldBack || reply.heldBack
@@ -128,11 +157,8 @@ package struct QueueTable: Sendable {
             if line.wasShort { line.hasWork = false }
         }
         if reply.heldBack { line.hasWork = false }
-        if reply.grants.isEmpty { line.scannedGeneration = generation }
-        if reply.grants.isEmpty, reply.unplaced > 0, let seen = reply.lastSeen, line.windowsPassed < Self.passedAtMost {
-            line.passed = seen
-            line.windowsPassed += 1
-            line.scannedGeneration = 0
+        if reply.grants.isEmpty {
+            line.foundNothing(reply, behind: behind, generation: generation, isSameRoom: isSameRoom, atMost: Self.passedAtMost)
         }
         if let rank = line.cameMeanwhile {
             line.hasWork = true

@@ -219,11 +219,12 @@ struct StoreLanes: Sendable {
     private static let pieceSize = 32
 
     /// Its batch failed for one of its works: it goes in pieces, before all others, until the guilty one goes alone.
-    mutating func split(_ ticket: Int) {
+    /// - Parameter isUncertain: some of its works may have been committed.
+    mutating func split(_ ticket: Int, isUncertain: Bool = false) {
         guard let (lane, running) = running(ticket) else { return }
         finish(ticket)
         waitingLanes.insert(lane)
-        let works = running.wasRepeated ? running.works.map(\.uncertain) : running.works
+        let works = running.wasRepeated || isUncertain ? running.works.map(\.uncertain) : running.works
         let size = works.count > Self.pieceSize ? Self.pieceSize : 1
         states[lane.rawValue].waiting.prepend(contentsOf: works)
         states[lane.rawValue].pieces.prepend(contentsOf: stride(from: 0, to: works.count, by: size).map { min(size, works.count - $0) })
