@@ -13,8 +13,8 @@ private func status(_ state: String) -> JSONValue {
 
 private func impatient() -> ClientOptions {
     var options = ClientOptions()
-    options.silence = .seconds(4)
-    options.patience = .milliseconds(300)
+    options.silence = .seconds(15)
+    options.patience = .seconds(2)
     options.requestTimeout = .seconds(20)
     return options
 }
@@ -141,7 +141,7 @@ struct ScriptoriumClientTests {
     func watchGivesUp() async throws {
         let broker = try ScriptedBroker { _, _ in [Self.draining] }
         var options = impatient()
-        options.requestTimeout = .milliseconds(300)
+        options.requestTimeout = .seconds(3)
         let client = try ScriptoriumClient(brokers: [broker.endpoint], options: options)
         await #expect(throws: ClientError.self) { for try await _ in client.watch(id) {} }
         #expect(broker.ops.count > 1)

@@ -47,7 +47,10 @@ class WorkersThatDie(unittest.TestCase):
         try:
             for first in range(0, 2000, 100):
                 tasks = [
-                    {"kind": "generate", "params": {"model": "demo", "prompt": "the", "n": 1 + (first + i) % 3, "max_length": 10, "seed": first + i}}
+                    {
+                        "kind": "generate", "max_attempts": 100,
+                        "params": {"model": "demo", "prompt": "the", "n": 1 + (first + i) % 3, "max_length": 10, "seed": first + i},
+                    }  # fmt: skip
                     for i in range(100)
                 ]
                 ids += [t["id"] for t in client.ask("submit", tasks=tasks)["tasks"]]

@@ -91,11 +91,12 @@ class Publisher(threading.Thread):
     """One client: publishes a batch, waits for some of it, cancels a little, and begins anew, until it is told to stop or has had its number."""
 
     def __init__(
-        self, ledger, endpoints, seed, number=None, batch=10, cancels=0.05, stop=None, timeout=2.5, after=0.05, packed=False, retries=0.0, proofs=0.2
-    ):
+        self, ledger, endpoints, seed, number=None, batch=10, cancels=0.05, stop=None, timeout=2.5, after=0.05, packed=False, retries=0.0, proofs=0.2,
+        max_attempts=None,
+    ):  # fmt: skip
         super().__init__(name=f"{type(self).__name__}-{seed}", daemon=True)
         self.ledger, self.number, self.batch, self.cancels, self.after, self.retries = ledger, number, batch, cancels, after, retries
-        self.proofs = proofs
+        self.proofs, self.max_attempts = proofs, max_attempts
         self.chance = random.Random(seed)
         self.stopping = stop or threading.Event()
         self.pirate = Pirate(endpoints, timeout, packed=packed)
@@ -131,6 +132,8 @@ class Publisher(threading.Thread):
 
     def task(self):
         task = generate(self.chance) | {"key": str(uuid.UUID(int=self.chance.getrandbits(128)))}
+        if self.max_attempts:
+            task["max_attempts"] = self.max_attempts
         if self.chance.random() < 0.3:
             task["priority"] = self.chance.randrange(-5, 6)
         if self.ledger.tasks and self.chance.random() < self.after:
@@ -216,9 +219,9 @@ class FinetunePublisher(Publisher):
 class SQLPublisher(threading.Thread):
     """A service that publishes within its own transactions; an unknown commit is settled with the key."""
 
-    def __init__(self, ledger, url, seed, number=None, stop=None, pause=0.02):
+    def __init__(self, ledger, url, seed, number=None, stop=None, pause=0.02, max_attempts=None):
         super().__init__(name=f"sql-publisher-{seed}", daemon=True)
-        self.ledger, self.url, self.number, self.pause = ledger, url, number, pause
+        self.ledger, self.url, self.number, self.pause, self.max_attempts = ledger, url, number, pause, max_attempts or 3
         self.chance = random.Random(seed)
         self.stopping = stop or threading.Event()
         self.connection = None
@@ -244,7 +247,9 @@ class SQLPublisher(threading.Thread):
                 if self.connection is None:
                     self.connection = psycopg2.connect(self.url, connect_timeout=3, options="-c statement_timeout=5s", tcp_user_timeout=5000)
                 with self.connection.cursor() as cursor:
-                    cursor.execute("SELECT scriptorium.submit('generate', %s, key => %s)", (json.dumps(task["params"]), key))
+                    cursor.execute(
+                        "SELECT scriptorium.submit('generate', %s, key => %s, max_attempts => %s)",
+                        (json.dumps(task["params"]), key, self.max_attempts))  # fmt: skip
                     (id,) = cursor.fetchone()
                 if not is_kept:
                     self.connection.rollback()

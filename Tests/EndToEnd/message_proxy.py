@@ -10,6 +10,8 @@ import time
 import msgpack
 import zmq
 
+import database
+
 TO_SERVER, TO_CLIENT = "to server", "to client"
 
 
@@ -64,7 +66,8 @@ class MessageProxy:
         context = zmq.Context.instance()
         front = context.socket(zmq.ROUTER)
         front.setsockopt(zmq.LINGER, 0)
-        self.endpoint = f"tcp://127.0.0.1:{front.bind_to_random_port('tcp://127.0.0.1', 10000, 32000)}"
+        self.endpoint = f"tcp://127.0.0.1:{database.free_port()}"
+        front.bind(self.endpoint)
         bound.set()
         poller = zmq.Poller()
         poller.register(front, zmq.POLLIN)

@@ -13,7 +13,7 @@ import support
 class ShortSoak(unittest.TestCase):
     def soak(self, *arguments, status=0):
         done = subprocess.run(
-            [sys.executable, os.path.join(support.ROOT, "Tests/EndToEnd/soak.py"), *arguments], capture_output=True, text=True, timeout=240, env=support.environment())
+            [sys.executable, os.path.join(support.ROOT, "Tests/EndToEnd/soak.py"), *arguments], capture_output=True, text=True, timeout=900, env=support.environment())
         self.assertEqual(done.returncode, status, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}")
         return done.stdout, done.stderr
 
