@@ -21,7 +21,7 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/s
 class Pooler:
     """One pgbouncer in front of a database."""
 
-    def __init__(self, behind, mode):
+    def __init__(self, behind, mode, processes=20):
         self.port = database.free_port()
         self.log = os.path.join(behind.folder, f"pooler-{mode}.log")
         path = os.path.join(behind.folder, f"pooler-{mode}.ini")
@@ -29,7 +29,7 @@ class Pooler:
             file.write(
                 f"[databases]\npostgres = host={behind.host} port={behind.port} user=postgres\n"
                 f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n"
-                "default_pool_size = 20\nignore_startup_parameters = extra_float_digits\n")  # fmt: skip
+                f"default_pool_size = {processes}\nignore_startup_parameters = extra_float_digits\n")  # fmt: skip
         self.process = database.spawn([PGBOUNCER, path], support.environment(), self.log, prefix=database.Database._as_owner())
         support.wait_until(self.answers, 30, "pgbouncer to answer")
 
@@ -49,28 +49,24 @@ class Pooler:
 
 @unittest.skipUnless(PGBOUNCER, "no pooler (pgbouncer)")
 class Poolers(fleet.FleetTestCase):
-    def setUp(self):
+    def start(self, mode, **options):
+        """A database and a pooler in front of it."""
         self.database = database.Database()
         self.addCleanup(self.database.remove)
         self.database.start()
         self.database.migrate()
-
-    def pooler(self, mode):
-        pooler = Pooler(self.database, mode)
+        pooler = Pooler(self.database, mode, **options)
         self.addCleanup(pooler.remove)
         return pooler
 
     def run_fleet(self, url):
-        self.fleet = fleet.Fleet(self.database, brokers=1, workers=1, broker_url=lambda index: url)
-        self.addCleanup(self.fleet.remove)
-        self.fleet.start()
-        self.fleet.import_reference()
+        self.fleet = self.make(self.database, brokers=1, workers=1, broker_url=lambda index: url)
         client = support.Client(self.fleet.endpoints[0])
         self.addCleanup(client.close)
         return client
 
     def test_publishers_pool_their_transactions_and_brokers_may_not(self):
-        pooler = self.pooler("transaction")
+        pooler = self.start("transaction")
         for command in (
             ["broker", "--artifacts", os.path.join(self.database.folder, "artifacts"), "--http", "127.0.0.1:0"],
             ["migrate"],
@@ -88,8 +84,8 @@ class Poolers(fleet.FleetTestCase):
         publisher.close()
         self.assertEqual(client.result(task)["state"], "succeeded")
 
-    def test_a_broker_works_behind_a_pooler_of_sessions(self):
-        client = self.run_fleet(self.pooler("session").url())
+    def test_a_broker_works_behind_a_pooler_of_sessions_that_has_no_connection_to_spare(self):
+        client = self.run_fleet(self.start("session", processes=8).url())
         for _ in range(3):
             self.assertEqual(client.generate(model="demo", prompt="In the", max_length=8)["state"], "succeeded")
         self.fleet.settle(60)
