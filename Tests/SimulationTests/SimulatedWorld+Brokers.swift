@@ -2,12 +2,15 @@ import Broker
 import TaskProtocol
 
 extension SimulatedWorld {
-    /// The product's, but that a broker with nothing to do looks about less often: such looks are most of what happens, and find nothing.
+    /// The product's, but for two things: a broker with nothing to do looks about less often (such looks are most of what happens, and find nothing), and
+    /// a claim sees little of a line.
     private static let settings: BrokerSettings = {
         var settings = BrokerSettings()
         settings.idleSweepInterval = settings.sweepInterval
         settings.tickInterval = 500
         settings.figuresInterval = 10_000
+        // So few that lines are longer than what a claim looks at.
+        settings.claimWindow = 2
         return settings
     }()
 
