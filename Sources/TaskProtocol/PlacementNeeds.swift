@@ -9,6 +9,12 @@ package struct PlacementNeeds: Sendable, Equatable {
     /// Names of its parameters, but for those that every offer knows.
     package var parameters: Set<String>
 
+    package init(model: String?, precision: Precision, parameters: Set<String>) {
+        self.model = model
+        self.precision = precision
+        self.parameters = parameters
+    }
+
     /// Reads the map that a worker is given (``ResolvedTask/json``).
     ///
     /// What is no such map needs nothing: the worker that gets it says what is wrong.

@@ -33,9 +33,11 @@ package struct ClaimRequest: Sendable, Equatable {
 }
 
 /// A place in a queue's line, which is ordered by rank, then by task.
-package struct LinePosition: Sendable, Equatable {
+package struct LinePosition: Sendable, Equatable, Comparable {
     package var rank: Int64
     package var task: TaskID
+
+    package static func < (first: LinePosition, second: LinePosition) -> Bool { (first.rank, first.task) < (second.rank, second.task) }
 
     package init(rank: Int64, task: TaskID) {
         self.rank = rank

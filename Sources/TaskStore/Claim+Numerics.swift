@@ -9,7 +9,7 @@ extension StoreSession {
 
     /// Settles in which version each candidate may run. Where all offers compute as its first worker did, as they do but while a release is rolled out, that
     /// costs nothing.
-    func preferringNumerics(_ line: [TaskID: Candidate], _ offers: [PlacementOffer]) throws(StoreError) -> [TaskID: Candidate] {
+    func preferringNumerics(_ line: [TaskID: ClaimCandidate], _ offers: [PlacementOffer]) throws(StoreError) -> [TaskID: ClaimCandidate] {
         let offered = offers.map { Set($0.numerics) }
         let strangers = line.filter { _, candidate in
             !candidate.pastNumerics.isEmpty && !offered.allSatisfy { $0.isSuperset(of: candidate.pastNumerics) }

@@ -106,12 +106,9 @@ extension StoreSession {
                 return ClaimReply(queue: request.queue, grants: [], exhausted: false, lowWater: nil, unplaced: 0, heldBack: true)
             }
             let near = try scan(request, isLimited: room != .max)
-            let exhausted = near.count < request.limit
-            let line = exhausted || !request.looksFarther || request.behind != nil ? near : try near + farther(request, behind: near)
+            let isFull = near.count >= request.limit && request.looksFarther && request.behind == nil
             let live = try liveSessions(request.offers.map(\.session))
-            var deal = Deal(
-                line: FairShare.order(line.map(\.client), after: request.lastClient).map { line[$0] },
-                offers: request.offers.filter { live.contains($0.session) }, leases: request.leases.prefix(room))
+            var deal = ClaimDeal(request, near: near, farther: isFull ? try farther(request, behind: near) : [], isLive: live.contains, room: room)
             var bite = deal.room
             while deal.room > 0 {
                 let places = deal.next(bite)
@@ -120,97 +117,8 @@ extension StoreSession {
                 bite = max(Self.secondBite, 2 * bite)
             }
             try mark(deal.grants, request.broker)
-            try deal.keep(stillWaiting(deal.passedOver))
-            // The mark never passes a task that waits: it stops at the first that was not placed, or at the last that was seen.
-            let waiting = near.filter { !deal.gone.contains($0.task) }
-            return ClaimReply(
-                queue: request.queue, grants: deal.grants, exhausted: exhausted, lowWater: (waiting.first ?? near.last)?.rank ?? request.fromRank,
-                lastSeen: exhausted || !deal.sawAll ? nil : near.last.map { LinePosition(rank: $0.rank, task: $0.task) },
-                unplaced: waiting.count, heldBack: false, lastClient: deal.lastClient, keptFree: deal.keptFree, ranOut: deal.ranOut)
+            return try deal.reply(keeping: stillWaiting(deal.passedOver))
         }
-    }
-
-    /// A task that waits in line, as a scan sees it.
-    struct LinePlace {
-        var task: TaskID
-        var rank: Int64
-        var client: String
-    }
-
-    /// A task that waits in line and is locked, as far as leasing it needs.
-    struct Candidate {
-        /// All but its session and lease.
-        var grant: Grant
-        /// What its worker must have; nil where that is a later release's to say: the task stays in line for its brokers.
-        var needs: PlacementNeeds?
-        /// What the worker of its first attempt computed in; empty where it is the first.
-        var pastNumerics: [String]
-        var preference = NumericsPreference.none
-    }
-
-    /// The offered room on its way to the clients, who take turns.
-    private struct Deal {
-        private var line: ArraySlice<LinePlace>
-        private let offers: [PlacementOffer]
-        private var leases: ArraySlice<LeaseID>
-        private var placement: Placement
-        private(set) var grants: [Grant] = []
-        private(set) var lastClient: String?
-        /// What is not in line for this broker any more: leased here, taken by somebody else, or a later release's.
-        private(set) var gone: Set<TaskID> = []
-        /// What could not be locked.
-        private(set) var passedOver: [TaskID] = []
-
-        init(line: [LinePlace], offers: [PlacementOffer], leases: ArraySlice<LeaseID>) {
-            (self.line, self.offers, self.leases) = (line[...], offers, leases)
-            placement = Placement(offers: offers)
-        }
-
-        /// How many more may be leased.
-        var room: Int { min(leases.count, placement.room) }
-
-        /// Whether nothing more may be leased though there are slots.
-        var ranOut: Bool { leases.isEmpty && placement.room > 0 }
-
-        /// Whether all of the line was looked at, with room left.
-        var sawAll: Bool { line.isEmpty && room > 0 && passedOver.allSatisfy(gone.contains) }
-
-        var keptFree: SessionID? { placement.keptFree.map { offers[$0].session } }
-
-        /// Those whose turn is next.
-        mutating func next(_ count: Int) -> ArraySlice<LinePlace> {
-            defer { line = line.dropFirst(count) }
-            return line.prefix(count)
-        }
-
-        mutating func place(_ places: ArraySlice<LinePlace>, _ candidates: [TaskID: Candidate]) {
-            for place in places {
-                guard let candidate = candidates[place.task] else {
-                    passedOver.append(place.task)
-                    continue
-                }
-                guard let needs = candidate.needs else {
-                    gone.insert(place.task)
-                    continue
-                }
-                guard let lease = leases.first else { continue }
-                let offer = placement.place(
-                    PlacementCandidate(
-                        task: place.task, kind: candidate.grant.kind, model: needs.model, precision: needs.precision,
-                        isolated: candidate.grant.isolated, numerics: candidate.preference.required, parameters: needs.parameters))
-                guard let offer else { continue }
-                leases = leases.dropFirst()
-                var grant = candidate.grant
-                (grant.session, grant.lease) = (offers[offer].session, lease)
-                grant.newNumerics = candidate.preference.replacement(offers[offer].numerics)
-                grants.append(grant)
-                gone.insert(place.task)
-                lastClient = place.client
-            }
-        }
-
-        /// Of what could not be locked only what stands in line all the same is still to be looked at.
-        mutating func keep(_ waiting: Set<TaskID>) { gone.formUnion(passedOver.lazy.filter { !waiting.contains($0) }) }
     }
 
     /// How many more tasks of a queue may run; `Int.max` where it has no limit.
@@ -258,10 +166,10 @@ extension StoreSession {
     }
 
     /// Locks places of the line; those that are not there any more are left out.
-    private func candidates(_ places: ArraySlice<LinePlace>, _ request: ClaimRequest) throws(StoreError) -> [TaskID: Candidate] {
+    private func candidates(_ places: ArraySlice<LinePlace>, _ request: ClaimRequest) throws(StoreError) -> [TaskID: ClaimCandidate] {
         let rows = try connection.run(Self.claimLock, [.uuids(places.map(\.task))])
         let known = Placement.knownToAll(request.offers)
-        var found: [TaskID: Candidate] = [:]
+        var found: [TaskID: ClaimCandidate] = [:]
         for row in rows.indices {
             let task = try rows.requireUUID(row, 0)
             let kind = TaskKind(rawValue: try rows.requireString(row, 4))
@@ -272,7 +180,7 @@ extension StoreSession {
                 isolated: try rows.requireInt(row, 3) >= Int64(Self.lossesBeforeIsolation), maxAttempts: Int(try rows.requireInt(row, 5)),
                 timeoutSeconds: rows.double(row, 6), resolved: resolved, resume: rows.bytes(row, 8),
                 waitedMilliseconds: max(0, try rows.requireInt(row, 9)))
-            found[task] = Candidate(
+            found[task] = ClaimCandidate(
                 grant: grant, needs: kind.flatMap { PlacementNeeds(of: resolved, kind: $0, known: known) },
                 pastNumerics: rows.string(row, 10)?.split(separator: " ").map(String.init) ?? [])
         }

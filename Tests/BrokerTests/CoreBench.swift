@@ -109,7 +109,7 @@ struct CoreBench {
             now += 50
             feed(.tick)
             sequence += 1
-            if heartbeats, now % 1_000 == 0 { heartbeat(sequence) }
+            if heartbeats, now % 1_000 < 50 { heartbeat(sequence) }
         }
     }
 

@@ -63,10 +63,32 @@ import Testing
         #expect(bench.grants.map(\.task) == [finetune.id])
         let scans = bench.scans
         bench.pass(5_000, heartbeats: true)
-        #expect(bench.scans - scans < 50, "the line is walked along once a sweep")
+        #expect(bench.scans > scans && bench.scans - scans < 50, "the line is walked along once a sweep")
         bench.joinWorker(slots: 16, parameters: Self.known, session: other, address: [8])
         bench.pass(1_100, heartbeats: true)
         #expect(bench.store.tasks.values.count { $0.session == other } == 23, "those in front are not forgotten")
+    }
+
+    @Test("also behind more of them than are looked at between two sweeps") func farBehind() throws {
+        var settings = BrokerSettings()
+        settings.claimWindow = 5
+        var bench = CoreBench(settings: settings)
+        bench.joinWorker(parameters: Self.old)
+        for _ in 0..<163 {
+            bench.now += 1
+            bench.submit()
+        }
+        bench.now += 1
+        bench.ask(
+            #""op":"submit","task":{"kind":"finetune","params":{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"o","tokenizer":{"train":{}}}}"#
+        )
+        bench.pass(500, heartbeats: true)
+        #expect(bench.grants.isEmpty)
+        let scans = bench.scans
+        bench.pass(7_000, heartbeats: true)
+        let finetune = try #require(bench.store.tasks.values.first { $0.kind == .finetune })
+        #expect(Set(bench.grants.map(\.task)) == [finetune.id])
+        #expect(bench.scans - scans <= 8 * 12, "eleven windows and a front between two sweeps")
     }
 
     @Test("what is found behind a window does not take the worker that is kept free for the window's first")

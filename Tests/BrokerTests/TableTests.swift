@@ -154,6 +154,53 @@ import Testing
         #expect(scan(&queues, reply(seen: 10, unplaced: 10)) == nil)
     }
 
+    /// Scans until nothing more is promised, along a line of so many full windows of ten ranks in which nothing can be placed.
+    /// - Parameter arriving: a rank that comes in line after each so-many-th scan.
+    /// - Returns: where the scans began.
+    private func walk(_ queues: inout QueueTable, windows: Int, arriving: (rank: Int64, every: Int)? = nil) -> [Int64?] {
+        var starts: [Int64?] = []
+        while queues.next(generation: 1) != nil {
+            let start = queues.start("q", generation: 1)
+            let seen = (start?.rank ?? 0) + 10
+            queues.scanning("q")
+            queues.scanned(reply(seen: seen > 10 * windows ? nil : seen, unplaced: 10), behind: start, generation: 1)
+            starts.append(start?.rank)
+            guard starts.count < 40 else { break }
+            if let arriving, starts.count % arriving.every == 0 { queues.ready("q", rank: arriving.rank) }
+        }
+        return starts
+    }
+
+    @Test("a line of any length is walked along to its end: each second sweep goes on where such walks have come")
+    func longLine() {
+        var queues = QueueTable()
+        queues.ready("q", rank: 1)
+        let near: [Int64?] = [nil] + (1...10).map { $0 * 10 }
+        #expect(walk(&queues, windows: 25) == near)
+        sweep(&queues)
+        #expect(walk(&queues, windows: 25) == [nil] + (10...20).map { $0 * 10 })
+        sweep(&queues)
+        #expect(walk(&queues, windows: 25) == near, "in between the front's ten windows are looked at again")
+        sweep(&queues)
+        #expect(walk(&queues, windows: 25) == [nil] + (20...25).map { $0 * 10 }, "the end")
+        sweep(&queues)
+        #expect(walk(&queues, windows: 25) == near)
+        sweep(&queues)
+        #expect(walk(&queues, windows: 25) == [nil] + (10...20).map { $0 * 10 }, "and again from where one walk ends")
+    }
+
+    @Test("what comes in line before it sends a walk back to the front, and does not keep the next from going on")
+    func longLineAndNewcomers() {
+        var queues = QueueTable()
+        queues.ready("q", rank: 1)
+        var reached: Int64 = 0
+        for _ in 0..<60 where reached < 250 {
+            reached = walk(&queues, windows: 25, arriving: (rank: 5, every: 3)).reduce(reached) { max($0, $1 ?? 0) }
+            sweep(&queues)
+        }
+        #expect(reached == 250)
+    }
+
     @Test("a line that was passed and is empty at the next sweep is looked at once more, and is quiet then")
     func emptiedWhilePassed() {
         var queues = QueueTable()

@@ -1,4 +1,4 @@
-internal import TaskProtocol
+package import TaskProtocol
 
 /// Sessions and the leases that live as long as they do.
 extension ModelStore {
@@ -17,54 +17,66 @@ extension ModelStore {
             waitedMilliseconds: waited)
     }
 
-    mutating func claim(_ request: ClaimRequest) -> ClaimReply {
+    /// What a claim saw of a line before it locked anything.
+    package struct ClaimScan: Sendable {
+        var near: [LinePlace]
+        var farther: [LinePlace]
+    }
+
+    mutating func claim(_ request: ClaimRequest) -> ClaimReply { lease(request, scan(request)) }
+
+    /// A claim's first step: it looks, and locks nothing.
+    package func scan(_ request: ClaimRequest) -> ClaimScan {
         let from = request.fromRank ?? Int64.min
         let line = tasks.values.filter { task in
-            let isFree = task.isInLine || (mutation == .claimOfRunningTask && task.state == .running)
             let isInReach = request.behind.map { ($0.rank, $0.task) < (task.rank, task.id) } ?? (task.rank >= from)
-            return task.queue == request.queue && isFree && isInReach
+            return task.queue == request.queue && isFree(task) && isInReach
         }.sorted {
             ($0.rank, $0.id) < ($1.rank, $1.id)
+        }.map { LinePlace(task: $0.id, rank: $0.rank, client: $0.client) }
+        let near = Array(line.prefix(request.limit))
+        guard near.count == request.limit, request.looksFarther, request.behind == nil else { return ClaimScan(near: near, farther: []) }
+        let known = Set(near.map(\.client))
+        let farther = line.dropFirst(request.limit).prefix(10_000).filter { !known.contains($0.client) }
+        return ClaimScan(near: near, farther: Array(farther.prefix(request.leases.count)))
+    }
+
+    private func isFree(_ task: ModelTask) -> Bool { task.isInLine || (mutation == .claimOfRunningTask && task.state == .running) }
+
+    /// Its second step: what still waits, and whose row nobody else holds, is locked and leased.
+    package mutating func lease(_ request: ClaimRequest, _ scan: ClaimScan) -> ClaimReply {
+        var deal = ClaimDeal(
+            request, near: scan.near, farther: scan.farther, isLive: { sessions[$0] != nil || mutation == .leaseWithoutSession })
+        while deal.room > 0 {
+            let places = deal.next(.max)
+            guard !places.isEmpty else { break }
+            deal.place(places, candidates(places, request))
         }
-        let window = Array(line.prefix(request.limit))
-        let isExhausted = window.count < request.limit
-        let known = Set(window.map(\.client))
-        let farther =
-            isExhausted || !request.looksFarther || request.behind != nil
-            ? [] : line.dropFirst(request.limit).prefix(10_000).filter { !known.contains($0.client) }
-        let all = window + farther.prefix(request.leases.count)
-        let dealt = FairShare.order(all.map(\.client), after: request.lastClient).map { all[$0] }
-        let offers = request.offers.filter { sessions[$0.session] != nil || mutation == .leaseWithoutSession }
+        for grant in deal.grants {
+            guard var task = tasks[grant.task] else { continue }
+            Self.lease(&task, grant.lease, grant.session)
+            if grant.newNumerics != nil { task.numerics = [] }
+            write(task)
+        }
+        return deal.reply(keeping: Set(deal.passedOver.filter { tasks[$0]?.isInLine ?? false }))
+    }
+
+    private func candidates(_ places: ArraySlice<LinePlace>, _ request: ClaimRequest) -> [TaskID: ClaimCandidate] {
         // Nothing here uses a name that this version does not know.
         let asksForNames = request.offers.contains { !$0.parameters.isEmpty && !$0.parameters.isSuperset(of: TaskParameters.knownNames) }
-        let preferences = dealt.map { preference($0, offers: request.offers) }
-        let places = Placement.assign(
-            candidates: zip(dealt, preferences).map {
-                PlacementCandidate(
-                    task: $0.id, kind: $0.kind, model: $0.model, isolated: $0.losses >= 2, numerics: $1.required,
-                    parameters: asksForNames ? $0.parameterNames : [])
-            }, offers: offers)
-        var grants: [Grant] = []
-        var lastClient: String?
-        for (index, (candidate, place)) in zip(dealt, places.chosen).enumerated() {
-            guard let place, grants.count < request.leases.count, var task = tasks[candidate.id] else { continue }
-            Self.lease(&task, request.leases[grants.count], offers[place].session)
-            let newNumerics = preferences[index].replacement(offers[place].numerics)
-            if newNumerics != nil { task.numerics = [] }
-            write(task)
-            var granted = grant(task, waited: waited(task))
-            granted.newNumerics = newNumerics
-            grants.append(granted)
-            lastClient = task.client
+        var found: [TaskID: ClaimCandidate] = [:]
+        for place in places {
+            guard let task = tasks[place.task], isFree(task) || mutation == .claimOfTakenTask, !heldTasks.contains(place.task) else { continue }
+            var next = task
+            (next.attempt, next.isolated) = (task.attempt + 1, task.losses >= 2)
+            var candidate = ClaimCandidate(
+                grant: grant(next, waited: waited(task)),
+                needs: PlacementNeeds(model: task.model, precision: .float32, parameters: asksForNames ? task.parameterNames : []),
+                pastNumerics: task.numerics)
+            candidate.preference = preference(task, offers: request.offers)
+            found[place.task] = candidate
         }
-        let granted = Set(grants.map(\.task))
-        return ClaimReply(
-            queue: request.queue, grants: grants, exhausted: isExhausted,
-            lowWater: window.first { !granted.contains($0.id) }?.rank ?? window.last?.rank ?? request.fromRank,
-            lastSeen: isExhausted || places.room == 0 || grants.count == request.leases.count
-                ? nil : window.last.map { LinePosition(rank: $0.rank, task: $0.id) },
-            unplaced: window.count { !granted.contains($0.id) }, heldBack: false, lastClient: lastClient,
-            keptFree: places.keptFree.map { offers[$0].session })
+        return found
     }
 
     /// How long it has been due: since its time, or the end of its last attempt.

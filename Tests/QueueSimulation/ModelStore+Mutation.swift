@@ -17,6 +17,8 @@ extension ModelStore {
         case leaseWithoutSession
         /// A claim takes what runs elsewhere.
         case claimOfRunningTask
+        /// A claim leases what it saw in line, though somebody took it since.
+        case claimOfTakenTask
         /// A session is swept although it has beaten since it was looked at.
         case sweepOfBeatingSession
         /// A session ends, and its leases stay.

@@ -46,6 +46,11 @@ extension SimulatedWorld {
             store.heldKeys.insert(key)
             queue.add(.trouble(.keyReleased(key)), at: until)
         case .keyReleased(let key): store.heldKeys.remove(key)
+        case .rowHeld(let until):
+            guard let id = store.tasks.keys.sorted().randomElement(using: &fate.random) else { return }
+            store.heldTasks.insert(id)
+            queue.add(.trouble(.rowReleased(id)), at: until)
+        case .rowReleased(let id): store.heldTasks.remove(id)
         }
     }
 
@@ -82,14 +87,30 @@ extension SimulatedWorld {
 
     /// A request on its way arrives though its sender died; a lost connection leaves unknown what happened.
     func perform(_ index: Int, _ epoch: Int, _ ticket: Int, _ request: StoreRequest) {
-        let away = StoreReply.failed(.unavailable("away"))
-        // A broker knows that nothing was done, unless its connection broke while it waited for a commit.
-        let undone = fate.happens(500) ? away : StoreReply.failed(.unreached("away"))
-        if now < databaseAwayUntil || now < brokers[index].cutOffUntil { return answer(index, epoch, ticket, undone) }
-        let isInTrouble = now < fate.troubleUntil
-        if isInTrouble && fate.happens(fate.weather.unknown) { return answer(index, epoch, ticket, undone) }
-        let reply = perform(request)
-        answer(index, epoch, ticket, isInTrouble && fate.happens(fate.weather.unknown) ? away : reply)
+        if let failure = strike(index) { return answer(index, epoch, ticket, failure) }
+        guard case .claim(let claim) = request else { return answerUnlessLost(index, epoch, ticket, perform(request)) }
+        // Others lease, cancel and publish between its look and its locks.
+        queue.add(.claimLocks(index, epoch: epoch, ticket: ticket, claim, store.scan(claim)), at: now + fate.delay(now))
+    }
+
+    func lock(_ index: Int, _ epoch: Int, _ ticket: Int, _ request: ClaimRequest, _ scan: ModelStore.ClaimScan) {
+        if let failure = strike(index) { return answer(index, epoch, ticket, failure) }
+        let reply = StoreReply.claimed(store.lease(request, scan))
+        faults += store.takeFaults()
+        answerUnlessLost(index, epoch, ticket, reply)
+    }
+
+    /// What a broker hears where the database cannot be reached; nothing was done then.
+    private func strike(_ index: Int) -> StoreReply? {
+        let isAway = now < databaseAwayUntil || now < brokers[index].cutOffUntil
+        guard isAway || now < fate.troubleUntil && fate.happens(fate.weather.unknown) else { return nil }
+        // It knows so, unless its connection broke while it waited for a commit.
+        return fate.happens(500) ? .failed(.unavailable("away")) : .failed(.unreached("away"))
+    }
+
+    private func answerUnlessLost(_ index: Int, _ epoch: Int, _ ticket: Int, _ reply: StoreReply) {
+        let isLost = now < fate.troubleUntil && fate.happens(fate.weather.unknown)
+        answer(index, epoch, ticket, isLost ? .failed(.unavailable("away")) : reply)
     }
 
     /// Somebody publishes in SQL, and brokers that sleep are told.

@@ -16,6 +16,8 @@ final class SimulatedWorld {
         indirect case toBroker(Int, epoch: Int, address: [UInt8], WorkerMessage)
         indirect case toWorker(Int, epoch: Int, LinkID, BrokerMessage)
         indirect case store(Int, epoch: Int, ticket: Int, StoreRequest)
+        /// A claim that has looked along the line comes to lock what it saw.
+        indirect case claimLocks(Int, epoch: Int, ticket: Int, ClaimRequest, ModelStore.ClaimScan)
         indirect case storeReply(Int, epoch: Int, ticket: Int, StoreReply)
         case peerInterest(Int, epoch: Int, prefix: [UInt8], isAdded: Bool)
         indirect case fromPeer(Int, epoch: Int, BrokerID, PeerMessage)
@@ -46,6 +48,9 @@ final class SimulatedWorld {
         /// Somebody's open transaction holds a key.
         case keyHeld(String, until: Int64)
         case keyReleased(String)
+        /// Somebody's open transaction has some waiting task's row locked.
+        case rowHeld(until: Int64)
+        case rowReleased(TaskID)
     }
 
     final class SimulatedBroker {
@@ -149,7 +154,7 @@ final class SimulatedWorld {
     private func drawTrouble() -> Trouble {
         let (broker, worker) = (Int(fate.number(Int64(brokers.count))), Int(fate.number(Int64(workers.count))))
         let until = now + 500 + fate.number(fate.troubleUntil - now)
-        switch fate.number(11) {
+        switch fate.number(12) {
         case 0, 1: return .workerDies(worker)
         case 2, 3: return .brokerDies(broker)
         case 4: return .workerDrains(worker)
@@ -158,6 +163,7 @@ final class SimulatedWorld {
         case 7: return .brokerCutOff(broker, until: until)
         case 9: return .brokerDrains(broker)
         case 8: return .keyHeld("key \(fate.number(Int64(fate.weather.tasks)))", until: until)
+        case 10: return .rowHeld(until: until)
         default: return .databaseAway(until: until)
         }
     }
@@ -204,6 +210,7 @@ final class SimulatedWorld {
         case .engineStopped(let index, let epoch, let lease, let plan):
             if isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) { stopEngine(index, lease, plan) }
         case .store(let index, let epoch, let ticket, let request): perform(index, epoch, ticket, request)
+        case .claimLocks(let index, let epoch, let ticket, let request, let scan): lock(index, epoch, ticket, request, scan)
         case .clientReply(let payload): clientHears(payload)
         case .clientTurn: clientTurn()
         case .publish: publish()

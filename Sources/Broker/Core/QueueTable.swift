@@ -22,6 +22,11 @@ package struct QueueLine: Sendable {
     package var passed: LinePosition?
     /// Windows passed since the last sweep.
     var windowsPassed = 0
+    /// How far walks have come along a line that is longer than what is passed between two sweeps: each second sweep's walk goes on from there, so that
+    /// nothing is hidden for ever, however much stands before it. Nil where none was that long, and once the end was reached.
+    var farthest: LinePosition?
+    /// Whether the walk under way is one of those.
+    private var isFarWalk = false
     /// The generation of room under which the front was looked at in vain.
     var frontGeneration: UInt64 = 0
     /// The smallest rank that came while a scan was under way, which need not have seen it.
@@ -43,19 +48,28 @@ package struct QueueLine: Sendable {
             return
         }
         (frontGeneration, scannedGeneration) = (generation, generation)
+        if reply.exhausted { farthest = nil }
         if behind == nil, reply.exhausted { passed = nil }
         guard let seen = reply.lastSeen else { return }
         if behind == nil, passed != nil {
             scannedGeneration = 0
         } else if windowsPassed < limit {
             (passed, windowsPassed, scannedGeneration) = (seen, windowsPassed + 1, 0)
+            if farthest.map({ $0 < seen }) ?? (windowsPassed == limit) { farthest = seen }
         }
+    }
+
+    /// A sweep saw that tasks stand in line: they are looked along from the front, then, each second time, from where such walks have come.
+    mutating func walkAnew() {
+        beginAnew()
+        isFarWalk.toggle()
+        if isFarWalk { passed = farthest }
     }
 }
 
 /// The queues that have, or had, work.
 package struct QueueTable: Sendable {
-    /// Windows that are passed between two sweeps: as far as a line is looked along behind tasks that nobody can take now.
+    /// Windows that are passed between two sweeps: as far as a line is looked along at a time behind tasks that nobody can take now.
     private static let passedAtMost = 10
 
     private(set) var lines: [String: QueueLine] = [:]
@@ -112,13 +126,14 @@ package struct QueueTable: Sendable {
             lines[name]?.isHeldBack = false
             lines[name]?.isPaused = false
             if lines[name]?.passed != nil { lines[name]?.beginAnew() }
+            lines[name]?.farthest = nil
         }
         for queue in waiting {
             var line = self[queue.name]
             line.hasWork = line.hasWork || !queue.paused
             line.isHeldBack = queue.paused || queue.maxRunning != nil
             line.isPaused = queue.paused
-            line.beginAnew()
+            line.walkAnew()
             line.lowWater = line.lowWater.map { min($0, queue.oldestRank) }
             if queue.paused { line.hasWork = false }
             lines[queue.name] = line

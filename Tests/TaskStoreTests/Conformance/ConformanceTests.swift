@@ -25,7 +25,8 @@ import Testing
 
     @Test("a guard that is left out of the model is noticed") func mutations() throws {
         let store = try PostgreSQLUnderTest()
-        var unnoticed = ModelStore.Mutation.allCases
+        // A script's requests follow one another: nobody takes a task between a claim's look and its locks.
+        var unnoticed = ModelStore.Mutation.allCases.filter { $0 != .claimOfTakenTask }
         for seed in UInt64(1_000_000)..<1_000_200 where !unnoticed.isEmpty {
             let run = try ConformanceRun(seed: seed, on: store)
             unnoticed = try unnoticed.filter { mutation in try run.difference(of: ModelUnderTest(mutation: mutation)) == nil }
