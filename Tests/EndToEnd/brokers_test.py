@@ -7,6 +7,7 @@ import unittest
 
 import support
 import zmq
+from line import Line
 
 
 class SecondBroker:
@@ -23,6 +24,9 @@ class SecondBroker:
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=support.environment(),
         )  # fmt: skip
         self.endpoints = json.loads(self.process.stdout.readline())
+        client = support.Client(self.endpoints["tasks"])
+        support.wait_until(lambda: client.request("models")["ok"], 30, "the second broker")
+        client.close()
 
     def stop(self):
         self.process.terminate()
@@ -30,17 +34,25 @@ class SecondBroker:
         self.process.stdout.close()
 
 
+def watched(dealer, **params):
+    """The events of a task that is published and watched at a broker, up to its end."""
+    task = {"kind": "generate", "params": {"model": "demo", "prompt": "the", "max_length": 24, "stream": True, **params}}
+    dealer.send("submit", task=task, watch=True)
+    assert dealer.receive()["ok"]
+    events = []
+    while not events or events[-1]["event"] not in ("succeeded", "failed", "cancelled"):
+        events.append(dealer.receive()["event"])
+    return events
+
+
 class TwoBrokers(support.ServiceTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.second = SecondBroker(cls.service)
-        client = support.Client(cls.second.endpoints["tasks"])
-        support.wait_until(lambda: client.request("models")["ok"], 30, "the second broker")
-        client.close()
         # A link is there when something comes over it.
         dealer = support.Dealer(cls.second.endpoints["tasks"])
-        support.wait_until(lambda: any(e["event"] == "token" for e in cls.watched(dealer)), 30, "the link between the brokers")
+        support.wait_until(lambda: any(e["event"] == "token" for e in watched(dealer)), 30, "the link between the brokers")
         dealer.close()
 
     @classmethod
@@ -48,23 +60,12 @@ class TwoBrokers(support.ServiceTestCase):
         cls.second.stop()
         super().tearDownClass()
 
-    @staticmethod
-    def watched(dealer, **params):
-        """The events of a task that is published and watched at the second broker, where no worker is."""
-        task = {"kind": "generate", "params": {"model": "demo", "prompt": "the", "max_length": 24, "stream": True, **params}}
-        dealer.send("submit", task=task, watch=True)
-        assert dealer.receive()["ok"]
-        events = []
-        while not events or events[-1]["event"] not in ("succeeded", "failed", "cancelled"):
-            events.append(dealer.receive()["event"])
-        return events
-
     def test_a_watch_shows_the_tokens_of_a_task_under_another_broker(self):
         dealer = support.Dealer(self.second.endpoints["tasks"])
         self.addCleanup(dealer.close)
         overtaken = 0
         for seed in range(20):
-            events = self.watched(dealer, seed=seed)
+            events = watched(dealer, seed=seed)
             names = [e["event"] for e in events]
             self.assertEqual(names[0], "queued")
             self.assertEqual(names[-1], "succeeded")
@@ -127,6 +128,57 @@ class TwoBrokers(support.ServiceTestCase):
         support.wait_until(lambda: (here.ask("get", ids=[task])["tasks"][0]["progress"] or {}).get("step", 0) > 0, 60, "its first step")
         self.assertEqual(there.ask("cancel", ids=[task])["tasks"][0]["state"], "running")
         self.assertEqual(there.result(task)["state"], "cancelled")
+
+
+class CutBetweenBrokers(support.ServiceTestCase):
+    """The second broker reaches the first, which has the workers, over a line of ours."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.second = SecondBroker(cls.service)
+        (cls.peers,), = cls.service.sql("SELECT endpoints->>'peers' FROM scriptorium.brokers WHERE pid <> %s", cls.second.process.pid)
+        cls.join()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.line.close()
+        cls.second.stop()
+        super().tearDownClass()
+
+    @classmethod
+    def join(cls):
+        """Lays a line, and waits until tokens come over it."""
+        cls.line = Line(cls.peers, 1 << 30)
+        cls.service.sql(
+            "UPDATE scriptorium.brokers SET endpoints = endpoints || jsonb_build_object('peers', %s) WHERE pid <> %s",
+            cls.line.endpoint, cls.second.process.pid)
+        support.wait_until(lambda: cls.line.carried > 0 and "token" in cls.names(), 40, "tokens over the line")
+
+    @classmethod
+    def names(cls):
+        """The events of a watch at the second broker."""
+        dealer = support.Dealer(cls.second.endpoints["tasks"])
+        try:
+            return [event["event"] for event in watched(dealer)]
+        finally:
+            dealer.close()
+
+    def test_a_line_that_breaks_is_made_again_and_no_watch_waits_for_it(self):
+        for _ in range(3):
+            self.line.cut()
+            names = self.names()
+            self.assertEqual((names[0], names[-1], names.count("succeeded")), ("queued", "succeeded", 1))
+            support.wait_until(lambda: "token" in self.names(), 40, "tokens over the line that was cut")
+
+    def test_while_no_line_stands_a_watch_hears_of_the_end_all_the_same(self):
+        self.line.close()
+        for _ in range(3):
+            names = self.names()
+            self.assertEqual((names[0], names[-1], names.count("succeeded")), ("queued", "succeeded", 1))
+            # What happened elsewhere is read in the database; what was only said is lost.
+            self.assertNotIn("token", names)
+        self.join()
 
 
 if __name__ == "__main__":

@@ -69,5 +69,8 @@ class Line:
                 pass
 
     def close(self):
+        """Breaks every connection, and takes no more."""
+        # Closing alone leaves the thread that waits in accept() one more connection to take.
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.cut()

@@ -1,5 +1,8 @@
 """Processes that stand still and come back as if nothing had happened: old leases mean nothing, and an outage of the database expires nobody."""
 
+import contextlib
+import os
+import signal
 import time
 import unittest
 
@@ -115,6 +118,44 @@ class Stalls(FleetTestCase):
         load.finish(publishers, 60)
         fleet.settle(60)
         fleet.check(ledger)
+
+    def test_what_nobody_is_notified_of_is_found_by_looking(self):
+        fleet = self.make(brokers=1, workers=1)
+
+        def listener():
+            """The server's process of the broker's connection for notifications."""
+            rows = fleet.database.sql("SELECT pid FROM pg_stat_activity WHERE query = 'LISTEN scriptorium'")
+            return rows[0][0] if len(rows) == 1 else None
+
+        def publish(what):
+            """Publishes in SQL to an idle broker, and waits for the end."""
+            support.wait_until(lambda: fleet.database.sql("SELECT idle FROM scriptorium.brokers")[0][0], 20, "the broker to be idle")
+            begin = time.monotonic()
+            ((task,),) = fleet.database.sql("""SELECT scriptorium.submit('generate', '{"model": "demo", "prompt": "the", "max_length": 12}')""")
+            support.wait_until(lambda: fleet.database.sql("SELECT 1 FROM scriptorium.outcome WHERE task = %s", task), 10, what)
+            return 1000 * (time.monotonic() - begin)
+
+        support.wait_until(listener, 10, "the broker to listen")
+        told = publish("a task that was told of")
+        deaf = listener()
+        os.kill(deaf, signal.SIGSTOP)
+        self.addCleanup(self.go_on, deaf)
+        looked = publish("a task of which nobody could be told")
+        with open(f"/proc/{deaf}/stat") as stat:
+            self.assertEqual(stat.read().rsplit(")", 1)[1].split()[0], "T", "nothing was heard meanwhile")
+        os.kill(deaf, signal.SIGCONT)
+        # The connection itself goes: another one is made.
+        fleet.database.sql("SELECT pg_terminate_backend(%s)", deaf)
+        publish("a task that came while no connection stood")
+        support.wait_until(lambda: listener() not in (None, deaf), 10, "another connection to listen")
+        again = publish("a task that was told of again")
+        fleet.check()
+        support.say(f"published to recorded: {told:.0f} ms, deaf {looked:.0f} ms, listening again {again:.0f} ms")
+
+    @staticmethod
+    def go_on(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
     def test_a_paused_machine_expires_nobody(self):
         fleet = self.make(brokers=2, workers=2)
