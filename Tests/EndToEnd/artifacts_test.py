@@ -14,8 +14,12 @@ import time
 import unittest
 import urllib.request
 
+import load
 import support
+from database import Database
 from disk import SmallDisk
+from fleet import Fleet, FleetTestCase
+from history import Ledger
 from line import Line
 
 PART = 1 << 20
@@ -414,6 +418,54 @@ class FullDisk(unittest.TestCase):
         self.assertEqual(fetch(client, digest(data)), data)
         broker.send_signal(signal.SIGTERM)
         self.assertEqual(broker.wait(30), 0)
+
+
+class FullDiskUnderLoad(FleetTestCase):
+    def test_every_task_ends_once_though_the_disk_of_the_artifacts_is_full(self):
+        database = Database()
+        self.addCleanup(database.remove)
+        database.start()
+        database.migrate()
+        fleet = Fleet(database, brokers=1, workers=2)
+        self.addCleanup(fleet.remove)
+        disk, why_not = SmallDisk.attempt(fleet.artifacts)
+        if why_not:
+            self.skipTest(why_not)
+        self.addCleanup(disk.remove)
+        fleet.start()
+        fleet.import_reference()
+        ledger = Ledger()
+        publishers = [load.FinetunePublisher(ledger, fleet.endpoints, self.chance.getrandbits(64), cancels=0) for _ in range(2)]
+        publishers.append(load.Publisher(ledger, fleet.endpoints, self.chance.getrandbits(64)))
+        for publisher in publishers:
+            publisher.start()
+
+        def count(query):
+            return database.sql(f"SELECT count(*) FROM scriptorium.{query}")[0][0]
+
+        def trained():
+            return count("tasks WHERE kind = 'finetune' AND state = 'succeeded'")
+
+        def refused():
+            return count("attempts WHERE outcome = 'failed'")
+
+        for _ in range(2):
+            before = trained()
+            support.wait_until(lambda: trained() > before, 60, "a finetune to succeed")
+            before = refused()
+            disk.fill()
+            support.wait_until(lambda: refused() > before, 60, "an attempt that meets the full disk")
+            disk.free()
+        for publisher in publishers:
+            publisher.stopping.set()
+        load.finish(publishers, 60)
+        fleet.settle(60)
+        tally = fleet.check(ledger)
+        # Only what had to be written met it, and was tried again.
+        self.assertLessEqual(set(tally["failed"]), {"internal", "dependency_failed"}, tally)
+        self.assertEqual(count("tasks WHERE kind <> 'finetune' AND state = 'failed' AND error->>'code' <> 'dependency_failed'"), 0, tally)
+        self.assertEqual(tally["attempts"].get("lost", 0), 0, tally)
+        support.say(f"full disks: {tally}")
 
 
 class Collection(support.ServiceTestCase):
