@@ -50,15 +50,11 @@ class TwoBrokers(support.ServiceTestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.second = SecondBroker(cls.service)
+        cls.addClassCleanup(cls.second.stop)
         # A link is there when something comes over it.
         dealer = support.Dealer(cls.second.endpoints["tasks"])
         support.wait_until(lambda: any(e["event"] == "token" for e in watched(dealer)), 30, "the link between the brokers")
         dealer.close()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.second.stop()
-        super().tearDownClass()
 
     def test_a_watch_shows_the_tokens_of_a_task_under_another_broker(self):
         dealer = support.Dealer(self.second.endpoints["tasks"])
@@ -137,14 +133,10 @@ class CutBetweenBrokers(support.ServiceTestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.second = SecondBroker(cls.service)
+        cls.addClassCleanup(cls.second.stop)
         (cls.peers,), = cls.service.sql("SELECT endpoints->>'peers' FROM scriptorium.brokers WHERE pid <> %s", cls.second.process.pid)
         cls.join()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.line.close()
-        cls.second.stop()
-        super().tearDownClass()
+        cls.addClassCleanup(lambda: cls.line.close())
 
     @classmethod
     def join(cls):

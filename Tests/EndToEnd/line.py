@@ -1,5 +1,6 @@
 """A TCP line between two programs, as slow as it is told to be, that can be cut."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -71,6 +72,7 @@ class Line:
     def close(self):
         """Breaks every connection, and takes no more."""
         # Closing alone leaves the thread that waits in accept() one more connection to take.
-        self.listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.cut()

@@ -227,12 +227,6 @@ class ServiceTestCase(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.service = Service(workers=cls.workers)
-        try:
-            cls.service.import_reference()
-        except BaseException:
-            cls.service.remove()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.service.remove()
+        # Also where the rest of the setting up fails.
+        cls.addClassCleanup(cls.service.remove)
+        cls.service.import_reference()
