@@ -31,7 +31,7 @@ package struct ClaimCandidate: Sendable {
 
 /// The room of one claim on its way to the clients, who take turns. Pure, and the same in production and simulation.
 ///
-/// A scan sees the line without locks; ``next(_:)`` says whom to lock, in turns; ``place(_:_:)`` takes what could be locked, which need not be all of it:
+/// A scan sees the line without locks; ``next()`` says whom to lock, in turns; ``place(_:_:)`` takes what could be locked, which need not be all of it:
 /// since the scan others may have taken some, or hold a row for another reason; ``reply(keeping:)`` is what the broker is told.
 package struct ClaimDeal: Sendable {
     private let request: ClaimRequest
@@ -41,6 +41,7 @@ package struct ClaimDeal: Sendable {
     private var leases: ArraySlice<LeaseID>
     private var placement: Placement
     private var lastClient: String?
+    private var bite: Int
     /// What is not in line for this broker any more: leased here, taken by somebody else, or a later release's.
     private var gone: Set<TaskID> = []
     package private(set) var grants: [Grant] = []
@@ -55,20 +56,28 @@ package struct ClaimDeal: Sendable {
     package init(_ request: ClaimRequest, near: [LinePlace], farther: [LinePlace], isLive: (SessionID) -> Bool, room: Int = .max) {
         self.request = request
         self.near = near
-        let seen = near + farther
+        let seen = farther.isEmpty ? near : near + farther
         line = FairShare.order(seen.map(\.client), after: request.lastClient).map { seen[$0] }[...]
         offers = request.offers.filter { isLive($0.session) }
         leases = request.leases.prefix(room)
         placement = Placement(offers: offers)
+        bite = min(leases.count, placement.room)
     }
 
-    /// How many more may be leased.
-    package var room: Int { min(leases.count, placement.room) }
+    /// Where some of what there is room for is taken, or finds no place, twice as much follows, and so much at least.
+    private static let secondBite = 16
 
-    /// Those whose turn is next; empty where the line ends.
-    package mutating func next(_ count: Int) -> ArraySlice<LinePlace> {
-        defer { line = line.dropFirst(count) }
-        return line.prefix(count)
+    /// How many more may be leased.
+    private var room: Int { min(leases.count, placement.room) }
+
+    /// Those whose turn is next, to be locked: at first as many as there is room for, so that others find what follows.
+    /// - Returns: nothing where the line ends, or no room is left.
+    package mutating func next() -> ArraySlice<LinePlace> {
+        guard room > 0 else { return [] }
+        let places = line.prefix(bite)
+        line = line.dropFirst(bite)
+        bite = max(Self.secondBite, 2 * bite)
+        return places
     }
 
     /// Leases what finds a place.

@@ -95,10 +95,6 @@ extension StoreSession {
     /// A task lost with its worker so often is next run alone.
     private static let lossesBeforeIsolation = 2
 
-    /// As much as there is room for is locked at once, so that others find what is next. Where some of it is taken, or finds no place, twice as much
-    /// follows, and so much at least.
-    private static let secondBite = 16
-
     func claim(_ request: ClaimRequest) throws(StoreError) -> ClaimReply {
         try connection.transaction { () throws(StoreError) in
             let room = try roomUnderLimit(request.queue)
@@ -107,14 +103,13 @@ extension StoreSession {
             }
             let near = try scan(request, isLimited: room != .max)
             let isFull = near.count >= request.limit && request.looksFarther && request.behind == nil
+            let farther = isFull ? try farther(request, behind: near) : []
             let live = try liveSessions(request.offers.map(\.session))
-            var deal = ClaimDeal(request, near: near, farther: isFull ? try farther(request, behind: near) : [], isLive: live.contains, room: room)
-            var bite = deal.room
-            while deal.room > 0 {
-                let places = deal.next(bite)
-                guard !places.isEmpty else { break }
+            var deal = ClaimDeal(request, near: near, farther: farther, isLive: live.contains, room: room)
+            var places = deal.next()
+            while !places.isEmpty {
                 deal.place(places, try candidates(places, request))
-                bite = max(Self.secondBite, 2 * bite)
+                places = deal.next()
             }
             try mark(deal.grants, request.broker)
             return try deal.reply(keeping: stillWaiting(deal.passedOver))

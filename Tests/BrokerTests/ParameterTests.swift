@@ -114,6 +114,17 @@ import Testing
         #expect(bench.store.tasks[second.task]?.kind == .finetune)
     }
 
+    @Test("in several queues, too, it is looked at once a sweep and no more") func calmQueues() throws {
+        var bench = CoreBench()
+        bench.joinWorker(parameters: Self.old)
+        for _ in 0..<20 { for queue in ["a", "b", "c"] { bench.submit(#","queue":"\#(queue)""#) } }
+        bench.pass(2_000, heartbeats: true)
+        let (scans, sweeps) = (bench.scans, bench.sweeps)
+        bench.pass(20_000, heartbeats: true)
+        #expect(bench.scans - scans >= 3 && bench.scans - scans <= 3 * (bench.sweeps - sweeps + 3))
+        #expect(bench.grants.isEmpty)
+    }
+
     @Test("what no worker knows is looked at once a sweep and no more, and others pass it")
     func calm() throws {
         var bench = CoreBench()

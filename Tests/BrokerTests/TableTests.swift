@@ -101,8 +101,10 @@ import Testing
         return start?.rank
     }
 
-    private func sweep(_ queues: inout QueueTable) {
-        queues.observe([WaitingQueue(name: "q", oldestRank: 1, paused: false, maxRunning: nil)])
+    /// A sweep, so many seconds after the table's beginning.
+    private func sweep(_ queues: inout QueueTable, at second: Double) {
+        queues.observe(
+            [WaitingQueue(name: "q", oldestRank: 1, paused: false, maxRunning: nil)], now: Int64(second * 1_000), walkEvery: 1_000)
     }
 
     @Test("whole windows in which nothing can be placed are passed, up to the end of the line")
@@ -131,74 +133,128 @@ import Testing
         scan(&queues, reply(seen: 20, unplaced: 10))
         #expect(scan(&queues, reply(seen: 10, unplaced: 10), generation: 2) == nil)
         #expect(scan(&queues, reply(seen: nil, unplaced: 4), generation: 2) == 20)
-        // Somebody got room while a scan was under way.
+        // Somebody got room while a scan was under way: the front is looked at once more, and does not keep the walk from going on.
         #expect(scan(&queues, reply(seen: 10, unplaced: 10), generation: 3, isSameRoom: false) == nil)
+        #expect(scan(&queues, reply(seen: 30, unplaced: 10), generation: 3) == 20)
         #expect(scan(&queues, reply(seen: 10, unplaced: 10), generation: 3) == nil)
-        #expect(scan(&queues, reply(seen: nil, unplaced: 4), generation: 3) == 20)
+        #expect(scan(&queues, reply(seen: nil, unplaced: 4), generation: 3) == 30)
+        let isDone = queues.next(generation: 3) == nil
+        #expect(isDone)
     }
 
-    @Test("ten windows are passed between two sweeps; a sweep begins at the front, also while a scan is under way")
+    @Test("ten windows are passed in a second; a sweep looks at the front, also while a scan is under way")
     func sweptWhilePassing() {
         var queues = QueueTable()
         queues.ready("q", rank: 1)
+        sweep(&queues, at: 0)
         for window in 1...10 { scan(&queues, reply(seen: Int64(window) * 10, unplaced: 10)) }
         #expect(scan(&queues, reply(seen: 110, unplaced: 10)) == 100)
         let isDone = queues.next(generation: 1) == nil
         #expect(isDone && queues["q"].passed?.rank == 100)
-        sweep(&queues)
+        // An idle broker's sweeps: the front, and once behind.
+        sweep(&queues, at: 0.25)
+        #expect(scan(&queues, reply(seen: 10, unplaced: 10)) == nil)
+        #expect(scan(&queues, reply(seen: 110, unplaced: 10)) == 100)
+        let isDoneAgain = queues.next(generation: 1) == nil
+        #expect(isDoneAgain)
+        sweep(&queues, at: 1)
         #expect(scan(&queues, reply(seen: 10, unplaced: 10)) == nil)
         let start = queues.start("q", generation: 1)
         queues.scanning("q")
-        sweep(&queues)
+        sweep(&queues, at: 2)
         queues.scanned(reply(seen: 20, unplaced: 10), behind: start, generation: 1)
         #expect(scan(&queues, reply(seen: 10, unplaced: 10)) == nil)
     }
 
     /// Scans until nothing more is promised, along a line of so many full windows of ten ranks in which nothing can be placed.
-    /// - Parameter arriving: a rank that comes in line after each so-many-th scan.
+    /// - Parameters:
+    ///   - arriving: a rank that comes in line after each scan.
+    ///   - most: scans, as many as there is time for between two sweeps.
+    ///   - isSameRoom: whether nobody gets room meanwhile.
     /// - Returns: where the scans began.
-    private func walk(_ queues: inout QueueTable, windows: Int, arriving: (rank: Int64, every: Int)? = nil) -> [Int64?] {
+    private func walk(
+        _ queues: inout QueueTable, windows: Int, arriving: Int64? = nil, most: Int = 40, isSameRoom: Bool = true, generation: UInt64 = 1
+    ) -> [Int64?] {
         var starts: [Int64?] = []
-        while queues.next(generation: 1) != nil {
-            let start = queues.start("q", generation: 1)
+        while starts.count < most, queues.next(generation: generation) != nil {
+            let start = queues.start("q", generation: generation)
             let seen = (start?.rank ?? 0) + 10
             queues.scanning("q")
-            queues.scanned(reply(seen: seen > 10 * windows ? nil : seen, unplaced: 10), behind: start, generation: 1)
+            queues.scanned(reply(seen: seen > 10 * windows ? nil : seen, unplaced: 10), behind: start, generation: generation, isSameRoom: isSameRoom)
             starts.append(start?.rank)
-            guard starts.count < 40 else { break }
-            if let arriving, starts.count % arriving.every == 0 { queues.ready("q", rank: arriving.rank) }
+            if let arriving { queues.ready("q", rank: arriving) }
         }
         return starts
     }
 
-    @Test("a line of any length is walked along to its end: each second sweep goes on where such walks have come")
+    @Test("a line of any length is walked along to its end: each second walk goes on where those have come")
     func longLine() {
         var queues = QueueTable()
         queues.ready("q", rank: 1)
         let near: [Int64?] = [nil] + (1...10).map { $0 * 10 }
         #expect(walk(&queues, windows: 25) == near)
-        sweep(&queues)
+        sweep(&queues, at: 1)
         #expect(walk(&queues, windows: 25) == [nil] + (10...20).map { $0 * 10 })
-        sweep(&queues)
-        #expect(walk(&queues, windows: 25) == near, "in between the front's ten windows are looked at again")
-        sweep(&queues)
+        sweep(&queues, at: 2)
+        #expect(walk(&queues, windows: 25) == near, "in between the first ten windows are looked at again")
+        sweep(&queues, at: 3)
         #expect(walk(&queues, windows: 25) == [nil] + (20...25).map { $0 * 10 }, "the end")
-        sweep(&queues)
+        sweep(&queues, at: 4)
         #expect(walk(&queues, windows: 25) == near)
-        sweep(&queues)
+        sweep(&queues, at: 5)
         #expect(walk(&queues, windows: 25) == [nil] + (10...20).map { $0 * 10 }, "and again from where one walk ends")
     }
 
-    @Test("what comes in line before it sends a walk back to the front, and does not keep the next from going on")
-    func longLineAndNewcomers() {
+    /// Walks along a line of 25 windows, for so many seconds, until its end was seen.
+    private func seconds(arriving: Int64? = nil, most: Int = 40, isSameRoom: Bool = true) -> Int? {
+        var queues = QueueTable()
+        queues.ready("q", rank: 1)
+        for second in 1...200 {
+            if walk(&queues, windows: 25, arriving: arriving, most: most, isSameRoom: isSameRoom, generation: UInt64(second)).contains(250) {
+                return second
+            }
+            sweep(&queues, at: Double(second))
+        }
+        return nil
+    }
+
+    @Test("the end is reached also where tasks come in line before it all the time, room changes, or there is little time")
+    func longLineDisturbed() {
+        #expect(seconds() == 4)
+        #expect(seconds(arriving: 5) != nil)
+        #expect(seconds(isSameRoom: false) != nil)
+        #expect(seconds(most: 3) != nil)
+        #expect(seconds(arriving: 5, most: 3, isSameRoom: false) != nil)
+    }
+
+    @Test("sweeps that come more often do not end a walk")
+    func frequentSweeps() {
         var queues = QueueTable()
         queues.ready("q", rank: 1)
         var reached: Int64 = 0
-        for _ in 0..<60 where reached < 250 {
-            reached = walk(&queues, windows: 25, arriving: (rank: 5, every: 3)).reduce(reached) { max($0, $1 ?? 0) }
-            sweep(&queues)
+        for quarter in 0..<400 where reached < 250 {
+            reached = walk(&queues, windows: 25, most: 3).reduce(reached) { max($0, $1 ?? 0) }
+            sweep(&queues, at: Double(quarter) / 4)
         }
         #expect(reached == 250)
+    }
+
+    @Test("several lines in which nothing can be placed are each looked along, and then there is quiet")
+    func severalLines() {
+        var queues = QueueTable()
+        for name in ["a", "b", "c"] { queues.ready(name, rank: 1) }
+        var scans = 0
+        while scans < 1_000, let name = queues.next(generation: 1) {
+            let start = queues.start(name, generation: 1)
+            let seen = (start?.rank ?? 0) + 10
+            queues.scanning(name)
+            let end = LinePosition(rank: seen, task: UUIDValue(hi: 0, lo: 1))
+            queues.scanned(
+                ClaimReply(queue: name, grants: [], exhausted: false, lowWater: 1, lastSeen: end, unplaced: 10, heldBack: false), behind: start,
+                generation: 1)
+            scans += 1
+        }
+        #expect(scans == 3 * 11)
     }
 
     @Test("a line that was passed and is empty at the next sweep is looked at once more, and is quiet then")
@@ -207,7 +263,7 @@ import Testing
         queues.ready("q", rank: 1)
         scan(&queues, reply(seen: 10, unplaced: 10))
         scan(&queues, reply(seen: nil, unplaced: 2))
-        queues.observe([])
+        queues.observe([], now: 1_000, walkEvery: 1_000)
         #expect(scan(&queues, reply(seen: nil, unplaced: 0)) == nil)
         #expect(!queues["q"].hasWork && queues.takesClaimAtInsert("q"))
     }

@@ -23,7 +23,7 @@ extension ModelStore {
         var farther: [LinePlace]
     }
 
-    mutating func claim(_ request: ClaimRequest) -> ClaimReply { lease(request, scan(request)) }
+    mutating func claim(_ request: ClaimRequest) -> ClaimReply { lease(request, scan(request), now: now) }
 
     /// A claim's first step: it looks, and locks nothing.
     package func scan(_ request: ClaimRequest) -> ClaimScan {
@@ -44,13 +44,15 @@ extension ModelStore {
     private func isFree(_ task: ModelTask) -> Bool { task.isInLine || (mutation == .claimOfRunningTask && task.state == .running) }
 
     /// Its second step: what still waits, and whose row nobody else holds, is locked and leased.
-    package mutating func lease(_ request: ClaimRequest, _ scan: ClaimScan) -> ClaimReply {
+    /// - Parameter now: the database's time.
+    package mutating func lease(_ request: ClaimRequest, _ scan: ClaimScan, now: Int64) -> ClaimReply {
+        self.now = now
         var deal = ClaimDeal(
             request, near: scan.near, farther: scan.farther, isLive: { sessions[$0] != nil || mutation == .leaseWithoutSession })
-        while deal.room > 0 {
-            let places = deal.next(.max)
-            guard !places.isEmpty else { break }
+        var places = deal.next()
+        while !places.isEmpty {
             deal.place(places, candidates(places, request))
+            places = deal.next()
         }
         for grant in deal.grants {
             guard var task = tasks[grant.task] else { continue }

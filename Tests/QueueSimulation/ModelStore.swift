@@ -15,7 +15,7 @@ package struct ModelStore: Sendable {
     package var models: Set<String> = ["demo"]
     /// Keys that transactions of others hold open now.
     package var heldKeys: Set<String> = []
-    /// Tasks whose rows transactions of others hold locked now: what is published in SQL and held is not checked.
+    /// Tasks whose rows transactions of others hold locked now: what is published in SQL and held is not checked, and claims pass over what is held.
     package var heldTasks: Set<TaskID> = []
     /// Writes under old leases so far.
     package internal(set) var staleWrites = 0
@@ -38,6 +38,9 @@ package struct ModelStore: Sendable {
 
     /// Whether every task has ended.
     package var allEnded: Bool { unended == 0 }
+
+    /// Tasks that wait in line.
+    package var waiting: [TaskID] { tasks.values.filter(\.isInLine).map(\.id).sorted() }
 
     /// What was written that must never be, since this was last asked.
     package mutating func takeFaults() -> [String] {

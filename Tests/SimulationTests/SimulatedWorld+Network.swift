@@ -47,7 +47,7 @@ extension SimulatedWorld {
             queue.add(.trouble(.keyReleased(key)), at: until)
         case .keyReleased(let key): store.heldKeys.remove(key)
         case .rowHeld(let until):
-            guard let id = store.tasks.keys.sorted().randomElement(using: &fate.random) else { return }
+            guard let id = store.waiting.randomElement(using: &fate.random) else { return }
             store.heldTasks.insert(id)
             queue.add(.trouble(.rowReleased(id)), at: until)
         case .rowReleased(let id): store.heldTasks.remove(id)
@@ -95,7 +95,7 @@ extension SimulatedWorld {
 
     func lock(_ index: Int, _ epoch: Int, _ ticket: Int, _ request: ClaimRequest, _ scan: ModelStore.ClaimScan) {
         if let failure = strike(index) { return answer(index, epoch, ticket, failure) }
-        let reply = StoreReply.claimed(store.lease(request, scan))
+        let reply = StoreReply.claimed(store.lease(request, scan, now: Self.databaseEpoch + now))
         faults += store.takeFaults()
         answerUnlessLost(index, epoch, ticket, reply)
     }

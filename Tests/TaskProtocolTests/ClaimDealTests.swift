@@ -30,13 +30,12 @@ import Testing
 
     /// Goes along a line as a claim does, and locks all but some of it.
     private func deal(
-        _ request: ClaimRequest, _ line: [LinePlace], live: Bool = true, room: Int = .max, locked: Set<Int> = [], waiting: Set<Int> = [],
-        later: Set<Int> = [], bfloat16: Set<Int> = []
+        _ request: ClaimRequest, _ line: [LinePlace], farther: [LinePlace] = [], live: Bool = true, room: Int = .max, locked: Set<Int> = [],
+        waiting: Set<Int> = [], later: Set<Int> = [], bfloat16: Set<Int> = []
     ) -> ClaimReply {
-        var deal = ClaimDeal(request, near: line, farther: [], isLive: { $0 == session && live }, room: room)
-        while deal.room > 0 {
-            let places = deal.next(deal.room)
-            guard !places.isEmpty else { break }
+        var deal = ClaimDeal(request, near: line, farther: farther, isLive: { $0 == session && live }, room: room)
+        var places = deal.next()
+        while !places.isEmpty {
             var candidates: [TaskID: ClaimCandidate] = [:]
             for place in places {
                 let number = Int(place.task.lo)
@@ -45,6 +44,7 @@ import Testing
                 candidates[place.task] = candidate(place.task, later.contains(number) ? nil : precision)
             }
             deal.place(places, candidates)
+            places = deal.next()
         }
         return deal.reply(keeping: Set(deal.passedOver.filter { waiting.contains(Int($0.lo)) }))
     }
@@ -93,14 +93,27 @@ import Testing
         #expect(numbers(deal(request(slots: 3, limit: 10), window, live: false)).isEmpty)
     }
 
+    @Test("who has nothing in a full window has his turn from behind it, and does not move the mark") func farther() {
+        let behind = [LinePlace(task: id(50), rank: 500, client: "z")]
+        let reply = deal(request(slots: 2, limit: 3, after: "a"), line(["a", "a", "a"]), farther: behind)
+        #expect(numbers(reply) == [50, 0] && reply.unplaced == 2 && reply.lowWater == 10)
+        let pinned = deal(request(slots: 2, limit: 3), line(["a", "a", "a"]), farther: behind, bfloat16: [0, 1, 2])
+        #expect(numbers(pinned) == [50] && pinned.lowWater == 0 && pinned.lastSeen == LinePosition(rank: 20, task: id(2)))
+    }
+
     @Test("nothing is leased twice, nothing that was not locked, and what is neither leased nor gone counts as waiting", arguments: 0..<300)
     func property(_ seed: Int) {
         var random = SeededGenerator(seed: UInt64(seed))
         let window = line((0..<Int.random(in: 0...30, using: &random)).map { _ in ["a", "b", "c"].randomElement(using: &random) ?? "a" })
-        func some() -> Set<Int> { Set(window.indices.filter { _ in Int.random(in: 0..<4, using: &random) == 0 }) }
+        // Some lines are held by nobody, some are all of one kind.
+        func some() -> Set<Int> {
+            let permille = [0, 0, 250, 900].randomElement(using: &random) ?? 0
+            return Set(window.indices.filter { _ in Int.random(in: 0..<1_000, using: &random) < permille })
+        }
         let (locked, later, bfloat16) = (some(), some(), some())
-        let waiting = locked.filter { _ in Bool.random(using: &random) }
-        let request = request(slots: Int.random(in: 0...12, using: &random), leases: Int.random(in: 0...12, using: &random), limit: 30)
+        let waiting: Set<Int> = Bool.random(using: &random) ? [] : locked.filter { _ in Bool.random(using: &random) }
+        let limit = Bool.random(using: &random) ? window.count : 31
+        let request = request(slots: Int.random(in: 0...12, using: &random), leases: Int.random(in: 0...12, using: &random), limit: limit)
         let reply = deal(request, window, locked: locked, waiting: waiting, later: later, bfloat16: bfloat16)
         let leased = Set(numbers(reply))
         #expect(leased.count == reply.grants.count && Set(reply.grants.map(\.lease)).count == leased.count)
@@ -111,6 +124,8 @@ import Testing
         let standing = placeable.subtracting(leased).union(waiting).union(bfloat16.subtracting(later).subtracting(locked))
         if let mark = reply.lowWater { #expect(standing.allSatisfy { Int64($0) * 10 >= mark }) }
         #expect(reply.unplaced >= placeable.subtracting(leased).count)
-        if reply.lastSeen != nil { #expect(window.count == 30 && waiting.isEmpty && placeable == leased) }
+        let hasRoom = leased.count < min(request.leases.count, request.offers[0].freeSlots)
+        let mayPass = limit == window.count && !window.isEmpty && hasRoom && waiting.isEmpty
+        #expect((reply.lastSeen != nil) == mayPass)
     }
 }

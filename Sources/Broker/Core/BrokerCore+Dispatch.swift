@@ -62,12 +62,16 @@ extension BrokerCore {
     /// and for as long as each claim of that queue says so again.
     private mutating func keep(_ session: SessionID?, for queue: String) {
         if let kept = keptFree, kept.queue != queue, now < kept.until { return }
+        let before = keptFree
         keptFree = session.map { KeptFree(queue: queue, session: $0, until: now + settings.keptFree) }
+        if before != nil, before?.session != keptFree?.session { sessions.roomCameBack() }
     }
 
     /// Where nothing stands in line any more that a worker is kept free for, it is not.
     mutating func keepFree(forOneOf waiting: [WaitingQueue]) {
-        if let kept = keptFree, !waiting.contains(where: { $0.name == kept.queue && !$0.paused }) { keptFree = nil }
+        guard let kept = keptFree, !waiting.contains(where: { $0.name == kept.queue && !$0.paused }) else { return }
+        keptFree = nil
+        sessions.roomCameBack()
     }
 
     // MARK: Claim at insert
@@ -109,11 +113,15 @@ extension BrokerCore {
     private static func room(for kind: TaskKind) -> Int { kind == .finetune ? 100_000 : 1 }
 
     /// Takes back what ``offerSlots(_:)`` reserved for a submit.
-    mutating func withdrawOffers(_ submit: inout PendingSubmit) {
+    /// - Parameter used: how many of its tasks were leased as they were inserted.
+    mutating func withdrawOffers(_ submit: inout PendingSubmit, used: Int = 0) {
+        var offered = 0
         for index in submit.group.items.indices {
             guard let offer = submit.group.items[index].grant else { continue }
             sessions.unreserve(offer.session, Self.room(for: submit.group.items[index].submission.kind))
             submit.group.items[index].grant = nil
+            offered += 1
         }
+        if offered > used { sessions.roomCameBack() }
     }
 }

@@ -107,7 +107,11 @@ extension BrokerCore {
                 meetsHeldKey(pending)
                 continue
             }
-            withdrawOffers(&pending)
+            if case .accepted(let tasks) = outcome {
+                withdrawOffers(&pending, used: tasks.count { $0.grant != nil })
+            } else {
+                withdrawOffers(&pending)
+            }
             submitBytes -= pending.byteCount
             switch outcome {
             case .accepted(let tasks): accepted(pending, tasks)

@@ -370,7 +370,7 @@ extension BrokerCore {
         for ready in due.ready { queues.ready(ready.queue, rank: ready.rank) }
         for ended in due.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
         lookForMissedWork(due.queues)
-        queues.observe(due.queues)
+        queues.observe(due.queues, now: now, walkEvery: settings.sweepInterval)
         keepFree(forOneOf: due.queues)
         blockedLookedAt = due.blockedLookedAt
         noteUnreadable(due.unreadableSchedules)

@@ -18,53 +18,73 @@ package struct QueueLine: Sendable {
     var lastClient: String?
     /// When a scan last looked behind a full window.
     var lookedFarther: Int64?
-    /// Up to there whole windows held no task that can be placed: scans go on behind it, after a look at the front under each generation of room.
-    package var passed: LinePosition?
-    /// Windows passed since the last sweep.
-    var windowsPassed = 0
-    /// How far walks have come along a line that is longer than what is passed between two sweeps: each second sweep's walk goes on from there, so that
-    /// nothing is hidden for ever, however much stands before it. Nil where none was that long, and once the end was reached.
-    var farthest: LinePosition?
-    /// Whether the walk under way is one of those.
-    private var isFarWalk = false
-    /// The generation of room under which the front was looked at in vain.
-    var frontGeneration: UInt64 = 0
     /// The smallest rank that came while a scan was under way, which need not have seen it.
     var cameMeanwhile: Int64?
 
-    /// A task came in line: one of a rank that was passed is looked for from the start.
+    /// The walk along a line whose first windows, whole, hold no task that can be placed: up to where it has come. Scans go on behind it, after a look
+    /// at the front under each generation of room, and at most every second time.
+    package var passed: LinePosition?
+    /// Windows that it passed.
+    private var windowsPassed = 0
+    private var began = Int64.min
+    /// How far walks have come along a line. Each second walk begins there, behind the front, so that nothing is hidden for ever, however much stands
+    /// before it. Nil where none was passed, and once the end was reached.
+    package private(set) var farthest: LinePosition?
+    private var isFarWalk = false
+    /// The generation of room under which the front was looked at last.
+    private var frontGeneration: UInt64 = 0
+    /// The last scan looked at the front: the next one goes on behind, whatever room there is by then.
+    private var frontWasLast = false
+    /// The walk was begun anew while a scan was under way.
+    private var isAnew = false
+
+    /// Where the next scan begins; nil at the front.
+    func start(generation: UInt64) -> LinePosition? { frontGeneration == generation || frontWasLast ? passed : nil }
+
+    /// A scan begins: what comes from now on may escape it.
+    mutating func scanning() { (cameMeanwhile, isAnew) = (nil, false) }
+
+    /// A task came in line: one of a rank that was passed is looked for from the start. A far walk goes on all the same: the next one meets the task.
     mutating func lookAgain(from rank: Int64) {
-        if let passed, rank < passed.rank { self.passed = nil }
+        guard let passed, rank < passed.rank else { return }
+        if isFarWalk { frontGeneration = 0 } else { self.passed = nil }
     }
 
-    /// The next scan begins at the front.
-    mutating func beginAnew() { (passed, windowsPassed, frontGeneration, scannedGeneration) = (nil, 0, 0, 0) }
+    /// The next scan begins at the front, and so does the walk.
+    mutating func beginAnew() { (passed, windowsPassed, frontGeneration, frontWasLast, scannedGeneration, isAnew) = (nil, 0, 0, false, 0, true) }
 
-    /// A scan found nothing that can be placed: the next one goes on behind it where that was a whole window, if somebody has room.
-    mutating func foundNothing(_ reply: ClaimReply, behind: LinePosition?, generation: UInt64, isSameRoom: Bool, atMost limit: Int) {
-        guard isSameRoom, behind == nil || behind == passed else {
-            // What room came meanwhile is the front's.
-            (frontGeneration, scannedGeneration) = (0, 0)
+    /// A sweep saw that tasks stand in line: the front is looked at again, and after a while a new walk begins.
+    mutating func walkAnew(now: Int64, every interval: Int64) {
+        guard began == .min || now - began >= interval else {
+            (frontGeneration, frontWasLast, scannedGeneration) = (0, false, 0)
             return
         }
-        (frontGeneration, scannedGeneration) = (generation, generation)
-        if reply.exhausted { farthest = nil }
-        if behind == nil, reply.exhausted { passed = nil }
-        guard let seen = reply.lastSeen else { return }
-        if behind == nil, passed != nil {
-            scannedGeneration = 0
-        } else if windowsPassed < limit {
-            (passed, windowsPassed, scannedGeneration) = (seen, windowsPassed + 1, 0)
-            if farthest.map({ $0 < seen }) ?? (windowsPassed == limit) { farthest = seen }
-        }
-    }
-
-    /// A sweep saw that tasks stand in line: they are looked along from the front, then, each second time, from where such walks have come.
-    mutating func walkAnew() {
         beginAnew()
+        began = now
         isFarWalk.toggle()
         if isFarWalk { passed = farthest }
     }
+
+    /// A scan leased nothing: the next one goes on behind it where that was a whole window.
+    mutating func foundNothing(_ reply: ClaimReply, behind: LinePosition?, generation: UInt64, isSameRoom: Bool, atMost limit: Int) {
+        // Whatever it saw, a sweep came meanwhile and begins anew.
+        guard !isAnew else { return }
+        frontWasLast = behind == nil
+        if behind == nil {
+            frontGeneration = isSameRoom ? generation : 0
+            if reply.exhausted { passed = nil }
+        }
+        scannedGeneration = isSameRoom && frontGeneration == generation ? generation : 0
+        if behind == nil, passed != nil {
+            scannedGeneration = 0
+        } else if let seen = reply.lastSeen, behind == passed, windowsPassed < limit {
+            (passed, windowsPassed, scannedGeneration) = (seen, windowsPassed + 1, 0)
+            if farthest.map({ $0 < seen }) ?? true { farthest = seen }
+        }
+    }
+
+    /// The end of the line was seen: far walks begin where the others do.
+    mutating func reachedEnd() { farthest = nil }
 }
 
 /// The queues that have, or had, work.
@@ -104,13 +124,10 @@ package struct QueueTable: Sendable {
     }
 
     /// A scan begins: what comes from now on may escape it.
-    package mutating func scanning(_ name: String) { lines[name]?.cameMeanwhile = nil }
+    package mutating func scanning(_ name: String) { lines[name]?.scanning() }
 
     /// Where the next scan of a queue begins; nil at the front, which comes first whenever there is other room.
-    package func start(_ name: String, generation: UInt64) -> LinePosition? {
-        let line = self[name]
-        return line.frontGeneration == generation ? line.passed : nil
-    }
+    package func start(_ name: String, generation: UInt64) -> LinePosition? { self[name].start(generation: generation) }
 
     /// Whether a scan that begins now is to look behind a full window for clients that have nothing in it: once in an interval.
     mutating func looksFarther(_ name: String, now: Int64, every interval: Int64) -> Bool {
@@ -120,20 +137,21 @@ package struct QueueTable: Sendable {
     }
 
     /// The sweep's picture of all queues with work in line.
-    package mutating func observe(_ waiting: [WaitingQueue]) {
+    /// - Parameter interval: between the beginnings of two walks along one line, in milliseconds; sweeps may come more often.
+    package mutating func observe(_ waiting: [WaitingQueue], now: Int64, walkEvery interval: Int64) {
         let names = Set(waiting.map(\.name))
         for name in lines.keys where !names.contains(name) {
             lines[name]?.isHeldBack = false
             lines[name]?.isPaused = false
             if lines[name]?.passed != nil { lines[name]?.beginAnew() }
-            lines[name]?.farthest = nil
+            lines[name]?.reachedEnd()
         }
         for queue in waiting {
             var line = self[queue.name]
             line.hasWork = line.hasWork || !queue.paused
             line.isHeldBack = queue.paused || queue.maxRunning != nil
             line.isPaused = queue.paused
-            line.walkAnew()
+            line.walkAnew(now: now, every: interval)
             line.lowWater = line.lowWater.map { min($0, queue.oldestRank) }
             if queue.paused { line.hasWork = false }
             lines[queue.name] = line
@@ -172,7 +190,8 @@ package struct QueueTable: Sendable {
             if line.wasShort { line.hasWork = false }
         }
         if reply.heldBack { line.hasWork = false }
-        if reply.grants.isEmpty {
+        if reply.exhausted { line.reachedEnd() }
+        if reply.grants.isEmpty, !reply.heldBack {
             line.foundNothing(reply, behind: behind, generation: generation, isSameRoom: isSameRoom, atMost: Self.passedAtMost)
         }
         if let rank = line.cameMeanwhile {

@@ -42,10 +42,13 @@ struct Session: Sendable {
     var listedAt: Int64 = 0
 
     /// How many more tasks it may be granted: one a free slot, and at most `slots` that wait in the worker.
-    var credit: Int {
+    var credit: Int { max(0, room - reserved) }
+
+    /// The same, with what is offered by requests under way.
+    var room: Int {
         guard state == .joined, !isDraining, !isQuiet, exclusive == nil else { return 0 }
         let slots = registration.slots
-        return max(0, min(2 * slots - leases.count - reserved, slots + reportedFree - grantedSince + settledSince - reserved))
+        return max(0, min(2 * slots - leases.count, slots + reportedFree - grantedSince + settledSince))
     }
 
     /// Whether it holds nothing at all, so that a finetune may come.
@@ -65,7 +68,8 @@ struct Session: Sendable {
 /// The workers joined to this broker.
 struct SessionTable: Sendable {
     private(set) var all: [SessionID: Session] = [:]
-    /// Rises whenever somebody may have more room than before: a queue scanned in vain is scanned again only then.
+    /// Rises whenever somebody may have more room than before: a queue scanned in vain is scanned again only then. What a scan was offered and did not
+    /// use is no more than it saw.
     private(set) var generation: UInt64 = 1
 
     subscript(id: SessionID) -> Session? { all[id] }
@@ -137,13 +141,13 @@ struct SessionTable: Sendable {
     /// Takes a heartbeat. Grants that were not confirmed before it are not in its figures.
     mutating func report(_ beat: WorkerHeartbeat, unconfirmed: Int) {
         guard var session = all[beat.session] else { return }
-        let before = session.credit
+        let before = session.room
         session.reportedFree = min(beat.freeSlots, session.registration.slots)
         session.grantedSince = unconfirmed
         session.settledSince = 0
         session.models = Set(beat.models)
         session.isDraining = beat.draining
-        if session.credit > before { generation += 1 }
+        if session.room > before { generation += 1 }
         all[beat.session] = session
     }
 
@@ -162,8 +166,10 @@ struct SessionTable: Sendable {
     mutating func unreserve(_ id: SessionID, _ count: Int) {
         guard let session = all[id] else { return }
         all[id]?.reserved = max(0, session.reserved - count)
-        generation += 1
     }
+
+    /// Room was kept from scans, and is not any more.
+    mutating func roomCameBack() { generation += 1 }
 
     mutating func granted(_ lease: LeaseID, to id: SessionID, isExclusive: Bool) {
         guard all[id]?.leases.insert(lease).inserted == true else { return }
