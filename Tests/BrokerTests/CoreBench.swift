@@ -160,5 +160,11 @@ struct CoreBench {
     @discardableResult
     mutating func submit(_ extra: String = "") -> Node? { ask(#""op":"submit","task":{"kind":"generate","params":{"model":"demo"}\#(extra)}"#) }
 
+    @discardableResult
+    mutating func finetune(output: String = "o", priority: Int = 0) -> Node? {
+        let params = #"{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"\#(output)","tokenizer":{"train":{}}}"#
+        return ask(#""op":"submit","task":{"kind":"finetune","priority":\#(priority),"params":\#(params)}"#)
+    }
+
     var grants: [WorkerGrant] { told.compactMap { if case .grant(let grant) = $0 { grant } else { nil } } }
 }

@@ -44,20 +44,24 @@ import Testing
             params: Array("{}".utf8), recordSHA256: digest, numerics: "float32/1", checkpointSHA256: digest, tokenizerSHA256: digest)
     }
 
-    @Test("what stands behind more tasks than a claim looks at, none of which a worker can take, is found all the same")
-    func behindAWindow() throws {
+    /// A broker whose claims look at five tasks, with a line of so many that its worker cannot take, and a finetune at the end.
+    private func bench(waiting: Int) -> CoreBench {
         var settings = BrokerSettings()
         settings.claimWindow = 5
         var bench = CoreBench(settings: settings)
         bench.joinWorker(parameters: Self.old)
-        for _ in 0..<23 {
+        for _ in 0..<waiting {
             bench.now += 1
             bench.submit()
         }
         bench.now += 1
-        bench.ask(
-            #""op":"submit","task":{"kind":"finetune","params":{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"o","tokenizer":{"train":{}}}}"#
-        )
+        bench.finetune()
+        return bench
+    }
+
+    @Test("what stands behind more tasks than a claim looks at, none of which a worker can take, is found all the same")
+    func behindAWindow() throws {
+        var bench = bench(waiting: 23)
         bench.pass(50)
         let finetune = try #require(bench.store.tasks.values.first { $0.kind == .finetune })
         #expect(bench.grants.map(\.task) == [finetune.id])
@@ -70,18 +74,7 @@ import Testing
     }
 
     @Test("also behind more of them than are looked at between two sweeps") func farBehind() throws {
-        var settings = BrokerSettings()
-        settings.claimWindow = 5
-        var bench = CoreBench(settings: settings)
-        bench.joinWorker(parameters: Self.old)
-        for _ in 0..<163 {
-            bench.now += 1
-            bench.submit()
-        }
-        bench.now += 1
-        bench.ask(
-            #""op":"submit","task":{"kind":"finetune","params":{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"o","tokenizer":{"train":{}}}}"#
-        )
+        var bench = bench(waiting: 163)
         bench.pass(500, heartbeats: true)
         #expect(bench.grants.isEmpty)
         let scans = bench.scans
@@ -89,6 +82,32 @@ import Testing
         let finetune = try #require(bench.store.tasks.values.first { $0.kind == .finetune })
         #expect(Set(bench.grants.map(\.task)) == [finetune.id])
         #expect(bench.scans - scans <= 8 * 12, "eleven windows and a front between two sweeps")
+    }
+
+    @Test(
+        "a worker that is kept free for the front gets its task as soon as it is idle, however far a walk has come",
+        arguments: [3_000, 3_600, 4_000, 5_000])
+    func keptFreeDuringAWalk(_ milliseconds: Int64) throws {
+        var settings = BrokerSettings()
+        settings.claimWindow = 3
+        var bench = CoreBench(settings: settings)
+        bench.joinWorker(slots: 2)
+        bench.submit()
+        let running = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: running.lease)))
+        // Nobody computes in bfloat16 here.
+        for queue in ["default", "other"] {
+            for _ in 0..<50 {
+                bench.ask(#""op":"submit","task":{"kind":"generate","queue":"\#(queue)","params":{"model":"demo","precision":"bfloat16"}}"#)
+            }
+        }
+        bench.pass(milliseconds, heartbeats: true)
+        bench.finetune(priority: 10)
+        bench.pass(2_000, heartbeats: true)
+        #expect(bench.grants.count == 1, "the second slot is left for the finetune")
+        bench.feed(.workerMessage(from: [7], .complete(running.held, generations: [], result: nil, checkpoint: nil)))
+        let second = try #require(bench.grants.dropFirst().first)
+        #expect(bench.store.tasks[second.task]?.kind == .finetune)
     }
 
     @Test("what is found behind a window does not take the worker that is kept free for the window's first")
@@ -101,9 +120,7 @@ import Testing
         let running = try #require(bench.grants.first)
         bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: running.lease)))
         for number in 0..<4 {
-            bench.ask(
-                #""op":"submit","task":{"kind":"finetune","params":{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"o\#(number)","tokenizer":{"train":{}}}}"#
-            )
+            bench.finetune(output: "o\(number)")
         }
         bench.submit()
         bench.pass(3_000, heartbeats: true)

@@ -142,6 +142,24 @@ import Testing
         #expect(isDone)
     }
 
+    @Test("what is leased behind does not keep the front from being first under other room") func frontAfterGrants() {
+        var queues = QueueTable()
+        queues.ready("q", rank: 1)
+        scan(&queues, reply(seen: 10, unplaced: 10))
+        #expect(scan(&queues, reply([grant], seen: 20, unplaced: 9)) == 10)
+        #expect(scan(&queues, reply([grant], seen: 20, unplaced: 8), generation: 2) == nil, "a slot came free")
+        #expect(scan(&queues, reply(seen: 10, unplaced: 10), generation: 2) == nil)
+        #expect(scan(&queues, reply([grant], seen: 20, unplaced: 7), generation: 3) == 10, "in turns")
+        #expect(scan(&queues, reply(seen: 10, unplaced: 10), generation: 3) == nil)
+    }
+
+    private var grant: Grant {
+        let id = UUIDValue(hi: 4, lo: 4)
+        return Grant(
+            task: id, lease: id, session: id, attempt: 1, failures: 0, kind: .generate, queue: "q", isolated: false, maxAttempts: 5,
+            timeoutSeconds: nil, resolved: [], resume: nil, waitedMilliseconds: 0)
+    }
+
     @Test("ten windows are passed in a second; a sweep looks at the front, also while a scan is under way")
     func sweptWhilePassing() {
         var queues = QueueTable()
@@ -177,11 +195,7 @@ import Testing
     ) -> [Int64?] {
         var starts: [Int64?] = []
         while starts.count < most, queues.next(generation: generation) != nil {
-            let start = queues.start("q", generation: generation)
-            let seen = (start?.rank ?? 0) + 10
-            queues.scanning("q")
-            queues.scanned(reply(seen: seen > 10 * windows ? nil : seen, unplaced: 10), behind: start, generation: generation, isSameRoom: isSameRoom)
-            starts.append(start?.rank)
+            starts.append(scanInVain(&queues, "q", windows: windows, generation: generation, isSameRoom: isSameRoom)?.rank)
             if let arriving { queues.ready("q", rank: arriving) }
         }
         return starts
@@ -227,16 +241,33 @@ import Testing
         #expect(seconds(arriving: 5, most: 3, isSameRoom: false) != nil)
     }
 
-    @Test("sweeps that come more often do not end a walk")
-    func frequentSweeps() {
+    @Test("sweeps that come after every scan do not end a walk, also where lines are scanned in turns", arguments: [1, 3])
+    func frequentSweeps(lines: Int) {
         var queues = QueueTable()
-        queues.ready("q", rank: 1)
+        let names = (0..<lines).map { "q\($0)" }
+        for name in names { queues.ready(name, rank: 1) }
         var reached: Int64 = 0
-        for quarter in 0..<400 where reached < 250 {
-            reached = walk(&queues, windows: 25, most: 3).reduce(reached) { max($0, $1 ?? 0) }
-            sweep(&queues, at: Double(quarter) / 4)
+        for count in 0..<4_000 where reached < 250 {
+            if let name = queues.next(generation: 1) { reached = max(reached, scanInVain(&queues, name, windows: 25)?.rank ?? 0) }
+            queues.observe(
+                names.map { WaitingQueue(name: $0, oldestRank: 1, paused: false, maxRunning: nil) }, now: Int64(count) * 50, walkEvery: 1_000)
         }
         #expect(reached == 250)
+    }
+
+    /// Scans a line of so many full windows of ten ranks in which nothing can be placed.
+    /// - Returns: where the scan began.
+    private func scanInVain(
+        _ queues: inout QueueTable, _ name: String, windows: Int, generation: UInt64 = 1, isSameRoom: Bool = true
+    ) -> LinePosition? {
+        let start = queues.start(name, generation: generation)
+        let seen = (start?.rank ?? 0) + 10
+        queues.scanning(name)
+        let end = seen > 10 * windows ? nil : LinePosition(rank: Int64(seen), task: UUIDValue(hi: 0, lo: 1))
+        queues.scanned(
+            ClaimReply(queue: name, grants: [], exhausted: end == nil, lowWater: 1, lastSeen: end, unplaced: 10, heldBack: false), behind: start,
+            generation: generation, isSameRoom: isSameRoom)
+        return start
     }
 
     @Test("several lines in which nothing can be placed are each looked along, and then there is quiet")
@@ -245,13 +276,7 @@ import Testing
         for name in ["a", "b", "c"] { queues.ready(name, rank: 1) }
         var scans = 0
         while scans < 1_000, let name = queues.next(generation: 1) {
-            let start = queues.start(name, generation: 1)
-            let seen = (start?.rank ?? 0) + 10
-            queues.scanning(name)
-            let end = LinePosition(rank: seen, task: UUIDValue(hi: 0, lo: 1))
-            queues.scanned(
-                ClaimReply(queue: name, grants: [], exhausted: false, lowWater: 1, lastSeen: end, unplaced: 10, heldBack: false), behind: start,
-                generation: 1)
+            _ = scanInVain(&queues, name, windows: 100)
             scans += 1
         }
         #expect(scans == 3 * 11)

@@ -73,7 +73,9 @@ extension ModelStore {
             (next.attempt, next.isolated) = (task.attempt + 1, task.losses >= 2)
             var candidate = ClaimCandidate(
                 grant: grant(next, waited: waited(task)),
-                needs: PlacementNeeds(model: task.model, precision: .float32, parameters: asksForNames ? task.parameterNames : []),
+                needs: PlacementNeeds(
+                    model: task.model, precision: task.kind == .generate ? task.precision ?? .float32 : .float32,
+                    parameters: asksForNames ? task.parameterNames : []),
                 pastNumerics: task.numerics)
             candidate.preference = preference(task, offers: request.offers)
             found[place.task] = candidate

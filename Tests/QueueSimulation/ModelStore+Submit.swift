@@ -147,6 +147,11 @@ extension ModelStore {
         var texts: [ResolvedText] = []
         if case .verify(let verify) = parameters { texts = self.texts(of: verify.subject) }
         task.model = model?.sha256
+        switch parameters {
+        case .generate(let generate): task.precision = generate.precision
+        case .finetune(let finetune): task.precision = finetune.precision
+        case .verify: task.precision = nil
+        }
         task.resolved =
             ResolvedTask(parameters: parameters, seed: task.seed ?? 1, seedAssigned: task.seedAssigned, model: model, texts: texts).json
     }

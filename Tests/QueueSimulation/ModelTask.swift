@@ -51,6 +51,8 @@ package struct ModelTask: Sendable {
     package var resolved: [UInt8]?
     /// Digest of the checkpoint that it is pinned to.
     package var model: String?
+    /// What it computes in; nil where that is not its own to say.
+    package var precision: Precision?
     package var resume: [UInt8]?
     package var error: ContractError?
     /// When it ended, in microseconds.
@@ -90,15 +92,6 @@ package struct ModelTask: Sendable {
 
     /// A minute for each point of priority.
     static func rank(_ runAt: Int64, _ priority: Int) -> Int64 { runAt - Int64(priority) * 60_000 }
-
-    /// What it computes in; nil where that is not its own to say.
-    var precision: Precision? {
-        switch (try? ResolvedTask.decode(resolved ?? []))?.parameters {
-        case .generate(let parameters): parameters.precision
-        case .finetune(let parameters): parameters.precision
-        case .verify, nil: nil
-        }
-    }
 
     /// Names of the parameters that it is pinned with.
     var parameterNames: Set<String> { (try? ResolvedTask.decode(resolved ?? []))?.parameters.usedNames ?? [] }

@@ -13,15 +13,22 @@ struct KeptFree: Sendable {
 extension BrokerCore {
     /// Starts a scan where there is work, room and nothing under way.
     mutating func dispatch() {
-        guard isReady, !lanes.isBusy(.claim), sessions.credit > 0, let queue = queues.next(generation: sessions.generation) else { return }
+        guard isReady, !lanes.isBusy(.claim), now >= claimsRestUntil, sessions.credit > 0 else { return }
+        // Where only the worker that is kept free has room, no other queue is asked about.
+        let only = keptFree.flatMap { offers(to: nil).isEmpty ? $0.queue : nil }
+        guard let queue = queues.next(generation: sessions.generation, only: only) else { return }
         lanes.add(.claim(queue: queue, reserved: []), to: .claim)
     }
 
     /// The request for a scan; nil where the room went meanwhile.
     mutating func claimRequest(_ queue: String) -> (StoreWork, StoreRequest)? {
-        let passed = queues.start(queue, generation: sessions.generation)
+        var passed = queues.start(queue, generation: sessions.generation)
         // Behind what stands first in line nothing takes the worker that is kept free for it.
-        let offers = offers(to: passed == nil ? queue : nil)
+        var offers = offers(to: passed == nil ? queue : nil)
+        if offers.isEmpty, queues.frontIsDue(queue, generation: sessions.generation) {
+            // That worker has all the room there is, and may be idle by now.
+            (passed, offers) = (nil, self.offers(to: queue))
+        }
         let room = offers.reduce(0) { $0 + $1.freeSlots }
         guard room > 0 else { return nil }
         for offer in offers { sessions.reserve(offer.session, offer.freeSlots) }
@@ -47,6 +54,8 @@ extension BrokerCore {
     mutating func claimFailed(reserved: [PlacementOffer]) {
         for offer in reserved { sessions.unreserve(offer.session, offer.freeSlots) }
         queues.forgetMarks()
+        // What made it fail may stand for a while.
+        claimsRestUntil = now + settings.storeRetry
     }
 
     // MARK: A worker to itself

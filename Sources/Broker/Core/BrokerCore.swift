@@ -44,6 +44,8 @@ package struct BrokerCore: Sendable {
     var keptFree: KeptFree?
     /// The generation of room when the scan under way began.
     var scanGeneration: UInt64 = 0
+    /// After a scan that failed there is none until then.
+    var claimsRestUntil: Int64 = 0
     var artifacts: ArtifactDesk
     var timers = Timers()
     package internal(set) var counters = BrokerCounters()

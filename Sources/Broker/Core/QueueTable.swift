@@ -39,14 +39,17 @@ package struct QueueLine: Sendable {
     private var isAnew = false
 
     /// Where the next scan begins; nil at the front.
-    func start(generation: UInt64) -> LinePosition? { frontGeneration == generation || frontWasLast ? passed : nil }
+    func start(generation: UInt64) -> LinePosition? { frontWasLast || !frontIsDue(generation) ? passed : nil }
+
+    /// Whether the front was not looked at under this generation of room.
+    func frontIsDue(_ generation: UInt64) -> Bool { frontGeneration != generation }
 
     /// A scan begins: what comes from now on may escape it.
     mutating func scanning() { (cameMeanwhile, isAnew) = (nil, false) }
 
     /// A task came in line: one of a rank that was passed is looked for from the start. A far walk goes on all the same: the next one meets the task.
     mutating func lookAgain(from rank: Int64) {
-        guard let passed, rank < passed.rank else { return }
+        guard let passed, rank <= passed.rank else { return }
         if isFarWalk { frontGeneration = 0 } else { self.passed = nil }
     }
 
@@ -56,7 +59,8 @@ package struct QueueLine: Sendable {
     /// A sweep saw that tasks stand in line: the front is looked at again, and after a while a new walk begins.
     mutating func walkAnew(now: Int64, every interval: Int64) {
         guard began == .min || now - began >= interval else {
-            (frontGeneration, frontWasLast, scannedGeneration) = (0, false, 0)
+            // Where the front was looked at last the walk goes on first: sweeps may come faster than the scans of several lines.
+            (frontGeneration, scannedGeneration) = (0, 0)
             return
         }
         beginAnew()
@@ -64,6 +68,9 @@ package struct QueueLine: Sendable {
         isFarWalk.toggle()
         if isFarWalk { passed = farthest }
     }
+
+    /// A scan leased something: what room there is then is the front's first.
+    mutating func foundSomething() { frontWasLast = false }
 
     /// A scan leased nothing: the next one goes on behind it where that was a whole window.
     mutating func foundNothing(_ reply: ClaimReply, behind: LinePosition?, generation: UInt64, isSameRoom: Bool, atMost limit: Int) {
@@ -168,9 +175,15 @@ package struct QueueTable: Sendable {
         }
     }
 
+    /// Whether a queue's front was not looked at under this generation of room.
+    func frontIsDue(_ name: String, generation: UInt64) -> Bool { self[name].frontIsDue(generation) }
+
     /// The next queue to scan, each in its turn; nil where none promises anything under this generation of room.
-    package mutating func next(generation: UInt64) -> String? {
-        let promising = lines.filter { $0.value.hasWork && $0.value.scannedGeneration != generation }.keys.sorted()
+    /// - Parameter only: no queue but this one, where it is named.
+    package mutating func next(generation: UInt64, only: String? = nil) -> String? {
+        let promising = lines.filter {
+            $0.value.hasWork && $0.value.scannedGeneration != generation && (only == nil || only == $0.key)
+        }.keys.sorted()
         guard let name = promising.first(where: { $0 > lastScanned }) ?? promising.first else { return nil }
         lastScanned = name
         return name
@@ -191,7 +204,9 @@ package struct QueueTable: Sendable {
         }
         if reply.heldBack { line.hasWork = false }
         if reply.exhausted { line.reachedEnd() }
-        if reply.grants.isEmpty, !reply.heldBack {
+        if !reply.grants.isEmpty {
+            line.foundSomething()
+        } else if !reply.heldBack {
             line.foundNothing(reply, behind: behind, generation: generation, isSameRoom: isSameRoom, atMost: Self.passedAtMost)
         }
         if let rank = line.cameMeanwhile {
