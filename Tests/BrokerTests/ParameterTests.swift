@@ -97,7 +97,7 @@ import Testing
         bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: running.lease)))
         // Nobody computes in bfloat16 here.
         for queue in ["default", "other"] {
-            for _ in 0..<50 {
+            for _ in 0..<300 {
                 bench.ask(#""op":"submit","task":{"kind":"generate","queue":"\#(queue)","params":{"model":"demo","precision":"bfloat16"}}"#)
             }
         }

@@ -1,8 +1,6 @@
-"""Artifacts through the broker: machines that have nothing but its address, transfers that break off, a full disk, and what nobody needs any more."""
+"""Artifacts through the broker: machines that have nothing but its address, transfers that break off, and what nobody needs any more."""
 
 import contextlib
-import filecmp
-import hashlib
 import json
 import os
 import shutil
@@ -14,46 +12,9 @@ import time
 import unittest
 import urllib.request
 
-import load
 import support
-from database import Database
-from disk import SmallDisk
-from fleet import Fleet, FleetTestCase
-from history import Ledger
 from line import Line
-
-PART = 1 << 20
-
-
-def digest(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def noise(count, seed):
-    """Bytes that differ by seed and cannot be compressed."""
-    return hashlib.shake_128(b"%d" % seed).digest(count)
-
-
-def put(client, data, start=None):
-    """Puts an artifact part by part, from what is there."""
-    name = digest(data)
-    have = client.ask("put", sha256=name, size=len(data), offset=0)["have"] if start is None else start
-    while have < len(data) or not data:
-        reply = client.request("put", sha256=name, size=len(data), offset=have, data=data[have : have + PART])
-        if not reply["ok"] or not data:
-            return reply
-        have = reply["have"]
-    return {"ok": True, "have": have}
-
-
-def fetch(client, name):
-    data = b""
-    while True:
-        reply = client.ask("fetch", sha256=name, offset=len(data), length=PART)
-        data += reply["data"]
-        if len(data) == reply["size"]:
-            return data
-
+from transfers import PART, digest, fetch, noise, put
 
 def metric(service, name):
     with urllib.request.urlopen(f"http://{service.file['http']}/metrics", timeout=10) as page:
@@ -363,109 +324,6 @@ class WorkersWithoutTheStore(support.ServiceTestCase):
         self.assertEqual((status["state"], status["attempt"]), ("succeeded", 1), (status, bare.said()))
         # The model of 48 MB, and not much of it twice.
         self.assertLess(line.carried, 64 * PART)
-
-
-class FullDisk(unittest.TestCase):
-    def test_a_full_store_says_so_and_goes_on_when_there_is_room(self):
-        service = support.Service(workers=0)
-        self.addCleanup(service.remove)
-        mount = os.path.join(service.folder, "small")
-        disk, why_not = SmallDisk.attempt(mount, 16 << 20)
-        if why_not:
-            self.skipTest(why_not)
-        self.addCleanup(disk.remove)
-        log = open(os.path.join(service.folder, "second.log"), "ab")
-        self.addCleanup(log.close)
-        ready = os.path.join(service.folder, "ready")
-        with open(ready, "wb") as output:
-            broker = subprocess.Popen(
-                [support.PROGRAM, "broker", "--artifacts", os.path.join(mount, "store"), "--tasks-endpoint", "tcp://127.0.0.1:*",
-                 "--events-endpoint", "tcp://127.0.0.1:*", "--workers-endpoint", "tcp://127.0.0.1:*", "--peers-endpoint", "tcp://127.0.0.1:*",
-                 "--http", "127.0.0.1:0", "--json"], env=support.environment(DATABASE_URL=service.file["database_url"]), stdout=output, stderr=log,
-            )  # fmt: skip
-        self.addCleanup(broker.wait)
-        self.addCleanup(broker.kill)
-
-        def endpoints():
-            with open(ready) as text:
-                line = text.readline()
-            return line.endswith("\n") and json.loads(line)
-
-        endpoint = support.wait_until(endpoints, 30, "the broker")["tasks"]
-        client = support.Client(endpoint, packed=True)
-        self.addCleanup(client.close)
-        filler = os.path.join(mount, "filler")
-        with open(filler, "wb") as file:
-            file.write(bytes(10 * PART))
-        data = noise(12 * PART, 11)
-        reply = put(client, data)
-        self.assertEqual(reply["error"]["code"], "unavailable", reply)
-        with open(log.name, errors="replace") as text:
-            self.assertIn("No space left on device", text.read())
-        have = client.ask("put", sha256=digest(data), size=len(data), offset=0)["have"]
-        self.assertGreater(have, PART)
-        self.assertEqual(client.request("fetch", sha256=digest(data), offset=0, length=1)["error"]["code"], "not_found")
-        # A command without the store hears of it in time, and says why.
-        with open(os.path.join(service.folder, "late.txt"), "wb") as file:
-            file.write(noise(8 * PART, 12))
-        said = support.run("dataset", "add", os.path.join(service.folder, "late.txt"), "--name", "late", "--broker", endpoint, status=69, timeout=90)
-        self.assertIn("full", said)
-        os.remove(filler)
-        for name in os.listdir(os.path.join(mount, "store/tmp")):
-            if name != "put-" + digest(data):
-                os.remove(os.path.join(mount, "store/tmp", name))
-        self.assertEqual(put(client, data, start=have)["have"], len(data))
-        self.assertEqual(fetch(client, digest(data)), data)
-        broker.send_signal(signal.SIGTERM)
-        self.assertEqual(broker.wait(30), 0)
-
-
-class FullDiskUnderLoad(FleetTestCase):
-    def test_every_task_ends_once_though_the_disk_of_the_artifacts_is_full(self):
-        database = Database()
-        self.addCleanup(database.remove)
-        database.start()
-        database.migrate()
-        fleet = Fleet(database, brokers=1, workers=2)
-        self.addCleanup(fleet.remove)
-        disk, why_not = SmallDisk.attempt(fleet.artifacts)
-        if why_not:
-            self.skipTest(why_not)
-        self.addCleanup(disk.remove)
-        fleet.start()
-        fleet.import_reference()
-        ledger = Ledger()
-        publishers = [load.FinetunePublisher(ledger, fleet.endpoints, self.chance.getrandbits(64), cancels=0) for _ in range(2)]
-        publishers.append(load.Publisher(ledger, fleet.endpoints, self.chance.getrandbits(64)))
-        for publisher in publishers:
-            publisher.start()
-
-        def count(query):
-            return database.sql(f"SELECT count(*) FROM scriptorium.{query}")[0][0]
-
-        def trained():
-            return count("tasks WHERE kind = 'finetune' AND state = 'succeeded'")
-
-        def refused():
-            return count("attempts WHERE outcome = 'failed'")
-
-        for _ in range(2):
-            before = trained()
-            support.wait_until(lambda: trained() > before, 60, "a finetune to succeed")
-            before = refused()
-            disk.fill()
-            support.wait_until(lambda: refused() > before, 60, "an attempt that meets the full disk")
-            disk.free()
-        for publisher in publishers:
-            publisher.stopping.set()
-        load.finish(publishers, 60)
-        fleet.settle(60)
-        tally = fleet.check(ledger)
-        # Only what had to be written met it, and was tried again.
-        self.assertLessEqual(set(tally["failed"]), {"internal", "dependency_failed"}, tally)
-        self.assertEqual(count("tasks WHERE kind <> 'finetune' AND state = 'failed' AND error->>'code' <> 'dependency_failed'"), 0, tally)
-        self.assertEqual(tally["attempts"].get("lost", 0), 0, tally)
-        support.say(f"full disks: {tally}")
 
 
 class Collection(support.ServiceTestCase):
