@@ -11,13 +11,8 @@ package struct Envelope: Sendable, Equatable {
     package var isDelimited: Bool { frameCount > 0 }
 
     /// The envelope of a message.
-    /// - Parameter frames: the frames behind the routing identity.
+    /// - Parameter frameSizes: the sizes of the frames behind the routing identity, in bytes.
     /// - Throws: `bad_request` where it is not an envelope of at most 8 frames and one payload.
-    package static func split(_ frames: some RandomAccessCollection<some Collection<UInt8>>) throws(ContractError) -> Envelope {
-        try split(frameSizes: frames.map(\.count))
-    }
-
-    /// ``split(_:)`` by the frames' sizes alone.
     package static func split(frameSizes: [Int]) throws(ContractError) -> Envelope {
         let count = frameSizes.prefix(maximumFrames).firstIndex(of: 0).map { $0 + 1 } ?? 0
         guard frameSizes.count == count + 1 else {

@@ -136,13 +136,14 @@ extension ModelStore {
         return SubmittedTask(id: id, state: task.state, duplicate: duplicate, queue: task.queue, rank: rank, grant: grant)
     }
 
+    private static let digests = (1...3).map { String(repeating: "\($0)", count: 64) }
+
     /// Turns names into digests, of which the model knows one.
     func pin(_ task: inout ModelTask, _ parameters: TaskParameters) {
         let model = Self.modelName(parameters).map {
             ResolvedModel(
-                name: $0, checkpoint: UUIDValue(hi: 1, lo: 1), sha256: String(repeating: "1", count: 64),
-                manifest: String(repeating: "2", count: 64), tokenizerSHA256: String(repeating: "3", count: 64), contextLength: 1_024,
-                lineByLine: false)
+                name: $0, checkpoint: UUIDValue(hi: 1, lo: 1), sha256: Self.digests[0], manifest: Self.digests[1], tokenizerSHA256: Self.digests[2],
+                contextLength: 1_024, lineByLine: false)
         }
         var texts: [ResolvedText] = []
         if case .verify(let verify) = parameters { texts = self.texts(of: verify.subject) }

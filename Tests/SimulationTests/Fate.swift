@@ -19,6 +19,9 @@ struct Fate {
         var troubles = 0
         /// Tasks published in SQL.
         var published = 0
+        /// Of a thousand attempts that come to their end, so many fail; of a thousand turns of the client, so many cancel a task.
+        var failures = 0
+        var cancels = 0
     }
 
     /// Messages that are lost have no arrival, doubled ones two.
@@ -54,7 +57,9 @@ struct Fate {
         weather.doubling = random.pick([0, 20, 100])
         weather.lateness = random.pick([0, 20, 100])
         weather.longestDelay = Int64(random.pick([50, 400, 3_000, 12_000]))
-        weather.unknown = random.pick([0, 10, 10, 100])
+        weather.unknown = random.pick([0, 10, 50, 200])
+        weather.failures = random.pick([0, 60, 300])
+        weather.cancels = random.pick([20, 40, 200])
         weather.brokers = random.pick([1, 2, 2, 3])
         weather.workers = random.pick([1, 2, 3])
         weather.tasks = random.pick([2, 4, 8])
@@ -87,6 +92,13 @@ struct Fate {
         if isPlanned { return 2 }
         guard now < troubleUntil else { return 1 + number(5) }
         return happens(weather.lateness) ? 1 + number(weather.longestDelay) : 1 + number(20)
+    }
+
+    /// How many steps an engine takes for a task, from where it stands now on, and how long the next one takes. Once all is calm only what came
+    /// before is still of interest, and they are quick.
+    mutating func work(_ now: Int64) -> (steps: Int, next: Int64) {
+        if isPlanned { return (4, 370) }
+        return now < troubleUntil ? (1 + Int(number(6)), 20 + number(700)) : (1 + Int(number(2)), 20 + number(100))
     }
 
     /// How often, and when, a message sent at this time arrives.

@@ -44,14 +44,17 @@ struct SimulatedEngine {
 
     mutating func step(_ lease: LeaseID) { tasks[lease]?.steps += 1 }
 
+    /// SHA-256 of nothing in particular, made once: histories make texts by the million.
+    private static let digests = (0...2).map { String(repeating: "\($0)", count: 64) }
+
     /// The texts that every attempt of a task makes.
     static func texts(of running: Running) -> [GenerationRecord] {
         (0..<running.sequences).map { sample in
             GenerationRecord(
                 sample: sample, promptIndex: 0, draw: 0, prompt: "", text: "text \(sample)", promptTokenIDs: [0], tokenIDs: [1],
                 finishReason: .length,
-                meanLogprob: -1, params: [], recordSHA256: String(repeating: "0", count: 64), numerics: "float32/1",
-                checkpointSHA256: String(repeating: "1", count: 64), tokenizerSHA256: String(repeating: "3", count: 64))
+                meanLogprob: -1, params: [], recordSHA256: digests[0], numerics: "float32/1", checkpointSHA256: digests[1],
+                tokenizerSHA256: digests[2])
         }
     }
 }

@@ -89,17 +89,18 @@ extension SimulatedWorld {
         guard let task = worker.engine.task(lease, plan: plan) else { return }
         if task.steps == 0 { tellWorker(index, .engine(.started(lease))) }
         worker.engine.step(lease)
-        if task.steps < 1 + Int(fate.number(6)) {
+        let work = fate.work(now)
+        if task.steps < work.steps {
             if task.isFinetune {
                 tellWorker(index, .engine(.checkpoint(lease, step: task.steps, record: nil, resume: Array("{}".utf8))))
             } else {
                 tellWorker(index, .engine(.events(lease, [.token(sample: 0, draw: 0, index: task.steps, tokenID: 1, text: "a")])))
             }
-            queue.add(.engine(index, epoch: worker.epoch, lease, plan: plan), at: now + 20 + fate.number(700))
+            queue.add(.engine(index, epoch: worker.epoch, lease, plan: plan), at: now + work.next)
             return
         }
         worker.engine.forget(lease)
-        if fate.happens(60) {
+        if fate.happens(fate.weather.failures) {
             tellWorker(index, .engine(.failed(lease, error: ContractError(.internalError, "bad luck"), final: fate.happens(300))))
         } else {
             tellWorker(index, .engine(.finished(lease, generations: SimulatedEngine.texts(of: task), result: nil)))

@@ -6,14 +6,15 @@ extension BrokerCore {
     mutating func clientMessage(_ frames: [[UInt8]], _ key: String?, isTruncated: Bool) {
         guard frames.count > 1, let client = frames.first else { return }
         let rest = frames.dropFirst()
+        let sizes = rest.map { $0.count }
         do throws(ContractError) {
             if isTruncated { throw ContractError(.tooLarge, "the message has too many frames or bytes: it was not read whole") }
-            let envelope = try Envelope.split(rest)
+            let envelope = try Envelope.split(frameSizes: sizes)
             let address = ClientAddress(envelope: [client] + rest.prefix(envelope.frameCount), isDelimited: envelope.isDelimited, key: key)
             payload(frames[frames.count - 1], from: address)
         } catch {
             counters.malformedRequests += 1
-            let kept = Envelope.salvaged(frameSizes: rest.map(\.count)).frameCount
+            let kept = Envelope.salvaged(frameSizes: sizes).frameCount
             let address = ClientAddress(envelope: [client] + rest.prefix(kept), isDelimited: kept > 0, key: key)
             let encoding = rest.last.map { $0.withUnsafeBytes { PayloadEncoding(of: $0) } } ?? .json
             refuse(RequestReference(address: address, id: .none, encoding: encoding), error)
