@@ -116,8 +116,8 @@ package struct RevokedKeys: Sendable {
     /// - Parameter access: nil where there are no keys.
     package init(_ access: AccessControl?) { self.access = access }
 
-    /// Whether any key of a domain is revoked: only then need messages name their peers.
-    package mutating func isAny(in domain: String) -> Bool {
+    /// Whether any key of a domain is revoked.
+    private mutating func isAny(in domain: String) -> Bool {
         guard let access else { return false }
         let now = access.generation
         if now != generation {
@@ -136,6 +136,9 @@ package struct RevokedKeys: Sendable {
         told[domain] = now
         return isNew
     }
+
+    /// All keys of a domain that are shut out by now, in Z85.
+    package mutating func all(in domain: String) -> Set<String> { isAny(in: domain) ? keys[domain] ?? [] : [] }
 
     /// Whether a message's sender is shut out by now.
     /// - Parameter user: as in ``Multipart/user``.

@@ -76,7 +76,7 @@ package struct KeyRefusal: Error, Sendable, Hashable, CustomStringConvertible {
         let shown = key?.fingerprint ?? "(none)"
         return switch reason {
         case .notListed:
-            "\(endpoint) refused the key \(shown): it must stand in the list of that endpoint (--curve-clients or --curve-workers of its broker)"
+            "\(endpoint) refused the key \(shown): it must stand in the list of that endpoint (--curve-clients, --curve-workers or --curve-brokers of its broker)"
         case .keysWanted: "\(endpoint) takes CURVE keys only, and none was given: say --curve-key FILE and --curve-server-key KEY"
         case .keysUnknown: "\(endpoint) has no CURVE keys, so the key \(shown) cannot be shown to it: start its broker with --curve-key"
         case .wrongServerKey:

@@ -30,8 +30,11 @@ final class Engine {
     private let isUnwanted: (LeaseID) -> Bool
     private var shelf: ModelShelf
     private var preparing: [PreparingTask] = []
-    /// Models that the loader was asked for. Whoever waited for one may be stopped meanwhile: the next that needs it waits for the same load.
-    private var loading: Set<ModelIdentity> = []
+    /// Models that the loader was asked for, and when. Whoever waited for one may be stopped meanwhile: the next that needs it waits for the same load.
+    private var loading: [ModelIdentity: Milliseconds] = [:]
+    /// How long a model may be on its way before one task alone goes on waiting for it here: the others would keep their slots from tasks of models that
+    /// are here already, and another worker may have it.
+    static let loadPatience: Milliseconds = 5_000
     private var generating: [GenerateRun] = []
     private var finetuning: FinetuneRun?
     private var verifying: [VerifyRun] = []
@@ -74,7 +77,7 @@ final class Engine {
         case .start(let grant): start(grant, now: now)
         case .stop(let lease, let reason): stop(lease, reason)
         case .modelLoaded(let identity, let result): modelLoaded(identity, result, now: now)
-        case .modelLoading(let identity, let progress): modelLoading(identity, progress)
+        case .modelLoading(let identity, let progress): modelLoading(identity, progress, now: now)
         case .finetunePrepared(let lease, let result): finetunePrepared(lease, result, now: now)
         case .finetunePreparing(let lease, let progress):
             if preparing.contains(where: { $0.lease == lease }) { report(.progress(lease, progress, steps: [])) }
@@ -120,15 +123,27 @@ final class Engine {
         guard let model = task.model else { throw ContractError(.internalError, "the task's model was not pinned") }
         let identity = ModelIdentity(model, parameters.precision)
         if let seat = shelf.seat(identity, now: now) { return run(lease, task, parameters, on: seat, now: now) }
-        prepare(lease, task, model, parameters.precision)
+        prepare(lease, task, model, parameters.precision, now: now)
     }
 
     /// Lets a task wait for its model.
-    private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ model: ResolvedModel, _ precision: Precision) {
+    private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ model: ResolvedModel, _ precision: Precision, now: Milliseconds) {
         let identity = ModelIdentity(model, precision)
         if let bytes = tooLarge[identity], !shelf.hasRoom(for: bytes) { return report(.snoozed(lease)) }
         preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
-        if loading.insert(identity).inserted { load(.model(model, precision)) }
+        if loading[identity] == nil {
+            loading[identity] = now
+            load(.model(model, precision))
+        }
+        snoozeWaiting(for: identity, now: now)
+    }
+
+    /// Where a model takes long, all but the first of those that wait for it go back.
+    private func snoozeWaiting(for identity: ModelIdentity, now: Milliseconds) {
+        guard let since = loading[identity], now - since >= Self.loadPatience else { return }
+        let given = Set(preparing.lazy.filter { $0.model == identity }.dropFirst().map(\.lease))
+        preparing.removeAll { given.contains($0.lease) }
+        for lease in given.sorted() { report(.snoozed(lease)) }
     }
 
     private func startVerify(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: VerifyParameters, now: Milliseconds) {
@@ -137,7 +152,7 @@ final class Engine {
         }
         let precision = task.textPrecision
         if let seat = shelf.seat(ModelIdentity(model, precision), now: now) { return verify(lease, task, parameters, on: .success(seat), now: now) }
-        prepare(lease, task, model, precision)
+        prepare(lease, task, model, precision, now: now)
     }
 
     private func verify(
@@ -168,7 +183,7 @@ final class Engine {
     // MARK: What was prepared
 
     private func modelLoaded(_ identity: ModelIdentity, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
-        loading.remove(identity)
+        loading[identity] = nil
         let waiting = preparing.filter { $0.model == identity }
         preparing.removeAll { $0.model == identity }
         do throws(TaskFault) {
@@ -209,7 +224,8 @@ final class Engine {
         return fits
     }
 
-    private func modelLoading(_ identity: ModelIdentity, _ progress: WorkerProgress) {
+    private func modelLoading(_ identity: ModelIdentity, _ progress: WorkerProgress, now: Milliseconds) {
+        snoozeWaiting(for: identity, now: now)
         for entry in preparing where entry.model == identity { report(.progress(entry.lease, progress, steps: [])) }
     }
 

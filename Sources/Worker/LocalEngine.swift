@@ -13,6 +13,8 @@ package final class LocalEngine {
     private let engine: Engine
     private let loader: Loader
     private let state = State()
+    /// Where the time comes from.
+    package var clock: () -> Int64 = { MonotonicClock.milliseconds }
 
     /// What the closures of engine and loader share with it.
     private final class State {
@@ -51,7 +53,7 @@ package final class LocalEngine {
         if let job { _ = loader.perform(job) }
         for answer in state.commands { command(answer) }
         state.commands = []
-        return engine.turn(now: MonotonicClock.milliseconds) || job != nil
+        return engine.turn(now: clock()) || job != nil
     }
 
     /// What was reported since the last look.
@@ -60,5 +62,5 @@ package final class LocalEngine {
         return state.reports
     }
 
-    private func command(_ command: EngineCommand) { _ = engine.handle(command, now: MonotonicClock.milliseconds) }
+    private func command(_ command: EngineCommand) { _ = engine.handle(command, now: clock()) }
 }

@@ -13,6 +13,8 @@ struct CoreBench {
     var held: [(ticket: Int, request: StoreRequest)] = []
     var replies: [Node] = []
     var told: [BrokerMessage] = []
+    /// Addresses that something was said to since this was last emptied.
+    var toldTo: Set<[UInt8]> = []
     var saidToPeers: [PeerMessage] = []
     var isDrained = false
     var links: [BrokerID: [[UInt8]]] = [:]
@@ -46,7 +48,9 @@ struct CoreBench {
         for action in actions {
             switch action {
             case .reply(_, let payload, _): if let root = try? Document.parse(payload: payload).root { replies.append(root) }
-            case .tell(_, let message): told.append(message)
+            case .tell(let address, let message):
+                told.append(message)
+                toldTo.insert(address)
             case .store(let ticket, _, let request):
                 if case .claim = request { scans += 1 }
                 if case .unchecked = request { looksForUnchecked += 1 }
@@ -138,11 +142,12 @@ struct CoreBench {
 
     /// - Parameter parameters: the names that it says it knows.
     mutating func joinWorker(
-        slots: Int = 4, numerics: [String] = [], parameters: [String] = [], session other: SessionID? = nil, address: [UInt8] = [7]
+        slots: Int = 4, numerics: [String] = [], parameters: [String] = [], session other: SessionID? = nil, address: [UInt8] = [7],
+        key: String? = nil
     ) {
         feed(
             .workerMessage(
-                from: address,
+                from: address, key: key,
                 .register(
                     WorkerRegistration(
                         session: other ?? session, host: "h", pid: 1, version: "1", numerics: numerics, instructionSet: "plain", threads: 1,

@@ -171,6 +171,31 @@ import Worker
         #expect(reports.filter { if case .models = $0 { true } else { false } } == [.models([model.sha256])], "loaded twice")
     }
 
+    @Test("where a model takes long to load one task waits for it, and the others go back: their slots are for those of models that are here")
+    func slowLoad() throws {
+        var bench = try EngineBench()
+        let model = try bench.model()
+        var now: Int64 = 1_000
+        bench.engine.clock = { now }
+        let first = bench.start(EngineBench.generate(), model: model)
+        now += 4_900
+        let second = bench.start(EngineBench.generate(), model: model)
+        #expect(bench.engine.takeReports().isEmpty, "most models are here sooner")
+        now += 100
+        let third = bench.start(EngineBench.generate(), model: model)
+        #expect(bench.engine.takeReports() == [.snoozed(second), .snoozed(third)])
+        // Who waits is stopped: the next one waits in its place.
+        bench.engine.stop(first, .cancelled)
+        let fourth = bench.start(EngineBench.generate(), model: model)
+        let fifth = bench.start(EngineBench.generate(), model: model)
+        let reports = bench.run()
+        #expect(reports.stopped(first).isStopped)
+        #expect(reports.contains(.snoozed(fifth)))
+        #expect(reports.texts(of: fourth)?.count == 1)
+        let sixth = bench.start(EngineBench.generate(), model: model)
+        #expect(bench.run().texts(of: sixth)?.count == 1, "it is here")
+    }
+
     @Test("a model that is not in the store fails the attempt, not the task")
     func missingModel() throws {
         var bench = try EngineBench()

@@ -2,13 +2,13 @@ internal import TaskProtocol
 
 /// What workers say, and who they are.
 extension BrokerCore {
-    mutating func workerMessage(_ message: WorkerMessage, from address: [UInt8]) {
+    mutating func workerMessage(_ message: WorkerMessage, from address: [UInt8], _ key: String?) {
         // What a worker reports to a broker that was started anew at the same address waits until it has registered: it then offers all of it again,
         // in its order. Taken one by one, a checkpoint would be recorded whose steps only the broker before was told. A result that stands alone does
         // not wait: where its lease has lapsed the audit is to say that it came.
         if let lease = message.reportedLease, !message.standsAlone, leases[lease] == nil, !sessions.isJoined(at: address) { return }
         switch message {
-        case .register(let registration): register(registration, from: address)
+        case .register(let registration): register(registration, from: address, key)
         case .heartbeat(let beat): heartbeat(beat, from: address)
         case .goodbye(let session): goodbye(session, from: address)
         case .confirm(let session, let lease):
@@ -39,13 +39,13 @@ extension BrokerCore {
 
     // MARK: Joining and leaving
 
-    private mutating func register(_ registration: WorkerRegistration, from address: [UInt8]) {
+    private mutating func register(_ registration: WorkerRegistration, from address: [UInt8], _ key: String?) {
         guard registration.protocolVersion == WorkerProtocol.version, registration.slots > 0, registration.slots <= 4_096 else {
             note(.unknownAnswer("a worker registers with protocol \(registration.protocolVersion) and \(registration.slots) slots: ignored"))
             return
         }
         let session = registration.session
-        sessions.register(registration, from: address, now: now)
+        sessions.register(registration, from: address, key, now: now)
         guard isRegistered else { return }
         lanes.add(
             .registerSession(
@@ -98,6 +98,13 @@ extension BrokerCore {
         guard let session = sessions.remove(id) else { return }
         for lease in session.leases.sorted() where leases[lease]?.isSettling != true { leases.drop(lease) }
         note(.workerLeft(id, why: why))
+    }
+
+    /// Workers whose keys are shut out get nothing more. They are not counted alive from here either: what they hold goes elsewhere once their sessions
+    /// are dead.
+    mutating func shutOut(_ keys: Set<String>) {
+        let found = sessions.all.values.filter { $0.key.map(keys.contains) ?? false }
+        for session in found.sorted(by: { $0.id < $1.id }) { forgetSession(session.id, why: "its key was revoked") }
     }
 
     /// The store made or adopted the session's row, and its leases are known.

@@ -100,7 +100,8 @@ package struct BrokerCore: Sendable {
             lanes.add(.registerBroker(registration), to: .sessions)
         case .clientMessage(let frames, let key, let isTruncated): clientMessage(frames, key, isTruncated: isTruncated)
         case .clientLost(let client): clientLost(client)
-        case .workerMessage(let address, let message): workerMessage(message, from: address)
+        case .workerMessage(let address, let key, let message): workerMessage(message, from: address, key)
+        case .workerKeysRevoked(let keys): shutOut(keys)
         case .subscription(let prefix, let isAdded):
             subscriptions.set(prefix, isAdded: isAdded)
             interest(prefix, isAdded: isAdded)

@@ -14,8 +14,10 @@ package enum BrokerEvent: Sendable {
     case subscribersCut
     /// The same of the peers endpoint.
     case peerSubscribersCut
-    /// A well-formed message on the workers endpoint.
-    case workerMessage(from: [UInt8], WorkerMessage)
+    /// A well-formed message on the workers endpoint, and the public key of its sender where CURVE has proved one.
+    case workerMessage(from: [UInt8], key: String? = nil, WorkerMessage)
+    /// Keys of workers stand in no list any more: all that are shut out by now.
+    case workerKeysRevoked(Set<String>)
     /// Somebody subscribed on the events endpoint, or ceased to.
     case subscription(prefix: [UInt8], isAdded: Bool)
     /// Another broker subscribed on the peers endpoint, or ceased to.

@@ -13,6 +13,8 @@ struct Session: Sendable {
     let id: SessionID
     /// The routing id that spoke for it last; never trusted as an identity.
     var address: [UInt8]
+    /// The public key under which it registered; nil where there are none.
+    var key: String?
     var registration: WorkerRegistration
     var state: State = .joining
     var lastHeard: Int64
@@ -87,10 +89,11 @@ struct SessionTable: Sendable {
     func isJoined(at address: [UInt8]) -> Bool { all.values.contains { $0.state == .joined && $0.address == address } }
 
     /// A worker says who it is.
-    mutating func register(_ registration: WorkerRegistration, from address: [UInt8], now: Int64) {
+    mutating func register(_ registration: WorkerRegistration, from address: [UInt8], _ key: String? = nil, now: Int64) {
         let id = registration.session
         if var known = all[id] {
             known.address = address
+            known.key = key
             known.registration = registration
             known.models = Set(registration.models)
             known.learn(registration.parameters)
@@ -102,7 +105,7 @@ struct SessionTable: Sendable {
             return
         }
         var session = Session(
-            id: id, address: address, registration: registration, lastHeard: now,
+            id: id, address: address, key: key, registration: registration, lastHeard: now,
             reportedFree: max(0, registration.slots - registration.leases.count),
             models: Set(registration.models), listed: registration.leases, listedAt: now)
         session.learn(registration.parameters)

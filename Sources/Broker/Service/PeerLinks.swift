@@ -9,12 +9,16 @@ struct PeerLinks {
     private final class Link {
         let broker: BrokerID
         let socket: Socket
-        /// Its place in the wait.
+        /// Whether the other broker lets this one in.
+        var judge: HandshakeJudge
+        /// Its places in the wait.
         var place = 0
+        var handshakes: Int?
 
-        init(_ broker: BrokerID, _ socket: consuming Socket) {
+        init(_ broker: BrokerID, _ socket: consuming Socket, _ judge: HandshakeJudge) {
             self.broker = broker
             self.socket = socket
+            self.judge = judge
         }
     }
 
@@ -37,11 +41,14 @@ struct PeerLinks {
         guard (security == nil) == (address.publicKey == nil), security == nil || key != nil else {
             throw .connectFailed(endpoint: address.endpoint, reason: "of the two brokers only one has CURVE keys")
         }
-        if let security, let key { options.security = security.link(toPeerWith: key) }
+        if let security, let key {
+            options.security = security.link(toPeerWith: key)
+            options.handshakes = .owner
+        }
         let socket = try Socket(context, .subscriber, options)
         for topic in topics { try socket.subscribe(topic) }
         try socket.connect(address.endpoint)
-        links.append(Link(address.broker, socket))
+        links.append(Link(address.broker, socket, HandshakeJudge(endpoint: address.endpoint, key: options.security.shownKey)))
     }
 
     /// Closes the link to a broker; the wait is to be made anew.
@@ -53,7 +60,22 @@ struct PeerLinks {
     }
 
     /// Adds all links to a wait.
-    func join(_ poller: inout Poller) { for link in links { link.place = poller.add(link.socket) } }
+    func join(_ poller: inout Poller) {
+        for link in links {
+            link.place = poller.add(link.socket)
+            link.handshakes = poller.addHandshakes(of: link.socket)
+        }
+    }
+
+    /// Brokers that do not let this one in, as far as their handshakes have told by now.
+    func refusals(_ poller: borrowing Poller, now: Int64) throws(MessagingError) -> [KeyRefusal] {
+        var found: [KeyRefusal] = []
+        for link in links {
+            guard let place = link.handshakes, poller.isReadable(place) else { continue }
+            while let event = try link.socket.nextHandshake() { if let refusal = link.judge.take(event, now: now) { found.append(refusal) } }
+        }
+        return found
+    }
 
     /// Links over which something came.
     func readable(_ poller: borrowing Poller) -> [BrokerID] { links.filter { poller.isReadable($0.place) }.map(\.broker) }

@@ -27,6 +27,7 @@ struct Reactor: ~Copyable {
     private var clientQueues = PeerQueues()
     private var workerQueues = PeerQueues(bytesPerPeer: 256 << 20, patience: 10_000)
     private var database = HistogramFamily(.work, labels: ["request"])
+    private var limiter = NoteLimiter()
     private var malformed = 0
     private var lastSnapshot: Int64 = 0
     private var lastFlush: Int64 = 0
@@ -98,7 +99,7 @@ struct Reactor: ~Copyable {
             if poller.isReadable(places.events) { try readSubscriptions() }
             if poller.isReadable(places.peers) { try readPeerSubscriptions() }
             try readLinks()
-            try cutRevokedSubscribers()
+            try shutOutRevoked()
             handle(.tick)
             flush()
             publishSnapshot()
@@ -114,8 +115,10 @@ struct Reactor: ~Copyable {
 
     // MARK: Revoked keys
 
-    /// Who only listens says nothing that could be refused. A list without its key cuts off all who listen; those who may do so are back within moments.
-    private mutating func cutRevokedSubscribers() throws(MessagingError) {
+    /// A worker is left before anything more is granted to it. Who only listens says nothing that could be refused: a list without its key cuts off all who
+    /// listen, and those who may do so are back within moments.
+    private mutating func shutOutRevoked() throws(MessagingError) {
+        if revoked.takeNew(in: BrokerDoor.workers.rawValue) { handle(.workerKeysRevoked(revoked.all(in: BrokerDoor.workers.rawValue))) }
         if revoked.takeNew(in: BrokerDoor.events.rawValue) {
             events = try newPublisher(.events)
             watchLinks()
@@ -182,9 +185,9 @@ struct Reactor: ~Copyable {
     private mutating func readWorkers() throws(MessagingError) {
         var taken = 0
         for _ in 0..<Self.messagesPerTurn where taken < Self.bytesPerTurn {
-            let mayBeRevoked = revoked.isAny(in: BrokerDoor.workers.rawValue)
-            guard let message = try workers.receive(maximumFrames: 32, maximumBytes: 256 << 20, namesUser: mayBeRevoked) else { return }
-            if mayBeRevoked, revoked.contains(message.user, in: BrokerDoor.workers.rawValue) { continue }
+            let hasKeys = options.security != nil
+            guard let message = try workers.receive(maximumFrames: 32, maximumBytes: 256 << 20, namesUser: hasKeys) else { return }
+            if revoked.contains(message.user, in: BrokerDoor.workers.rawValue) { continue }
             guard let address = message.frames.first, message.frames.count > 1, !message.isTruncated else {
                 malformed += 1
                 continue
@@ -192,7 +195,7 @@ struct Reactor: ~Copyable {
             let bytes = message.frames.count == 2 ? message.frames[1] : Array(message.frames.dropFirst().joined())
             taken += bytes.count
             do throws(WorkerProtocolError) {
-                handle(.workerMessage(from: address, try WorkerMessage.decode(bytes)))
+                handle(.workerMessage(from: address, key: message.user, try WorkerMessage.decode(bytes)))
             } catch {
                 malformed += 1
             }
@@ -219,8 +222,13 @@ struct Reactor: ~Copyable {
         return (Array(frame.dropFirst()), kind == 1)
     }
 
-    /// What other brokers publish; a message that is none of theirs is counted and dropped.
+    /// What other brokers publish; a message that is none of theirs is counted and dropped. One that does not let this one in is named in the log: its
+    /// tasks' tokens do not come here.
     private mutating func readLinks() throws(MessagingError) {
+        for refusal in try links.refusals(poller, now: now()) {
+            guard let unsaid = limiter.admit(refusal.description, now: now()) else { continue }
+            logger.error("key refused by another broker", metadata: ["error": "\(refusal)", "unsaid": "\(unsaid)"])
+        }
         for broker in links.readable(poller) {
             for _ in 0..<Self.messagesPerTurn {
                 guard let message = try links.receive(from: broker) else { break }
