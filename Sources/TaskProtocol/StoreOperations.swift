@@ -144,14 +144,16 @@ package enum StoreFailure: Error, Sendable, Equatable, CustomStringConvertible {
     case unreached(String)
     /// A lock was not free in time. Nothing was changed.
     case busy
-    /// Our fault, or a database that is not as the migrations left it. Nothing was changed.
+    /// The database does not take these values, which is our fault. Nothing was changed.
     case internalError(String)
+    /// A database that is not as the migrations left it: the same again succeeds once somebody has mended it. Nothing was changed.
+    case unfit(String)
 
     package var description: String {
         switch self {
         case .unavailable(let why), .unreached(let why): "the database is away: \(why)"
         case .busy: "a lock in the database was not free in time; try again"
-        case .internalError(let why): "the database refused a statement: \(why)"
+        case .internalError(let why), .unfit(let why): "the database refused a statement: \(why)"
         }
     }
 }

@@ -7,7 +7,15 @@ extension StoreSession {
         "unchecked",
         """
         SELECT h.task, convert_to(coalesce(g.given, v.given)::text, 'UTF8'), g.given IS NOT NULL, t.seed, t.seed_assigned
-        FROM (SELECT * FROM hot WHERE hot.blocked = 'c' AND hot.task > $1::uuid ORDER BY hot.task LIMIT $2::bigint) h
+        FROM (
+            SELECT c.task, sum(w.bytes) OVER (ORDER BY c.task) - w.bytes AS before
+            FROM (SELECT * FROM hot WHERE hot.blocked = 'c' AND hot.task > $1::uuid ORDER BY hot.task LIMIT $2::bigint) c
+            CROSS JOIN LATERAL (
+                SELECT pg_column_size(task.params) + CASE WHEN task.kind = 'verify' THEN $4::bigint ELSE 0 END
+                    + coalesce((SELECT pg_column_size(task_given.given) FROM task_given WHERE task_given.task = c.task), 0) AS bytes
+                FROM task WHERE task.id = c.task OFFSET 0
+            ) w
+        ) h
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = h.task OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM task_given WHERE task_given.task = h.task OFFSET 0) g ON true
         CROSS JOIN LATERAL (
@@ -15,14 +23,20 @@ extension StoreSession {
                 'kind', t.kind, 'params', t.params, 'queue', t.queue, 'priority', t.priority, 'key', t.key, 'run_at', t.run_at,
                 'timeout_s', t.timeout_s, 'max_attempts', t.max_attempts, 'after', t.after, 'tags', t.tags)) AS given
         ) v
+        WHERE h.before < $3::bigint
         ORDER BY h.task
         """)
+    /// What is read and pinned at a time: all of it travels to the broker and back, in one transaction. A verify brings the proofs of its texts with it.
+    private static let batchBytes: Int64 = 32 << 20
+    private static let verifyBytes: Int64 = 128 << 10
 
     /// - Parameters:
     ///   - after: where to begin, behind this one; nil begins with the oldest.
-    ///   - limit: how many at most; the oldest first.
+    ///   - limit: how many at most; the oldest first. Large ones are fewer.
     func unchecked(after: TaskID?, limit: Int) throws(StoreError) -> [UncheckedTask] {
-        let rows = try connection.run(Self.unchecked, [.uuid(after ?? UUIDValue(hi: 0, lo: 0)), .int(Int64(limit))])
+        let rows = try connection.run(
+            Self.unchecked,
+            [.uuid(after ?? UUIDValue(hi: 0, lo: 0)), .int(Int64(limit)), .int(Self.batchBytes), .int(Self.verifyBytes)])
         var found: [UncheckedTask] = []
         for row in rows.indices {
             found.append(

@@ -40,7 +40,7 @@ extension StoreSession {
             least(
                 (SELECT floor(extract(epoch FROM h.run_at) * 1000)::bigint FROM hot h WHERE h.blocked = 'r' ORDER BY h.run_at LIMIT 1),
                 (SELECT floor(extract(epoch FROM s.next_run_at) * 1000)::bigint FROM schedules s
-                    WHERE s.enabled AND s.next_run_at IS NOT NULL ORDER BY s.next_run_at LIMIT 1)),
+                    WHERE s.enabled AND s.next_run_at IS NOT NULL AND isfinite(s.next_run_at) ORDER BY s.next_run_at LIMIT 1)),
             (SELECT count(*) FROM (SELECT FROM hot h WHERE h.blocked = 'c' LIMIT 10000) c)
         """)
 

@@ -69,7 +69,7 @@ extension StoreSession {
         "lock_by_session",
         """
         SELECT \(columns)
-        FROM (SELECT * FROM hot WHERE hot.session = $1::uuid AND hot.lease IS NOT NULL ORDER BY hot.task FOR UPDATE) h
+        FROM (SELECT * FROM hot WHERE hot.session = $1::uuid AND hot.lease IS NOT NULL ORDER BY hot.task FOR UPDATE SKIP LOCKED) h
         CROSS JOIN LATERAL (SELECT task.max_attempts FROM task WHERE task.id = h.task OFFSET 0) t
         """)
 

@@ -4,8 +4,8 @@ internal import TaskProtocol
 /// Puts `TaskStatus.result` together from the relations that hold its parts.
 extension StoreSession {
     /// A result of more bytes is only announced: it is to be read in SQL.
-    private static let resultLimit = 64 << 20
-    /// Results of one request are read up to here: a reply of so much is refused anyway, and nobody's request may take all memory.
+    private static let resultLimit: Int64 = 64 << 20
+    /// Results of one request are read up to here: a reply of so much would be refused anyway, and nobody's request may take all memory.
     private static let requestLimit = 2 * resultLimit
 
     private static let measure = Statement(
@@ -14,7 +14,8 @@ extension StoreSession {
         SELECT v.id, count(g.id), coalesce(sum(g.bytes), 0)::bigint
         FROM unnest($1::uuid[], $2::uuid[]) AS v (id, since)
         LEFT JOIN LATERAL (
-            SELECT g.id, octet_length(g.text) + 12 * cardinality(g.token_ids) + coalesce(pg_column_size(g.logprobs), 0) + 300 AS bytes
+            SELECT g.id, octet_length(g.text) + coalesce(pg_column_size(g.logprobs), 0) + 300
+                + CASE WHEN g.params -> 'return_token_ids' = 'true' THEN 7 * cardinality(g.token_ids) ELSE 0 END AS bytes
             FROM generations g WHERE g.task_id = v.id AND g.id >= v.since OFFSET 0
         ) g ON true
         GROUP BY v.id
@@ -42,18 +43,21 @@ extension StoreSession {
         ) c
         """)
 
-    func addResults(_ statuses: inout [TaskStatus]) throws(StoreError) {
+    /// - Returns: false where they are too much to be read at once; then nothing was added.
+    func addResults(_ statuses: inout [TaskStatus]) throws(StoreError) -> Bool {
         let succeeded = statuses.filter { $0.state == .succeeded }
-        let texts = try textResults(succeeded.filter { $0.kind == TaskKind.generate.rawValue })
+        guard let texts = try textResults(succeeded.filter { $0.kind == TaskKind.generate.rawValue }) else { return false }
         let models = try modelResults(succeeded.filter { $0.kind == TaskKind.finetune.rawValue })
         for index in statuses.indices where statuses[index].state == .succeeded {
             if let result = texts[statuses[index].id] ?? models[statuses[index].id] { statuses[index].result = result }
         }
+        return true
     }
 
     private static func since(_ status: TaskStatus) -> UUIDValue { UUIDValue.firstText(ofTaskFrom: status.createdAt) }
 
-    private func textResults(_ statuses: [TaskStatus]) throws(StoreError) -> [TaskID: [UInt8]] {
+    /// - Returns: nil where all together are too much.
+    private func textResults(_ statuses: [TaskStatus]) throws(StoreError) -> [TaskID: [UInt8]]? {
         guard !statuses.isEmpty else { return [:] }
         var results: [TaskID: [UInt8]] = [:]
         var sized: [TaskStatus] = []
@@ -66,10 +70,11 @@ extension StoreSession {
             guard let (count, bytes) = sizeOf.removeValue(forKey: status.id) else { continue }
             if count == 0 {
                 results[status.id] = Array("{\"expired\":true}".utf8)
-            } else if bytes > Int64(Self.resultLimit) || total > Int64(Self.requestLimit) {
+            } else if bytes > Self.resultLimit {
                 results[status.id] = Array("{\"truncated\":true,\"generations\":\(count)}".utf8)
             } else {
                 total += bytes
+                guard total <= Self.requestLimit else { return nil }
                 sized.append(status)
             }
         }

@@ -50,14 +50,24 @@ extension StoreSession {
         "forget_ticks",
         "DELETE FROM schedule_ticks WHERE schedule = $1::text AND tick < least(now(), to_timestamp($2::bigint / 1000.0)) - interval '7 days'")
 
-    /// Makes the tasks of all ticks that are due, each schedule in a transaction of its own.
-    /// - Returns: the schedules whose cron expression this version cannot read.
+    /// Makes the tasks of all ticks that are due, each schedule in a transaction of its own: what one of them asks in vain keeps no other, and nothing
+    /// else that is due, waiting.
+    /// - Returns: the schedules whose tasks cannot be made: their cron expression is of a later version, or the database refuses what stands in their rows.
     func runSchedules() throws(StoreError) -> [String] {
         let names = try connection.run(Self.due)
         var unreadable: [String] = []
         for row in names.indices {
             let name = try names.requireString(row, 0)
-            if try !connection.transaction({ () throws(StoreError) in try runSchedule(name) }) { unreadable.append(name) }
+            do throws(StoreError) {
+                if try !connection.transaction({ () throws(StoreError) in try runSchedule(name) }) { unreadable.append(name) }
+            } catch {
+                switch error {
+                // Somebody holds one of the tasks that it is to wait for.
+                case .lockTimeout: continue
+                case .refused: unreadable.append(name)
+                default: throw error
+                }
+            }
         }
         return unreadable
     }
@@ -83,7 +93,8 @@ extension StoreSession {
         "list_schedules",
         """
         SELECT s.name, s.cron, s.kind, convert_to(s.params::text, 'UTF8'), s.queue, s.enabled, s.misfire, convert_to(s.options::text, 'UTF8'),
-            floor(extract(epoch FROM s.last_run_at) * 1000)::bigint, floor(extract(epoch FROM s.next_run_at) * 1000)::bigint
+            CASE WHEN isfinite(s.last_run_at) THEN floor(extract(epoch FROM s.last_run_at) * 1000)::bigint END,
+            CASE WHEN isfinite(s.next_run_at) THEN floor(extract(epoch FROM s.next_run_at) * 1000)::bigint END
         FROM schedules s WHERE $1::text IS NULL OR s.name = $1::text ORDER BY s.name
         """)
     private static let change = Statement(

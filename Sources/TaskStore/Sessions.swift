@@ -124,44 +124,50 @@ extension StoreSession {
     private static let lockDead = Statement(
         "lock_dead", "SELECT id FROM sessions WHERE id = $1::uuid AND counter = $2::bigint FOR UPDATE")
     private static let lockLeaving = Statement("lock_leaving", "SELECT id FROM sessions WHERE id = $1::uuid FOR UPDATE")
-    private static let deleteSession = Statement("delete_session", "DELETE FROM sessions WHERE id = $1::uuid")
+    private static let deleteSession = Statement(
+        "delete_session",
+        """
+        DELETE FROM sessions
+        WHERE sessions.id = $1::uuid AND NOT EXISTS (SELECT FROM hot WHERE hot.session = $1::uuid AND hot.lease IS NOT NULL)
+        """)
 
     private static let lostError = ContractError(.lost, "its workers died while they ran it, alone at last")
 
     /// Ends sessions whose counter has not risen: the condition stands in the lock itself, so a beat that came meanwhile saves them.
     ///
-    /// One that has a task whose row somebody's open transaction holds is left for the next sweep: it holds up no other.
+    /// A task whose row somebody's open transaction holds is left for the next sweep, and its session with it: it holds up no other.
     func sweep(_ dead: [DeadSession]) throws(StoreError) -> SweepReply {
         var reply = SweepReply(ended: [], settled: [])
         for session in dead.sorted(by: { $0.session < $1.session }) {
-            guard let one = try sweep(session) else { continue }
-            reply.ended.append(session.session)
-            reply.settled += one
+            let one = try sweep(session)
+            reply.ended += one.ended
+            reply.settled += one.settled
         }
         return reply
     }
 
-    private func sweep(_ session: DeadSession) throws(StoreError) -> [SettledLease]? {
+    private func sweep(_ session: DeadSession) throws(StoreError) -> SweepReply {
         do throws(StoreError) {
-            return try connection.transaction { () throws(StoreError) -> [SettledLease]? in
-                guard try connection.run(Self.lockDead, [.uuid(session.session), .int(session.counter)]).count > 0 else { return nil }
-                return try settle(session.session, lost: true)
+            return try connection.transaction { () throws(StoreError) in
+                let isDead = try connection.run(Self.lockDead, [.uuid(session.session), .int(session.counter)]).count > 0
+                return isDead ? try settle(session.session, lost: true) : SweepReply(ended: [], settled: [])
             }
         } catch {
-            if case .lockTimeout = error { return nil }
+            // Somebody holds what a lost task's end brings with it, such as the row of one that waits for it.
+            if case .lockTimeout = error { return SweepReply(ended: [], settled: []) }
             throw error
         }
     }
 
     func endSession(_ session: SessionID) throws(StoreError) -> SweepReply {
         try connection.transaction { () throws(StoreError) in
-            guard try connection.run(Self.lockLeaving, [.uuid(session)]).count > 0 else { return SweepReply(ended: [], settled: []) }
-            return SweepReply(ended: [session], settled: try settle(session, lost: false))
+            let stands = try connection.run(Self.lockLeaving, [.uuid(session)]).count > 0
+            return stands ? try settle(session, lost: false) : SweepReply(ended: [], settled: [])
         }
     }
 
-    /// Ends all leases of a locked session, then the session.
-    private func settle(_ session: SessionID, lost: Bool) throws(StoreError) -> [SettledLease] {
+    /// Ends the leases of a locked session whose rows nobody else holds, then, where none is left, the session.
+    private func settle(_ session: SessionID, lost: Bool) throws(StoreError) -> SweepReply {
         let tasks = try lock(session: session).values.sorted { $0.task < $1.task }
         var ends: [TaskEnd] = []
         var requeues: [Requeue] = []
@@ -181,11 +187,12 @@ extension StoreSession {
             }
         }
         let settlements = try settle(tasks, ends: ends, requeues: requeues)
-        _ = try connection.run(Self.deleteSession, [.uuid(session)])
-        return tasks.compactMap { task in
+        let isOver = try connection.run(Self.deleteSession, [.uuid(session)]).affected > 0
+        let settled = tasks.compactMap { task -> SettledLease? in
             guard let reference = task.reference(), let settlement = settlements[task.task] else { return nil }
             return SettledLease(reference: reference, settlement: settlement.settlement)
         }
+        return SweepReply(ended: isOver ? [session] : [], settled: settled)
     }
 
     // MARK: Leases

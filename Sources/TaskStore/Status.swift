@@ -27,6 +27,28 @@ extension StoreSession {
         return found
     }
 
+    /// What the rows of so many tasks hold is bounded before it is read: a reply of more would be refused anyway. What is too much as it is stored,
+    /// compressed, is not unpacked to be measured.
+    private static let readLimit: Int64 = 64 << 20
+    private static let tooMuch = ContractError(.tooLarge, "so much does not go into one reply: ask for fewer tasks at once, or read them in SQL")
+    private static let measure = Statement(
+        "measure_statuses",
+        """
+        WITH v AS MATERIALIZED (
+            SELECT u.id, u.times, (SELECT pg_column_size(task.params) FROM task WHERE task.id = u.id) AS stored
+            FROM (SELECT unnest.id, count(*) AS times FROM unnest($1::uuid[]) AS unnest (id) GROUP BY unnest.id) u
+        )
+        SELECT CASE
+            WHEN (SELECT sum(v.times * v.stored) FROM v) > $2::bigint THEN (SELECT sum(v.times * v.stored) FROM v)::bigint
+            ELSE (
+                SELECT coalesce(sum(v.times * s.bytes), 0)::bigint
+                FROM v CROSS JOIN LATERAL (
+                    SELECT octet_length(task.params::text) + coalesce(octet_length(task.tags::text), 0) AS bytes FROM task WHERE task.id = v.id OFFSET 0
+                ) s
+            )
+        END
+        """)
+
     private static let status = Statement(
         "statuses",
         """
@@ -79,7 +101,15 @@ extension StoreSession {
         LEFT JOIN LATERAL (SELECT * FROM queues WHERE queues.name = t.queue OFFSET 0) q ON true
         """)
 
+    private func measure(_ ids: [TaskID]) throws(StoreError) -> Int64 {
+        try connection.run(Self.measure, [.uuids(ids), .int(Self.readLimit)]).requireInt(0, 0)
+    }
+
+    /// Reads tasks. Where they are too much at once, ``StoreReply/refused(_:)`` says so: of several clients' requests that were joined, each then goes
+    /// alone.
     func statuses(_ ids: [TaskID], results: Bool) throws(StoreError) -> StoreReply {
+        // One task alone is within the limits of what can be stored.
+        if ids.count > 1, try measure(ids) > Self.readLimit { return .refused(Self.tooMuch) }
         let rows = try connection.run(Self.status, [.uuids(ids)])
         var found = [TaskStatus?](repeating: nil, count: ids.count)
         for row in rows.indices {
@@ -97,7 +127,7 @@ extension StoreSession {
             return .refused(ContractError(.notFound, "there is no such task", field: "ids[\(unknown)]"))
         }
         var statuses = found.compactMap { $0 }
-        if results { try addResults(&statuses) }
+        if results, try !addResults(&statuses) { return .refused(Self.tooMuch) }
         return .statuses(statuses)
     }
 }

@@ -39,6 +39,13 @@ package enum StoreError: Error, Sendable, Equatable, CustomStringConvertible {
         }
     }
 
+    /// Whether it was the values of a statement that the database refused: another attempt would have the same. All else (a missing privilege, a damaged
+    /// index, another schema) is mended by an operator, and then the same again succeeds. Errors that a site's own triggers raise are of values.
+    var isAboutValues: Bool {
+        guard case .refused(let sqlstate, _, _) = self else { return false }
+        return ["22", "23", "54", "P0"].contains(where: sqlstate.hasPrefix)
+    }
+
     /// Sorts a SQLSTATE into the cases that callers treat apart.
     /// Source: PostgreSQL 15, appendix A.
     static func classify(sqlstate: String, statement: String, object: String?, table: String?) -> StoreError {

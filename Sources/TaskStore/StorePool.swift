@@ -25,9 +25,20 @@ package final class StorePool: Sendable {
             PoolThread(name: "store-\(index)") {
                 var lane = StoreLane(url: url, artifacts: artifacts, patience: patience)
                 var isBack = false
-                while let work = queue.take(isBack: isBack) {
-                    lane.run(work)
-                    isBack = true
+                var isCounted = false
+                while true {
+                    queue.count(lane.isConnected, &isCounted)
+                    // Without a connection (their number may be limited) it leaves the work to threads that have one.
+                    while !lane.isConnected, queue.isServed, !lane.connect() { usleep(50_000) }
+                    queue.count(lane.isConnected, &isCounted)
+                    switch queue.take(isBack: isBack, isConnected: isCounted) {
+                    case .work(let work):
+                        lane.run(work)
+                        isBack = true
+                    // It comes here only without a connection, while another thread has just got one.
+                    case .elsewhere: isBack = false
+                    case .end: return
+                    }
                 }
             }
         }
@@ -76,6 +87,11 @@ struct StoreLane {
         self.artifacts = artifacts
         self.patience = patience
     }
+
+    var isConnected: Bool { connection != nil }
+
+    /// Tries to connect, where the next attempt is due.
+    mutating func connect() -> Bool { current() != nil }
 
     mutating func run(_ work: Work) {
         if let refusal = work.check?() { return work.reply(refusal) }

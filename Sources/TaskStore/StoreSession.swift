@@ -23,9 +23,10 @@ package struct StoreSession {
             switch error {
             case .connectionLost(let why): return .failed(connection.mayHaveCommitted ? .unavailable(why) : .unreached(why))
             case .notDurable, .pooledTransactions: return .failed(.unreached(error.description))
-            case .lockTimeout, .statementTimeout: return busyReply(request)
-            case .refused: return singly(request) ?? .failed(.internalError(error.description))
-            case .collision, .partitionMissing, .unexpectedRow: return .failed(.internalError(error.description))
+            // Eight collisions in a row are a lock that was not free.
+            case .lockTimeout, .statementTimeout, .collision: return busyReply(request)
+            case .refused where error.isAboutValues: return singly(request) ?? .failed(.internalError(error.description))
+            case .refused, .partitionMissing, .unexpectedRow: return .failed(.unfit(error.description))
             }
         }
     }

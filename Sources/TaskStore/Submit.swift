@@ -18,14 +18,15 @@ extension StoreSession {
         let keyed = groups.indices.filter { groups[$0].mayMeetLocks }
         let free = groups.indices.filter { !keyed.contains($0) }
         var outcomes = [SubmitOutcome](repeating: .busy, count: groups.count)
-        for part in [free, keyed.sorted { Self.firstKey(groups[$0]) < Self.firstKey(groups[$1]) }] where !part.isEmpty {
+        for part in [free, keyed.sorted { Self.firstKey(groups[$0]).lexicographicallyPrecedes(Self.firstKey(groups[$1])) }] where !part.isEmpty {
             for (index, outcome) in zip(part, try submitPart(part.map { groups[$0] }, patience)) { outcomes[index] = outcome }
         }
         return outcomes
     }
 
-    private static func firstKey(_ group: SubmitGroup) -> String {
-        group.items.compactMap { item in item.submission.key.map { item.submission.queue + "\u{0}" + $0 } }.min() ?? ""
+    private static func firstKey(_ group: SubmitGroup) -> [UInt8] {
+        group.items.compactMap { item in item.submission.key.map { Array("\(item.submission.queue)\u{0}\($0)".utf8) } }
+            .min { $0.lexicographicallyPrecedes($1) } ?? []
     }
 
     private func submitPart(_ groups: [SubmitGroup], _ patience: Int?) throws(StoreError) -> [SubmitOutcome] {
@@ -143,10 +144,21 @@ struct SubmitDraft {
     private static let dropKeys = Statement(
         "drop_keys", "DELETE FROM task_keys WHERE task = ANY ($1::uuid[]) AND NOT EXISTS (SELECT FROM task WHERE task.id = task_keys.task)")
 
+    /// Compared byte for byte, as PostgreSQL does it: Swift takes a composed and a decomposed "é" for equal.
     private struct QueueKey: Hashable, Comparable {
         var queue: String
         var key: String
-        static func < (left: QueueKey, right: QueueKey) -> Bool { (left.queue, left.key) < (right.queue, right.key) }
+
+        static func == (left: QueueKey, right: QueueKey) -> Bool { left.queue == right.queue && left.key.utf8.elementsEqual(right.key.utf8) }
+
+        static func < (left: QueueKey, right: QueueKey) -> Bool {
+            left.queue == right.queue ? left.key.utf8.lexicographicallyPrecedes(right.key.utf8) : left.queue < right.queue
+        }
+
+        func hash(into hasher: inout Hasher) {
+            hasher.combine(queue)
+            for byte in key.utf8 { hasher.combine(byte) }
+        }
     }
 
     private static func queueKey(_ item: SubmitItem) -> QueueKey? {

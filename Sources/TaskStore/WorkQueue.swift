@@ -11,6 +11,8 @@ final class WorkQueue: @unchecked Sendable {
     private var closed = false
     /// Threads that took something and have not come back for more.
     private var atWork = 0
+    /// Threads whose connection stands.
+    private var connected = 0
 
     init() {
         pthread_mutex_init(mutex, nil)
@@ -33,19 +35,49 @@ final class WorkQueue: @unchecked Sendable {
         pthread_cond_signal(condition)
     }
 
+    /// Counts a thread among those whose connection stands, or no longer.
+    /// - Parameter isCounted: the thread's own note of it.
+    func count(_ isConnected: Bool, _ isCounted: inout Bool) {
+        guard isConnected != isCounted else { return }
+        isCounted = isConnected
+        locked { connected += isConnected ? 1 : -1 }
+        // Those that wait for work without a connection leave it to this one from now on.
+        pthread_cond_broadcast(condition)
+    }
+
+    /// Whether others have a connection, so that a thread without one need not answer for the database.
+    var isServed: Bool { locked { connected > 0 && !closed } }
+
     func close() {
         locked { closed = true }
         pthread_cond_broadcast(condition)
     }
 
-    /// Waits for work; nil once the queue is closed and empty.
-    /// - Parameter isBack: the thread had taken something before.
-    func take(isBack: Bool) -> Work? {
+    /// What a thread is to do next.
+    enum Turn {
+        case work(Work)
+        /// Others have a connection, and this thread has none: the work is for them.
+        case elsewhere
+        /// The queue is closed and empty.
+        case end
+    }
+
+    /// Waits for work.
+    /// - Parameters:
+    ///   - isBack: the thread had taken something before.
+    ///   - isConnected: its connection stands.
+    func take(isBack: Bool, isConnected: Bool) -> Turn {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         if isBack { atWork -= 1 }
-        while head == items.count {
-            if closed { return nil }
+        while true {
+            if !isConnected, connected > 0, !closed {
+                // The signal that woke it may have been for work that another is to take.
+                if head < items.count { pthread_cond_signal(condition) }
+                return .elsewhere
+            }
+            if head < items.count { break }
+            if closed { return .end }
             pthread_cond_wait(condition, mutex)
         }
         let work = items[head]
@@ -58,7 +90,7 @@ final class WorkQueue: @unchecked Sendable {
             items.removeFirst(head)
             head = 0
         }
-        return work
+        return .work(work)
     }
 
     private func locked<Value>(_ body: () -> Value) -> Value {

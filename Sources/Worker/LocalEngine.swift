@@ -48,12 +48,15 @@ package final class LocalEngine {
 
     /// One job of the loader and one step of the engine.
     /// - Returns: false where there was nothing to do.
-    package func turn() -> Bool {
+    package func turn() -> Bool { turn(now: clock()) }
+
+    /// The same at a given time: intervals between checkpoints count by it.
+    package func turn(now: Milliseconds) -> Bool {
         let job = state.jobs.isEmpty ? nil : state.jobs.removeFirst()
         if let job { _ = loader.perform(job) }
-        for answer in state.commands { command(answer) }
+        for answer in state.commands { _ = engine.handle(answer, now: now) }
         state.commands = []
-        return engine.turn(now: clock()) || job != nil
+        return engine.turn(now: now) || job != nil
     }
 
     /// What was reported since the last look.

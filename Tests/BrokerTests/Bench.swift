@@ -146,8 +146,11 @@ final class TestWorker: Sendable {
 }
 
 /// A broker on ports that the system chooses.
-func makeBroker(_ store: any StoreGateway, security: BrokerSecurity? = nil) throws -> (service: BrokerService, endpoints: BrokerEndpoints) {
+func makeBroker(
+    _ store: any StoreGateway, security: BrokerSecurity? = nil, settings: BrokerSettings = BrokerSettings()
+) throws -> (service: BrokerService, endpoints: BrokerEndpoints) {
     var options = BrokerOptions()
+    options.settings = settings
     (options.tasksEndpoint, options.eventsEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
     (options.workersEndpoint, options.peersEndpoint) = ("tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
     options.security = security

@@ -44,14 +44,18 @@ import Testing
         #expect(submit(&bench, connection: 2, key: nil) == nil)
     }
 
-    @Test("a watch counts for its key until it ends")
+    @Test("a watch counts for its key until it ends, among watches")
     func watches() {
         var bench = bench(perClient: 1)
         let watch = #"{"id":7,"op":"submit","watch":true,"task":{"kind":"generate","params":{"model":"demo"}}}"#
         bench.feed(.clientMessage([[1], Array(watch.utf8)], key: "K"))
-        #expect(submit(&bench, connection: 2, key: "K") == "busy")
-        bench.feed(.clientMessage([[1], Array(#"{"id":8,"op":"unwatch","watch":7}"#.utf8)], key: "K"))
+        func code() -> String? { bench.replies.last?["error"]?["code"]?.stringValue }
+        bench.feed(.clientMessage([[2], Array(watch.utf8)], key: "K"))
+        #expect(code() == "busy")
         #expect(submit(&bench, connection: 2, key: "K") == "accepted")
+        bench.feed(.clientMessage([[1], Array(#"{"id":8,"op":"unwatch","watch":7}"#.utf8)], key: "K"))
+        bench.feed(.clientMessage([[2], Array(watch.utf8)], key: "K"))
+        #expect(code() == nil)
     }
 
     @Test("a task remembers the key that published it, and nobody where there are no keys")

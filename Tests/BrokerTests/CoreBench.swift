@@ -28,6 +28,8 @@ struct CoreBench {
     /// Looks at what nobody has checked, and sweeps of what has come due, so far.
     var looksForUnchecked = 0
     var sweeps = 0
+    /// How often the connection for notifications was to be made anew.
+    var listensAnew = 0
     /// Each look at the months of history, and what the next ones are answered; the model of the store has no months.
     var looks: [(at: Int64, policy: RetentionPolicy)] = []
     var lookReplies: [StoreReply] = []
@@ -70,7 +72,7 @@ struct CoreBench {
             case .publish(let topic, _): published.append(topic)
             case .note(let note): notes.append(note)
             case .drained: isDrained = true
-            case .listenAnew: break
+            case .listenAnew: listensAnew += 1
             }
         }
     }
@@ -155,10 +157,10 @@ struct CoreBench {
     }
 
     @discardableResult
-    mutating func ask(_ members: String) -> Node? {
+    mutating func ask(_ members: String, from client: UInt8 = 9) -> Node? {
         lastID += 1
         let before = replies.count
-        feed(.clientMessage([[9], Array("{\"id\":\(lastID),\(members)}".utf8)]))
+        feed(.clientMessage([[client], Array("{\"id\":\(lastID),\(members)}".utf8)]))
         return replies.count > before ? replies[before] : nil
     }
 

@@ -142,6 +142,54 @@ import Testing
         #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == "timed_out")
     }
 
+    @Test("an attempt that runs over timeout_s is ended by the broker three seconds later, once, though its worker beats and sends tokens")
+    func timeout() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit(#","timeout_s":5"#)
+        let grant = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], .started(grant.held)))
+        let token = WorkerMessage.event(grant.held, events: [.token(sample: 0, draw: 0, index: 0, tokenID: 1, text: "a")])
+        for _ in 0..<15 {
+            bench.pass(500, heartbeats: true)
+            bench.feed(.workerMessage(from: [7], token))
+        }
+        #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == nil, "its worker has three seconds to end it itself")
+        // The end is on its way for a while: no other is begun meanwhile.
+        bench.holds = true
+        for _ in 0..<4 {
+            bench.pass(500, heartbeats: true)
+            bench.feed(.workerMessage(from: [7], token))
+        }
+        let ends = bench.held.compactMap { if case .fail(let failures) = $0.request { failures } else { nil } }.joined()
+        #expect(ends.map(\.cause) == [.timedOut] && ends.allSatisfy { $0.error.code == .timedOut && !$0.final })
+        bench.release()
+        #expect(bench.told.contains(.stale(lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], token))
+        bench.pass(2_500, heartbeats: true)
+        let task = bench.store.tasks[grant.task]
+        #expect(task?.failures == 1 && task?.endings[grant.lease] == "timed_out" && task?.attempt == 2)
+        #expect(bench.core.counters.lapsed == 1)
+    }
+
+    @Test("a finetune may show no progress for minutes; it lapses after ten")
+    func finetuneStall() throws {
+        var bench = CoreBench()
+        bench.joinWorker(slots: 1)
+        bench.finetune()
+        let grant = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], .started(grant.held)))
+        bench.pass(90_000, heartbeats: true)
+        bench.feed(.workerMessage(from: [7], .progress(grant.held, WorkerProgress(phase: .training, done: 1, total: 9), steps: [])))
+        bench.pass(599_000, heartbeats: true)
+        #expect(bench.store.tasks[grant.task]?.failures == 0)
+        bench.pass(2_000, heartbeats: true)
+        #expect(bench.store.tasks[grant.task]?.failures == 1)
+        #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == "timed_out")
+    }
+
     @Test("a task that its worker has and never starts lapses when nothing goes on there; while others show life it may wait")
     func hungEngine() throws {
         var bench = CoreBench()
@@ -191,5 +239,38 @@ import Testing
         bench.feed(.workerMessage(from: [7], .cancelled(grant.held)))
         #expect(bench.store.tasks[grant.task]?.state == .cancelled)
         #expect(bench.told.contains(.recorded(lease: grant.lease)))
+    }
+
+    @Test(
+        "a cancel that only the store knows of, as where it was asked for in SQL, reaches the worker with the next sweep, and with the next beat",
+        arguments: [BrokerSettings().sweepInterval, BrokerSettings().beatInterval])
+    func cancelInStore(within interval: Int64) throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], .started(grant.held)))
+        bench.pass(2_000, heartbeats: true)
+        _ = bench.store.perform(.cancel([grant.task]), now: CoreBench.epoch + bench.now)
+        // Of the two that tell of it one is not answered.
+        let isSwept = interval == BrokerSettings().sweepInterval
+        bench.holds = true
+        let end = bench.now + interval
+        while bench.now < end {
+            bench.pass(50, heartbeats: true)
+            let held = bench.held
+            bench.held = []
+            for (ticket, request) in held {
+                switch request {
+                case .beat where isSwept, .dueSweep where !isSwept: bench.held.append((ticket, request))
+                default: bench.answer(ticket, request)
+                }
+            }
+        }
+        #expect(bench.told.contains(.cancel(lease: grant.lease)))
+        bench.release()
+        bench.feed(.workerMessage(from: [7], .cancelled(grant.held)))
+        #expect(bench.store.tasks[grant.task]?.state == .cancelled)
     }
 }

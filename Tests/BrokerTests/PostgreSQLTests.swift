@@ -60,4 +60,40 @@ import Testing
         #expect(broker.snapshot.counters.recorded == 202)
         #expect(broker.snapshot.durability?.synchronousCommit != nil)
     }
+
+    @Test("a notification alone tells an idle broker of a task in SQL, also over a connection that was made anew", .timeLimit(.minutes(2)))
+    func notification() throws {
+        let url = try TemporaryCluster.shared.database()
+        var settings = BrokerSettings()
+        (settings.sweepInterval, settings.idleSweepInterval) = (3_600_000, 3_600_000)
+        let (broker, endpoints) = try makeBroker(PostgreSQLGateway(url: TemporaryCluster.url(url, as: .broker)), settings: settings)
+        defer {
+            broker.stop()
+            broker.waitUntilEnded()
+        }
+        let context = try ZMQContext()
+        var client = try TestClient(context, endpoints.tasks)
+        _ = try client.askWhenReady(#""op":"register","model":\#(Self.model)"#)
+        let worker = try TestWorker(context, endpoints.workers)
+        defer { worker.kill() }
+        let connection = try StoreConnection(url)
+        let publish = "SELECT scriptorium.submit('generate', '{\"model\": \"demo\", \"prompt\": \"In the\"}')"
+        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN scriptorium'"
+        func end(of published: StatementRows) throws -> String? {
+            let id = try #require(published.uuid(0, 0))
+            return try client.ask(#""op":"wait","task":"\#(id)","timeout_ms":15000"#)["task"]?["state"]?.stringValue
+        }
+        let deadline = ContinuousClock.now + .seconds(20)
+        while try connection.run(Statement("idle", "SELECT count(*) FROM brokers WHERE idle")).int(0, 0) != 1, ContinuousClock.now < deadline {
+            _ = try client.ask(#""op":"ping""#)
+        }
+        // The first may be found by the look that follows the mark; nothing looks for the second.
+        for _ in 1...2 { #expect(try end(of: connection.run(Statement("publish", publish))) == "succeeded") }
+
+        // What is notified to nobody is looked for once there is a connection again; over that one the next is told.
+        let unheard = try connection.run(Statement("publish_and_kill", "\(publish), (\(kill))"))
+        #expect(unheard.int(0, 1) == 1)
+        #expect(try end(of: unheard) == "succeeded")
+        #expect(try end(of: connection.run(Statement("publish", publish))) == "succeeded")
+    }
 }

@@ -345,7 +345,7 @@ import Testing
         var sent: [UInt8] = []
         let lost = queues.flush(now: 500) { frames in
             sent.append(frames[1][0])
-            return true
+            return .taken
         }
         #expect(lost.isEmpty && sent == [1, 3] && queues.isEmpty && queues.byteCount == 0)
         let holds17 = queues.add(entry(4, 20_000), for: [1], now: 0) == [[1]]
@@ -353,10 +353,15 @@ import Testing
         #expect(queues.isEmpty && queues.byteCount == 0)
         let holds18 = queues.add(entry(5, 10), for: [2], now: 0).isEmpty
         #expect(holds18)
-        let holds19 = queues.flush(now: 900) { _ in false }.isEmpty
+        let holds19 = queues.flush(now: 900) { _ in .later }.isEmpty
         #expect(holds19)
-        let holds20 = queues.flush(now: 1_100) { _ in false } == [[2]]
+        let holds20 = queues.flush(now: 1_100) { _ in .later } == [[2]]
         #expect(holds20)
+        let holds21 = queues.add(entry(6, 10), for: [3], now: 1_200).isEmpty && queues.add(entry(7, 10), for: [4], now: 1_200).isEmpty
+        #expect(holds21)
+        let gone = queues.flush(now: 1_200) { frames in frames[1][0] == 6 ? .gone : .later }
+        #expect(gone == [[3]], "who is gone for good is not tried for as long as who may come back")
+        #expect(!queues.isEmpty)
     }
 
     @Test("where all clients together leave too much waiting, the one with most is given up, not the one that came last")
@@ -369,7 +374,7 @@ import Testing
         #expect(first.isEmpty && second.isEmpty)
         #expect(third == [[1]])
         #expect(queues.dropped == 1)
-        let kept = queues.flush(now: 2_000) { _ in false }
+        let kept = queues.flush(now: 2_000) { _ in .later }
         #expect(Set(kept) == [[2], [3]])
     }
 

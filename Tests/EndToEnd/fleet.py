@@ -96,7 +96,7 @@ class Broker(Member):
 
     def __init__(self, fleet, index, url, host="127.0.0.1", prefix=(), arguments=(), env=None):
         sockets = {name: f"tcp://{host}:{free_port()}" for name in ("tasks", "events", "workers", "peers")}
-        self.tasks, self.workers = sockets["tasks"], sockets["workers"]
+        self.tasks, self.workers, self.peers = sockets["tasks"], sockets["workers"], sockets["peers"]
         self.http = f"{host}:{free_port()}"
         flags = [part for name, endpoint in sockets.items() for part in (f"--{name}-endpoint", endpoint)]
         super().__init__(

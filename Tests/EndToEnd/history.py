@@ -4,7 +4,7 @@ Usage: history.py DATABASE_URL [--acknowledged FILE] [--running] [--json]
 
 DATABASE_URL needs the right to read the schema's own tables (its owner, or scriptorium_broker). FILE holds what clients were told, a JSON map a
 line: {"task": id, "queue": name, "key": key or null, "state": the end that they were told, or absent}. --running allows tasks that have not ended.
-Exit status: 0 the history is whole, 1 it is not, 2 the command line is wrong, 69 the database is away.
+Exit status: 0 the history is whole, 1 it is not, 2 the command line is wrong, 69 the database is away or cannot be read.
 
 Only for histories without retention: what was dropped on purpose looks lost.
 """
@@ -14,6 +14,7 @@ import dataclasses
 import json
 import sys
 import threading
+import uuid
 
 import psycopg2
 
@@ -57,9 +58,9 @@ class Ledger:
         with open(path) as file:
             for line in filter(str.strip, file):
                 entry = json.loads(line)
-                ledger.accepted(entry["task"], entry.get("queue") or "default", entry.get("key"))
+                ledger.accepted(str(uuid.UUID(str(entry["task"]))), entry.get("queue") or "default", entry.get("key"))
                 if entry.get("state"):
-                    ledger.ended(entry["task"], entry["state"])
+                    ledger.ended(str(uuid.UUID(entry["task"])), entry["state"])
         return ledger
 
 
@@ -105,7 +106,7 @@ RULES = [
             SELECT t.id, t.n * t.prompts AS wanted, count(g.id) AS found, count(DISTINCT g.sample) AS samples,
                 coalesce(min(g.sample), 0) AS first, coalesce(max(g.sample), -1) AS last, bool_or(g.prompt_index <> g.sample / t.n) AS misplaced
             FROM (
-                SELECT t.id, coalesce((t.params ->> 'n')::integer, 1) AS n, coalesce(jsonb_array_length(t.params -> 'prompts'), 1) AS prompts
+                SELECT t.id, coalesce((t.params ->> 'n')::numeric::integer, 1) AS n, coalesce(jsonb_array_length(t.params -> 'prompts'), 1) AS prompts
                 FROM scriptorium.task t JOIN scriptorium.outcome o ON o.task = t.id WHERE t.kind = 'generate' AND o.state = 'succeeded'
             ) t LEFT JOIN scriptorium.generations g ON g.task_id = t.id
             GROUP BY t.id, t.n, t.prompts
@@ -132,9 +133,11 @@ RULES = [
         SELECT a.child, 'for ' || a.parent FROM scriptorium.task_after a WHERE EXISTS (SELECT FROM scriptorium.outcome o WHERE o.task = a.child)"""),
     Rule(WRONG, "equal model, parameters and seed gave different texts", """
         SELECT (array_agg(g.task_id ORDER BY g.id))[1], count(DISTINCT g.text) || ' texts of seed ' || g.seed FROM (
-            SELECT g.*, g.params - '{n,prompt,prompts,stream}'::text[] AS choice,
-                g.sample - g.prompt_index * coalesce((g.params ->> 'n')::integer, 1) AS draw_of
-            FROM scriptorium.generations g
+            -- Under torch the parameters name n: it draws for all texts of a prompt at once.
+            SELECT g.*, g.params - '{prompt,prompts,stream}'::text[] AS choice, g.sample % t.n AS draw_of
+            FROM scriptorium.generations g JOIN (
+                SELECT t.id, coalesce((t.params ->> 'n')::numeric::integer, 1) AS n FROM scriptorium.task t
+            ) t ON t.id = g.task_id
         ) g
         GROUP BY g.checkpoint_sha256, g.tokenizer_sha256, g.numerics, g.precision, g.rng, g.seed, g.prompt, g.choice, g.draw_of
         HAVING count(DISTINCT g.text) > 1 OR count(DISTINCT g.token_ids) > 1"""),
@@ -261,7 +264,12 @@ def main():
     except psycopg2.OperationalError as error:
         print(f"the database is away: {str(error).splitlines()[0]}", file=sys.stderr)
         return 69
-    report = check(connection, ledger, arguments.running)
+    try:
+        report = check(connection, ledger, arguments.running)
+    except psycopg2.Error as error:
+        # That it could not be read is no verdict on the history.
+        print(f"the history cannot be read: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 69
     print(json.dumps(report.as_json()) if arguments.json else report)
     return 0 if report.is_whole else 1
 

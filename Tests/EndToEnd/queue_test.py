@@ -95,6 +95,44 @@ class PublishingInSQL(support.ServiceTestCase):
         self.assertEqual(client.result(slow, 30)["state"], "succeeded")
         self.assertEqual(client.result(child, 30)["state"], "succeeded")
 
+    def test_a_task_is_cancelled_in_a_transaction_whether_it_runs_or_waits(self):
+        endless = {**SMALL, "n": 16, "max_length": 65536, "sliding_window": True, "banned_tokens": [0]}
+        client, connection = self.service.client(), self.connect()
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SET ROLE scriptorium_publisher")
+        for members, state in (({}, "running"), ({"run_at": "2099-01-01T00:00:00Z"}, "cancelled")):
+            with self.subTest(state):
+                dealer = support.Dealer(self.service.file["tasks"])
+                self.addCleanup(dealer.close)
+                dealer.send("submit", task={"kind": "generate", "params": endless, **members}, watch=True)
+                task = dealer.receive()["tasks"][0]["id"]
+                stands = lambda: self.service.sql("SELECT state, cancel_requested FROM scriptorium.tasks WHERE id = %s", task)
+                events = [dealer.receive()["event"]["event"]]
+                while state == "running" and events[-1] != "started":
+                    events.append(dealer.receive()["event"]["event"])
+                before = stands()
+                for end in (connection.rollback, connection.commit):
+                    self.assertEqual(stands(), before)
+                    with connection.cursor() as cursor:
+                        cursor.execute("SELECT scriptorium.cancel(%s)", [task])
+                        self.assertEqual(cursor.fetchone(), (state,))
+                    end()
+                while events[-1] not in ("succeeded", "failed", "cancelled"):
+                    events.append(dealer.receive()["event"]["event"])
+                shown = [event for event in events if event != "progress"]
+                self.assertEqual(shown, ["queued", "started", "cancelled"] if state == "running" else ["queued", "cancelled"])
+                self.assertEqual(client.result(task)["state"], "cancelled")
+                self.assertEqual(stands(), [("cancelled", False)])
+                self.assertEqual(
+                    self.service.sql("SELECT attempt, outcome FROM scriptorium.attempts WHERE task_id = %s", task), [(1, "cancelled")] if state == "running" else [])
+                self.assertEqual(self.service.sql("SELECT count(*) FROM scriptorium.generations WHERE task_id = %s", task), [(0,)])
+                # Once more changes nothing.
+                self.assertEqual(self.service.sql("SELECT scriptorium.cancel(%s)", task), [("cancelled",)])
+        with self.assertRaises(psycopg2.errors.NoDataFound):
+            self.service.sql("SELECT scriptorium.cancel('01890000-0000-7000-8000-000000000001')")
+        # Its slots are free again.
+        client.generate(**SMALL, n=16)
+
     def test_many_at_once_are_all_or_none_and_in_order(self):
         connection = self.connect()
         tasks = [{"kind": "generate", "params": {**SMALL, "seed": seed}, "tags": {"n": str(seed)}} for seed in range(300)]
@@ -214,7 +252,13 @@ class QueuesAndSchedules(support.ServiceTestCase):
 
         support.wait_until(has_ended, 90, lambda: f"the finetune: {service.run('explain', finetune)}")
         self.assertGreater(service.sql(waiting)[0][0], 0)
-        service.sql("SELECT scriptorium.cancel(task) FROM scriptorium.hot WHERE queue = 'stream'")
+        told = dict(service.sql("SELECT task, scriptorium.cancel(task) FROM scriptorium.hot WHERE queue = 'stream'"))
+        self.assertIn("cancelled", told.values())
+        support.wait_until(lambda: service.sql("SELECT count(*) FROM scriptorium.hot WHERE queue = 'stream'")[0][0] == 0, 30, "what runs to stop")
+        ends = dict(service.sql("SELECT id, state FROM scriptorium.tasks WHERE id = ANY (%s::uuid[])", list(told)))
+        # One that ran may have ended before it was reached.
+        allowed = {"cancelled": {"cancelled"}, "running": {"cancelled", "succeeded"}, "succeeded": {"succeeded"}}
+        self.assertEqual({id: (state, ends.get(id)) for id, state in told.items() if ends.get(id) not in allowed[state]}, {})
 
     def test_a_waiting_task_is_explained(self):
         service, client = self.service, self.service.client()

@@ -142,11 +142,17 @@ class Service:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def show_keys(socket, keys):
+    """Sets a socket up for CURVE, before it connects. Keys are the server's public one and the own pair, public and secret."""
+    if keys:
+        socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = (key.encode() for key in keys)
+
+
 class Client:
     """A ZeroMQ client as a user would write it: one REQ socket, JSON or MessagePack."""
 
-    def __init__(self, endpoint, packed=False, timeout=60):
-        self.endpoint, self.packed, self.timeout = endpoint, packed, timeout
+    def __init__(self, endpoint, packed=False, timeout=60, keys=None):
+        self.endpoint, self.packed, self.timeout, self.keys = endpoint, packed, timeout, keys
         self.context = zmq.Context.instance()
         self.socket = None
         self.connect()
@@ -156,6 +162,7 @@ class Client:
         self.socket = self.context.socket(zmq.REQ)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.RCVTIMEO, self.timeout * 1000)
+        show_keys(self.socket, self.keys)
         self.socket.connect(self.endpoint)
 
     def raw(self, payload):
@@ -200,10 +207,11 @@ class Client:
 class Dealer:
     """A DEALER socket that sends requests without waiting and hands out replies by id."""
 
-    def __init__(self, endpoint, timeout=60):
+    def __init__(self, endpoint, timeout=60, keys=None):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.RCVTIMEO, timeout * 1000)
+        show_keys(self.socket, keys)
         self.socket.connect(endpoint)
         self.ids = itertools.count(1)
 

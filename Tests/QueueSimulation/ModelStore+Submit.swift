@@ -95,7 +95,7 @@ extension ModelStore {
     private static let keyConflict = ContractError(.conflict, "this key was used for a task with another kind or other params", field: "key")
 
     private static func queueKey(_ item: SubmitItem) -> QueueKey? {
-        item.submission.key.map { QueueKey(queue: item.submission.queue, key: $0) }
+        item.submission.key.map { QueueKey(queue: item.submission.queue, key: Array($0.utf8)) }
     }
 
     private mutating func insert(_ item: SubmitItem, client: String) -> SubmittedTask {
@@ -183,7 +183,7 @@ extension ModelStore {
     @discardableResult
     package mutating func publish(_ publication: Publication, id: TaskID, now: Int64) -> TaskID? {
         let digest = TaskSubmission.digest(kind: .generate, canonicalParams: publication.params)
-        if let key = publication.key.map({ QueueKey(queue: publication.queue, key: $0) }) {
+        if let key = publication.key.map({ QueueKey(queue: publication.queue, key: Array($0.utf8)) }) {
             if let first = keys[key], let task = tasks[first], mutation != .keyOfManyTasks { return task.paramsDigest == digest ? first : nil }
             keys[key] = id
         }

@@ -30,7 +30,8 @@ package struct ModelStore: Sendable {
 
     struct QueueKey: Hashable {
         var queue: String
-        var key: String
+        /// Its bytes: Swift takes a composed and a decomposed "é" for equal, PostgreSQL does not.
+        var key: [UInt8]
     }
 
     /// - Parameter mutation: a guard to leave out, so that a test can see it missed.

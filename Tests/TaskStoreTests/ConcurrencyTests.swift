@@ -87,6 +87,11 @@ import Testing
             SELECT count(*) FROM task t WHERE (SELECT count(*) FROM hot h WHERE h.task = t.id) + (SELECT count(*) FROM outcome o WHERE o.task = t.id) <> 1
             """)
         #expect(consistent == "0")
+        // What somebody held when its session was ended waits for the next look.
+        let left = try bench.value("SELECT string_agg(id::text, ' ') FROM sessions WHERE host = 'there' AND id <> '\(bench.session)'") ?? ""
+        let dead = left.split(separator: " ").compactMap { SessionID(String($0)) }.map { DeadSession(session: $0, counter: 0) }
+        guard case .swept(let swept) = bench.ask(.sweep(dead)) else { return unexpected() }
+        #expect(swept.ended.count == dead.count)
         #expect(try bench.value("SELECT count(*) FROM hot WHERE lease IS NOT NULL") == "0", "every session has ended")
         #expect(try bench.value("SELECT count(*) FROM outcome WHERE state = 'succeeded'") != "0")
     }

@@ -39,6 +39,23 @@ import Testing
         #expect(later.ended == [sessions[1]])
     }
 
+    @Test("of a dead worker's tasks only the one that is held waits: the others are in line at once") func sweepOfMany() throws {
+        let bench = try Bench()
+        let session = SessionID.random()
+        try bench.register(session)
+        let grants = try (0..<3).map { _ in try bench.running(session: session) }
+        let holder = try holder(bench, grants[1].task)
+        let dead = [DeadSession(session: session, counter: 0)]
+        guard case .swept(let swept) = bench.ask(.sweep(dead)) else { return unexpected() }
+        #expect(swept.ended.isEmpty, "the session stands while one of its leases does")
+        #expect(Set(swept.settled.map(\.reference.task)) == [grants[0].task, grants[2].task])
+        #expect(try grants.map { try bench.state($0.task) } == [.queued, .running, .queued])
+        try holder.execute("ROLLBACK")
+        guard case .swept(let later) = bench.ask(.sweep(dead)) else { return unexpected() }
+        #expect(later.ended == [session] && later.settled.map(\.reference.task) == [grants[1].task])
+        #expect(try bench.state(grants[1].task) == .queued)
+    }
+
     /// Publishes in SQL, in a transaction of its own.
     private func publish(_ bench: Bench, after: TaskID? = nil) throws -> TaskID {
         let parent = after.map { ", after => ARRAY['\($0)'::uuid]" } ?? ""

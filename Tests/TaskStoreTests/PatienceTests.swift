@@ -26,6 +26,23 @@ import Testing
         return .failed(.unavailable("the test waited in vain"))
     }
 
+    @Test("threads that get no connection leave the work to those that have one: nobody is told that the database is away")
+    func fewConnections() throws {
+        let owner = try TemporaryCluster.shared.database()
+        let role = "limited_\(UInt32.random(in: 0 ... .max))"
+        let admin = try StoreConnection(owner)
+        try admin.execute("CREATE ROLE \(role) LOGIN CONNECTION LIMIT 1 IN ROLE scriptorium_broker")
+        let pool = StorePool(url: owner + " user=\(role)", connections: 4)
+        #expect(ask(pool, .figures) == .figures([]), "one of them has the connection")
+        let replies = Mutex<[StoreReply]>([])
+        for _ in 0..<200 { pool.perform(.figures) { reply in replies.withLock { $0.append(reply) } } }
+        let end = now() + 60
+        while now() < end, replies.withLock({ $0.count }) < 200 { usleep(2_000) }
+        pool.close()
+        #expect(replies.withLock { $0.count } == 200)
+        #expect(replies.withLock { $0.allSatisfy { $0 == .figures([]) } })
+    }
+
     @Test("a statement that takes longer than a connection's patience is given up, and the connection with it")
     func patience() throws {
         let connection = try StoreConnection(TemporaryCluster.shared.database(), patience: StorePatience(seconds: 0.2))

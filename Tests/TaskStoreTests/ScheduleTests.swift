@@ -131,6 +131,24 @@ import Testing
         #expect(try bench.value("SELECT count(*) FROM tasks WHERE state = 'failed'") == "2")
     }
 
+    @Test("a row that the database cannot take a tick from is named, and stops neither the other schedules nor the sweep") func refusedRow() throws {
+        let bench = try Bench()
+        for name in ["before", "endless", "large", "never", "well"] { try add(bench, name, "* * * * *") }
+        _ = try bench.due()
+        try bench.connection.execute(
+            """
+            UPDATE schedules SET next_run_at = CASE name WHEN 'before' THEN '-infinity' WHEN 'never' THEN 'infinity' ELSE now() - interval '1 minute' END,
+                params = CASE name WHEN 'large' THEN jsonb_build_object('model', repeat('x', 15000000)) ELSE params END,
+                options = CASE name WHEN 'large' THEN jsonb_build_object('note', repeat('y', 5000000)) ELSE options END
+            """)
+        let due = try bench.due()
+        #expect(due.unreadableSchedules.contains("before") && due.unreadableSchedules.contains("large"))
+        #expect(!due.unreadableSchedules.contains("well") && !due.unreadableSchedules.contains("never"))
+        #expect(try count(bench, "well") == 1 && count(bench, "endless") == 1 && count(bench, "large") == 0)
+        guard case .schedules(let rows) = try administer(bench, .schedules) else { return unexpected() }
+        #expect(rows.count == 5)
+    }
+
     @Test("a disabled schedule makes nothing, and does not make up for that time when it is enabled again") func disabled() throws {
         let bench = try Bench()
         try add(bench, "s", misfire: .all)

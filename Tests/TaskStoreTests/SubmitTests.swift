@@ -50,6 +50,26 @@ import Testing
         #expect(error.message.contains("65") && error.message.contains("64"))
     }
 
+    @Test("keys are compared byte for byte, in one batch as in two: a composed and a decomposed letter are two keys") func spelledKeys() throws {
+        let bench = try Bench()
+        func item(_ key: String, prompt: String) -> SubmitItem {
+            var submission = bench.generate(prompt: prompt)
+            submission.key = key
+            return bench.item(submission)
+        }
+        let (composed, decomposed) = ("caf\u{E9}", "cafe\u{301}")
+        let together = try bench.outcomes([
+            SubmitGroup(items: [item(composed, prompt: "a"), item(decomposed, prompt: "a")]), SubmitGroup(items: [item(decomposed, prompt: "a")]),
+        ])
+        guard case .accepted(let first) = together[0], case .accepted(let second) = together[1] else { return unexpected() }
+        #expect(first.map(\.duplicate) == [false, false])
+        #expect(second.map(\.duplicate) == [true] && second[0].id == first[1].id)
+        // A key that stands is no conflict for the other spelling.
+        guard case .accepted(let other) = try bench.outcomes([SubmitGroup(items: [item("e\u{301}", prompt: "b")])])[0] else { return unexpected() }
+        guard case .accepted(let another) = try bench.outcomes([SubmitGroup(items: [item("\u{E9}", prompt: "c")])])[0] else { return unexpected() }
+        #expect(!other[0].duplicate && !another[0].duplicate)
+    }
+
     @Test("an unknown model refuses its whole request with its field, and no other request") func unknownModel() throws {
         let bench = try Bench()
         let good = bench.item()

@@ -275,6 +275,35 @@ import Worker
         #expect(failure.error.field == "params.config" && failure.error.message.contains("n_embd") && failure.isFinal)
     }
 
+    @Test("a finetune that is to save seldom reports a state to go on from every five minutes all the same, which is no checkpoint of its model")
+    func savesByTime() throws {
+        var bench = try EngineBench()
+        let lease = bench.start(try EngineBench.finetune { ($0.saveEvery, $0.numSteps) = (1_000_000, 1_000) })
+        var reports: [EngineReport] = []
+        /// Steps at one time.
+        func turn(at now: Milliseconds, times: Int = 1) {
+            for _ in 0..<times { _ = bench.engine.turn(now: now) }
+            reports += bench.engine.takeReports()
+        }
+        /// Steps whose state was reported.
+        func saved() -> [Int] { reports.compactMap { if case .checkpoint(lease, let step, _, _) = $0 { step } else { nil } } }
+        while !reports.contains(.started(lease)) { turn(at: 1_000) }
+        turn(at: 1_000, times: 2)
+        turn(at: 300_999, times: 2)
+        #expect(saved().isEmpty)
+        turn(at: 301_000, times: 3)
+        let first = try #require(saved().first)
+        #expect(saved().count == 1)
+        turn(at: 600_999, times: 2)
+        #expect(saved().count == 1)
+        turn(at: 601_000)
+        #expect(saved() == [first, first + 5])
+        for case .checkpoint(_, let step, let record, let resume) in reports {
+            #expect(record == nil)
+            #expect(resume.flatMap { ResumeReference(json: $0) }?.step == step)
+        }
+    }
+
     @Test("a cancelled finetune keeps its checkpoints and stops between two steps")
     func cancels() throws {
         var bench = try EngineBench()

@@ -40,6 +40,8 @@ extension BrokerCore {
         case .unwatch(let id): unwatch(id, request)
         case .artifact(let operation): artifact(operation, from: .client(request))
         default:
+            var request = request
+            request.address.waits = operation.lasts
             if let refusal = refusal(of: operation, request) { return refuse(request, refusal) }
             clients.begin(request.address)
             switch operation {
@@ -77,7 +79,10 @@ extension BrokerCore {
         }
         let isFull: Bool
         switch operation {
-        case .submit: isFull = clients.total >= settings.requestsInFlight || submitBytes >= settings.submitBytes
+        case .submit(let submit):
+            isFull =
+                clients.requests >= settings.requestsInFlight || submitBytes >= settings.submitBytes
+                || submit.watch && watchers.count >= settings.watchers
         case .wait, .watch: isFull = watchers.count >= settings.watchers
         default: isFull = clients.total >= 2 * settings.requestsInFlight + settings.watchers
         }
@@ -252,5 +257,16 @@ extension BrokerCore {
     mutating func finish(_ request: RequestReference, _ error: ContractError) {
         clients.end(request.address)
         refuse(request, error)
+    }
+}
+
+extension Operation {
+    /// Whether it is in flight until a task has ended.
+    fileprivate var lasts: Bool {
+        switch self {
+        case .wait, .watch: true
+        case .submit(let submit): submit.watch
+        default: false
+        }
     }
 }

@@ -190,6 +190,13 @@ extension BrokerCore {
             lanes.split(running.ticket, isUncertain: failure != .busy)
             return
         }
+        if case .adopt(let adoptions)? = running.works.first, adoptions.count > 1 {
+            // One of them is held, or takes too long: the others are to get into line without it.
+            lanes.finish(running.ticket)
+            let middle = adoptions.count / 2
+            lanes.addFirst(.adopt(Array(adoptions[middle...])), to: lane)
+            return lanes.addFirst(.adopt(Array(adoptions[..<middle])), to: lane)
+        }
         // Somebody's open transaction holds the task's row, for as long as it likes.
         if failure == .busy, lane.isOfTasks { return lanes.setAside(running.ticket) }
         if failure == .busy, running.works.allSatisfy(\.waitsForLocks) {
@@ -198,9 +205,12 @@ extension BrokerCore {
         }
         lanes.finish(running.ticket)
         let error =
-            failure == .busy
-            ? ContractError(.busy, "a lock in the database was not free in time: nothing was accepted, try again")
-            : ContractError(.internalError, "the database refused the request; the broker's log says why")
+            switch failure {
+            case .busy: ContractError(.busy, "a lock in the database was not free in time: nothing was accepted, try again")
+            // What a worker reports is no worse for it: its worker keeps it, and says it again.
+            case .unfit where lane.isOfTasks: ContractError(.unavailable, "the database cannot take it now; the broker's log says why")
+            default: ContractError(.internalError, "the database refused the request; the broker's log says why")
+            }
         for work in running.works { refuse(work, error) }
     }
 
@@ -236,8 +246,8 @@ extension BrokerCore {
 
     /// A result that the database does not take fails its task for good, and nobody else's.
     private mutating func completionRefused(_ completion: Completion, from address: [UInt8], _ error: ContractError) {
+        guard error.code == .internalError else { return leases.unsettle(completion.lease, until: now + 5_000) }
         leases[completion.lease]?.isSettling = false
-        guard error.code == .internalError else { return }
         let held = WorkerLease(task: completion.task, lease: completion.lease, attempt: completion.attempt)
         let error = ContractError(.internalError, "the database does not take the result; the broker's log says why")
         fail(held, leases[completion.lease], error, cause: .failed, final: true, from: address)
@@ -427,7 +437,7 @@ extension BrokerCore {
         }
         for ended in reply.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
         // Where nothing could be checked (a dataset is on its way, somebody holds the rows) the next sweep is soon enough.
-        if moreIsUnchecked, !reply.isEmpty { lookForUnchecked() }
+        if uncheckedTasks || moreIsUnchecked && !reply.isEmpty { lookForUnchecked() }
         moreIsUnchecked = false
     }
 }

@@ -124,9 +124,9 @@ extension BrokerCore {
         lookForUnchecked()
     }
 
-    /// Reads tasks that nobody has checked yet.
+    /// Reads tasks that nobody has checked yet; while others are on their way into line it waits for these.
     mutating func lookForUnchecked() {
         uncheckedTasks = true
-        if lanes.waitingCount(.unchecked) == 0 { lanes.add(.unchecked, to: .unchecked) }
+        if lanes.waitingCount(.unchecked) == 0, !lanes.isBusy(.adopt) { lanes.add(.unchecked, to: .unchecked) }
     }
 }

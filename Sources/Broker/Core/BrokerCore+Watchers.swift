@@ -165,7 +165,7 @@ extension BrokerCore {
         case .get(let request): finish(request, error)
         case .watcher(let number):
             guard let watcher = watchers[number] else { return }
-            if error.code == .unavailable, case .closing(let timedOut) = watcher.phase, !timedOut {
+            if error.code == .unavailable, case .closing(let timedOut) = watcher.phase, !timedOut, !watcher.isOverdue(now) {
                 // The task has ended; the answer waits for the database.
                 watchers[number]?.phase = .waiting
                 return

@@ -46,7 +46,8 @@ extension BrokerCore {
         }
         let session = registration.session
         sessions.register(registration, from: address, key, now: now)
-        guard isRegistered else { return }
+        // It says so again until it is welcome: what would wait for the database here would be many times the same.
+        guard isRegistered, !isStoreAway, !lanes.contains(.sessions, where: { $0.registers(session) }) else { return }
         lanes.add(
             .registerSession(
                 SessionRegistration(

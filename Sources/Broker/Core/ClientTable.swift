@@ -6,6 +6,9 @@ package struct ClientAddress: Sendable, Hashable {
     package var isDelimited: Bool
     /// The public key that its sender has proved, in Z85; nil where there are no keys.
     package var key: String?
+    /// Whether what was asked lasts as long as a task may: a wait or a watch, which has a quota of its own. Those of connections that are gone, which
+    /// nobody can know, keep no other request of the same key out.
+    package var waits = false
 
     package init(envelope: [[UInt8]], isDelimited: Bool, key: String? = nil) {
         self.envelope = envelope
@@ -28,20 +31,33 @@ enum Asker: Sendable, Hashable {
 
 /// How many requests each client has in flight: nobody may fill the broker alone, all together not either.
 struct ClientTable: Sendable {
-    private var inFlight: [Asker: Int] = [:]
+    /// What is counted together: the requests of one asker, or his waits and watches.
+    private struct Account: Hashable {
+        var asker: Asker
+        var waits: Bool
+
+        init(_ client: ClientAddress) { (asker, waits) = (client.asker, client.waits) }
+    }
+
+    private var inFlight: [Account: Int] = [:]
     /// Requests of all clients, waits and watches among them.
     private(set) var total = 0
+    /// The same without waits and watches.
+    private(set) var requests = 0
 
-    func count(of client: ClientAddress) -> Int { inFlight[client.asker, default: 0] }
+    /// Requests of the same asker and kind.
+    func count(of client: ClientAddress) -> Int { inFlight[Account(client), default: 0] }
 
     mutating func begin(_ client: ClientAddress) {
-        inFlight[client.asker, default: 0] += 1
+        inFlight[Account(client), default: 0] += 1
         total += 1
+        requests += client.waits ? 0 : 1
     }
 
     mutating func end(_ client: ClientAddress) {
-        guard let count = inFlight[client.asker] else { return }
-        inFlight[client.asker] = count > 1 ? count - 1 : nil
+        guard let count = inFlight[Account(client)] else { return }
+        inFlight[Account(client)] = count > 1 ? count - 1 : nil
         total -= 1
+        requests -= client.waits ? 0 : 1
     }
 }

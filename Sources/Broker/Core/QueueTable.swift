@@ -69,14 +69,15 @@ package struct QueueTable: Sendable {
             if queue.paused { line.hasWork = false }
             lines[queue.name] = line
         }
-        if lines.count > 10_000 { lines = lines.filter { $0.value.hasWork || names.contains($0.key) } }
+        // After every event they are gone through: those of names that came once are no longer kept than needed.
+        if lines.count > 256 { lines = lines.filter { $0.value.hasWork || names.contains($0.key) } }
     }
 
-    /// Any error means a full scan.
+    /// Any error means a full scan of the queues that have work, which the next sweep names.
     mutating func forgetMarks() {
         for name in lines.keys {
             lines[name]?.lowWater = nil
-            lines[name]?.hasWork = true
+            lines[name]?.wasShort = false
             lines[name]?.beginAnew()
         }
     }
@@ -87,10 +88,13 @@ package struct QueueTable: Sendable {
     /// The next queue to scan, each in its turn; nil where none promises anything under this generation of room.
     /// - Parameter only: no queue but this one, where it is named.
     package mutating func next(generation: UInt64, only: String? = nil) -> String? {
-        let promising = lines.filter {
-            $0.value.hasWork && $0.value.scannedGeneration != generation && (only == nil || only == $0.key)
-        }.keys.sorted()
-        guard let name = promising.first(where: { $0 > lastScanned }) ?? promising.first else { return nil }
+        var first: String?
+        var next: String?
+        for (name, line) in lines where line.hasWork && line.scannedGeneration != generation && (only == nil || only == name) {
+            if first.map({ name < $0 }) ?? true { first = name }
+            if name > lastScanned, next.map({ name < $0 }) ?? true { next = name }
+        }
+        guard let name = next ?? first else { return nil }
         lastScanned = name
         return name
     }

@@ -111,6 +111,11 @@ enum StoreWork: Sendable {
         }
     }
 
+    /// Whether it makes this session's row.
+    func registers(_ session: SessionID) -> Bool {
+        if case .registerSession(let registration) = self { registration.session == session } else { false }
+    }
+
     /// Whether a client waits for its answer, and can be told that nothing was done.
     var isOfClient: Bool {
         switch self {
@@ -133,8 +138,7 @@ enum StoreWork: Sendable {
     var waitsForLocks: Bool {
         switch self {
         case .submit, .cancel, .lookBeforeRetry, .retry, .read, .catalogue, .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain,
-            .unchecked,
-            .leases, .outlines:
+            .unchecked, .adopt, .leases, .outlines:
             false
         default: true
         }

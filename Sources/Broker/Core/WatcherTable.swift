@@ -39,6 +39,9 @@ struct Watcher: Sendable {
     var endedEarly = false
     /// A watch that came with its submit: the reply to that is its first status.
     var isAnswered = false
+
+    /// Whether it was to be answered by now.
+    func isOverdue(_ now: Int64) -> Bool { if case .wait(let deadline) = kind { deadline <= now } else { false } }
 }
 
 /// Who waits for which task.

@@ -44,6 +44,13 @@ extension BrokerOptions {
     func socketOptions(_ door: BrokerDoor) -> SocketOptions {
         var options = SocketOptions()
         options.sendHighWater = 10_000
+        switch door {
+        // Nothing comes in there but subscriptions, each byte of which libzmq keeps as a node of a tree.
+        case .events, .peers: options.maximumMessageBytes = 4_096
+        // What clients ask may be large, and so may what they do not take: the reactor counts the bytes of both, libzmq only messages.
+        case .tasks: (options.sendHighWater, options.receiveHighWater) = (256, 256)
+        case .workers: break
+        }
         guard let security else { return options }
         options.security = .server(security.keys, domain: door.rawValue)
         options.handshakes = .endpoint(Authenticator.monitorEndpoint(of: door.rawValue))

@@ -70,14 +70,25 @@ package struct PeerQueues: Sendable {
         dropped += queue.entries.count
     }
 
+    /// What became of a message that was offered to its peer.
+    package enum Outcome: Sendable {
+        case taken
+        /// The peer has no room now, or is not connected and may come back.
+        case later
+        /// The peer is gone, and nobody else comes under its routing id.
+        case gone
+    }
+
     /// Tries every queue once.
-    /// - Parameter send: true where the peer took the message.
-    /// - Returns: peers that have taken nothing for too long: they are given up.
-    package mutating func flush(now: Int64, _ send: ([[UInt8]]) -> Bool) -> [[UInt8]] {
+    /// - Returns: peers that are gone, or have taken nothing for too long: they are given up.
+    package mutating func flush(now: Int64, _ send: ([[UInt8]]) -> Outcome) -> [[UInt8]] {
         var lost: [[UInt8]] = []
         for peer in Array(queues.keys) {
             guard var queue = queues.removeValue(forKey: peer) else { continue }
-            while let first = queue.entries.first, send(first.frames) {
+            var outcome = Outcome.taken
+            while let first = queue.entries.first {
+                outcome = send(first.frames)
+                guard outcome == .taken else { break }
                 queue.entries.removeFirst()
                 queue.byteCount -= first.byteCount
                 byteCount -= first.byteCount
@@ -85,7 +96,7 @@ package struct PeerQueues: Sendable {
             }
             if queue.entries.isEmpty { continue }
             queues[peer] = queue
-            if now - queue.blockedSince > patience {
+            if outcome == .gone || now - queue.blockedSince > patience {
                 remove(peer)
                 lost.append(peer)
             }

@@ -324,13 +324,26 @@ struct Reactor: ~Copyable {
         let time = now()
         guard time - lastFlush >= 10, !(clientQueues.isEmpty && workerQueues.isEmpty) else { return }
         lastFlush = time
-        let lost = Self.flush(&clientQueues, tasks, time) { $0 == .sent }
+        let lost = Self.flush(&clientQueues, tasks, time) { Self.outcome($0, of: $1) }
         for client in lost { handle(.clientLost(client)) }
-        _ = Self.flush(&workerQueues, workers, time) { $0 != .wouldBlock }
+        // A worker that left is not waited for.
+        _ = Self.flush(&workerQueues, workers, time) { outcome, _ in outcome == .wouldBlock ? .later : .taken }
     }
 
-    private static func flush(_ queues: inout PeerQueues, _ socket: borrowing Socket, _ time: Int64, _ isDone: (SendOutcome) -> Bool) -> [[UInt8]] {
-        queues.flush(now: time) { frames in (try? socket.send(frames)).map(isDone) ?? false }
+    private static func flush(
+        _ queues: inout PeerQueues, _ socket: borrowing Socket, _ time: Int64, _ judge: (SendOutcome, [[UInt8]]) -> PeerQueues.Outcome
+    ) -> [[UInt8]] {
+        queues.flush(now: time) { frames in (try? socket.send(frames)).map { judge($0, frames) } ?? .later }
+    }
+
+    /// A routing id that begins with 0 is one that the ROUTER gave to a connection, and no other gets it (zmq_socket(3)); a client that chose its own may
+    /// come back under it.
+    private static func outcome(_ outcome: SendOutcome, of frames: [[UInt8]]) -> PeerQueues.Outcome {
+        switch outcome {
+        case .sent: .taken
+        case .wouldBlock: .later
+        case .unreachable: frames.first?.first == 0 ? .gone : .later
+        }
     }
 
     // MARK: Snapshots
