@@ -13,11 +13,30 @@ package struct ArtifactDirectory: Sendable {
 
     /// - Parameter path: made where it is missing.
     package init(path: String) throws(ArtifactError) {
-        var path = path
-        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-        self.path = path
+        self.path = Self.trimmed(path)
         try FileSystem.makeFolders(path + "/sha256")
         try FileSystem.makeFolders(path + "/tmp")
+    }
+
+    /// A store that somebody else makes. Nothing is made here: an empty folder may be one that the store is still to be mounted on, and what was
+    /// made in it would be hidden then, and taken for the store while it is not.
+    /// - Parameter path: must be a folder; ``absence`` tells whether the store is in it.
+    package init(madeElsewhere path: String) throws(ArtifactError) {
+        self.path = Self.trimmed(path)
+        guard let problem = FileSystem.problem(ofFolder: self.path) else { return }
+        throw problem == ENOENT ? .absent(path: path) : .system(path: path, errno: problem)
+    }
+
+    private static func trimmed(_ path: String) -> String {
+        var path = path
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        return path
+    }
+
+    /// Why nothing can be had of the store now, where that is so: without this every artifact of a store that is not mounted would look missing.
+    package var absence: ArtifactError? {
+        guard let problem = FileSystem.problem(ofFolder: path + "/sha256") else { return nil }
+        return problem == ENOENT ? .absent(path: path) : .system(path: path + "/sha256", errno: problem)
     }
 
     /// Where a blob stands, or would.

@@ -20,6 +20,8 @@ package enum ArtifactError: Error, Sendable, Equatable, CustomStringConvertible 
     case beyondEnd(offset: Int64, size: Int64)
     /// Another process writes to the same upload in this moment.
     case busy(sha256: String)
+    /// No store stands in this folder: it is not mounted, or nobody has made one there yet.
+    case absent(path: String)
     /// The system refused: a full disk, no permission.
     case system(path: String, errno: Int32)
 
@@ -33,6 +35,7 @@ package enum ArtifactError: Error, Sendable, Equatable, CustomStringConvertible 
         case .sizeMismatch(let told, let actual): "the artifact has \(actual) bytes, not \(told)"
         case .beyondEnd(let offset, let size): "there is nothing at \(offset): the artifact has \(size) bytes"
         case .busy(let sha256): "another process is writing sha256:\(sha256); try again"
+        case .absent(let path): "there is no artifact store in \(path): is it mounted there?"
         case .system(let path, let number): "\(path): \(String(cString: strerror(number)))"
         }
     }
@@ -54,7 +57,7 @@ extension ArtifactError {
         case .malformedManifest, .unsuitable: ContractError(.invalidArgument, description)
         case .system where isFull:
             ContractError(.unavailable, "the artifact store is full: nothing of this part was kept; try again once there is room")
-        case .system: ContractError(.internalError, "the artifact store cannot be read or written; the broker's log says why")
+        case .absent, .system: ContractError(.internalError, "the artifact store cannot be read or written; the broker's log says why")
         }
     }
 

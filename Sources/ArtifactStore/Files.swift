@@ -49,6 +49,14 @@ enum FileSystem {
         return Int64(status.st_size)
     }
 
+    /// What the system says against opening a folder; nil where it can be opened.
+    static func problem(ofFolder path: String) -> Int32? {
+        let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard folder >= 0 else { return errno }
+        close(folder)
+        return nil
+    }
+
     /// Makes a folder and those above it.
     static func makeFolders(_ path: String) throws(ArtifactError) {
         do throws(FileError) { try FileTree.makeFolders(path) } catch { throw .init(error) }

@@ -2,8 +2,8 @@ internal import Encodings
 
 /// What a client has asked and not been answered: who waits, what was sent, what may be sent again. Pure: time is a parameter, in seconds.
 ///
-/// A call is *unsent* until the current connection took it. When the client gives a broker up, calls that may be repeated become unsent
-/// again; of others it is unknown whether they were accepted, and they fail.
+/// A call is *unsent* until the current connection took it. When the client gives a broker up, or has a new connection to it, calls that may be
+/// repeated become unsent again; of others it is unknown whether they were accepted, and they fail.
 struct CallTable {
     /// One call.
     struct Call {
@@ -79,7 +79,7 @@ struct CallTable {
         calls[id]?.refusedSince = nil
     }
 
-    /// The connection is given up: what may be repeated becomes unsent, the rest is removed and returned.
+    /// The connection is given up, or was made anew: what may be repeated becomes unsent, the rest is removed and returned.
     mutating func connectionLost() -> [Call] {
         var lost: [Call] = []
         for id in order {

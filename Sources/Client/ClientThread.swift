@@ -8,7 +8,9 @@ internal import TaskProtocol
 ///
 /// A DEALER connected to a dead and a live endpoint loses half of its requests, so there is one socket a broker, and a silent broker's socket
 /// is closed before the next is made (the Lazy Pirate pattern; zguide chapter 4). A broker is pinged when it has been silent for a second
-/// while something is asked. One that says `unavailable` (it drains, or does not reach its database) is left too, where there is another.
+/// while something is asked. A DEALER connects again by itself when its connection breaks or its broker is started anew, and whoever is then at
+/// the other end knows nothing of what was sent before: a second handshake counts as a broker given up, too. One that says `unavailable` (it drains,
+/// or does not reach its database) is left too, where there is another.
 final class ClientThread: Sendable {
     enum Command {
         case call(Int64, CallTable.Call)
@@ -95,15 +97,18 @@ private struct ClientLoop {
                 for call in calls.removeAll() { call.answer(.failure(.broken(error.description))) }
                 break
             }
-            let endpoint = brokers[current]
-            for call in calls.connectionLost() {
-                let message =
-                    "\(endpoint) fell silent; whether it accepted the request is unknown (give tasks a key, then submits are repeated safely)"
-                call.answer(.failure(.unavailable(message)))
-            }
+            connectionLost("\(brokers[current]) fell silent")
             current = (current + 1) % brokers.count
         }
         for call in calls.removeAll() { call.answer(.failure(.cancelled)) }
+    }
+
+    /// What may be repeated will be sent again; of the rest nobody knows what became of it.
+    private mutating func connectionLost(_ what: String) {
+        for call in calls.connectionLost() {
+            let message = "\(what); whether it accepted the request is unknown (give tasks a key, then submits are repeated safely)"
+            call.answer(.failure(.unavailable(message)))
+        }
     }
 
     private mutating func serve(
@@ -112,6 +117,7 @@ private struct ClientLoop {
         let settings = settings(for: endpoint)
         var judge = HandshakeJudge(endpoint: endpoint, key: settings.security.shownKey)
         var isRefused = false
+        var hasConnected = false
         let socket = try Socket(context, .dealer, settings)
         try socket.connect(endpoint)
         var poller = Poller()
@@ -133,13 +139,17 @@ private struct ClientLoop {
                 return .closed
             }
             now = monotonicSeconds()
-            if !isUnavailable { try sendAll(socket, now) }
             while let message = try socket.receive(maximumFrames: 2, maximumBytes: .max) {
                 (silentSince, quietSince, pinged) = (nil, nil, false)
                 refusals = [:]
                 handle(message.frames, now)
             }
-            try takeHandshakes(of: socket, &judge, &isRefused, now)
+            if try takeHandshakes(of: socket, &judge, &isRefused, &hasConnected, now) {
+                connectionLost("the connection to \(endpoint) broke and was made anew")
+                (quietSince, pinged) = (nil, false)
+            }
+            // After the news of a new connection: what goes out before it would count as lost with the old one.
+            if !isUnavailable { try sendAll(socket, now) }
             for call in calls.expired(now: now) { call.answer(.failure(.unavailable("\(endpoint) has not answered in time"))) }
             guard !calls.isEmpty else {
                 (silentSince, quietSince, pinged) = (nil, nil, false)
@@ -199,15 +209,23 @@ private struct ClientLoop {
         }
     }
 
+    /// - Parameter hasConnected: whether this socket was connected before.
+    /// - Returns: whether it was, and has connected once more: what was sent over the earlier connection is lost.
     private mutating func takeHandshakes(
-        of socket: borrowing Socket, _ judge: inout HandshakeJudge, _ isRefused: inout Bool, _ now: Double
-    ) throws(MessagingError) {
+        of socket: borrowing Socket, _ judge: inout HandshakeJudge, _ isRefused: inout Bool, _ hasConnected: inout Bool, _ now: Double
+    ) throws(MessagingError) -> Bool {
+        var isNewConnection = false
         while let event = try socket.nextHandshake() {
-            if event == .succeeded { isRefused = false }
+            if event == .succeeded {
+                isRefused = false
+                isNewConnection = hasConnected
+                hasConnected = true
+            }
             guard let refusal = judge.take(event, now: Int64(now * 1000)) else { continue }
             isRefused = true
             refused(refusal)
         }
+        return isNewConnection
     }
 
     /// A broker does not let us in. Once all of them have said so, waiting is of no use.

@@ -199,6 +199,7 @@ public final class ScriptoriumClient: Sendable {
     }
 
     func call(_ map: JSONObject, isRepeatable: Bool = true, seconds: Double? = nil) async throws(ClientError) -> Node {
+        if Task.isCancelled { throw .cancelled }
         let number = lastID.add(1, ordering: .relaxed).newValue
         let payload = request(number, map)
         let answer = await withTaskCancellationHandler {
@@ -206,6 +207,8 @@ public final class ScriptoriumClient: Sendable {
                 post(payload, number: number, isRepeatable: isRepeatable, seconds: seconds ?? options.requestTimeout.seconds) {
                     continuation.resume(returning: $0)
                 }
+                // Cancelled meanwhile: then the handler below has perhaps been there already, and had nothing to forget yet.
+                if Task.isCancelled { thread.post(.forget(number)) }
             }
         } onCancel: {
             thread.post(.forget(number))

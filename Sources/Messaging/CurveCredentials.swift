@@ -2,8 +2,10 @@
 package struct CurveCredentials: Sendable {
     package let keys: CurveKeyPair
     private let everyServer: CurvePublicKey?
-    private var servers: [String: CurvePublicKey]
-    private static let mostServers = 256
+    private let servers: [String: CurvePublicKey]
+    /// What brokers said of each other, the oldest first.
+    private var learned: [(endpoint: String, key: CurvePublicKey)] = []
+    private static let mostLearned = 256
 
     /// One key for whichever broker answers.
     package init(keys: CurveKeyPair, server: CurvePublicKey) {
@@ -22,14 +24,17 @@ package struct CurveCredentials: Sendable {
         self.servers = servers.count == 1 ? [:] : Dictionary(zip(endpoints, servers)) { _, last in last }
     }
 
-    /// Keeps the key of a broker that another one named; what the operator gave for an endpoint stands.
+    /// Keeps the key of a broker that another one named; what the operator gave for an endpoint stands. Of an endpoint that was named before the
+    /// new key counts: a broker with other keys may have taken it over.
     package mutating func learn(_ key: CurvePublicKey, of endpoint: String) {
-        guard servers[endpoint] == nil, servers.count < Self.mostServers else { return }
-        servers[endpoint] = key
+        guard servers[endpoint] == nil else { return }
+        learned.removeAll { $0.endpoint == endpoint }
+        if learned.count >= Self.mostLearned { learned.removeFirst() }
+        learned.append((endpoint, key))
     }
 
     /// How a socket to an endpoint is to be set up; nil where that broker's key is not known, so that it cannot be talked to.
     package func security(for endpoint: String) -> SocketSecurity? {
-        (servers[endpoint] ?? everyServer).map { .client(keys, server: $0) }
+        (servers[endpoint] ?? learned.first { $0.endpoint == endpoint }?.key ?? everyServer).map { .client(keys, server: $0) }
     }
 }

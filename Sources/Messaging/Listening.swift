@@ -13,6 +13,17 @@ package enum Listening {
         guard hasKeys || isInsecureAllowed || isLoopback(endpoint) else { throw .notLoopback(endpoint: endpoint) }
     }
 
+    /// How processes on this machine reach an endpoint: one that listens at every address is an address to listen on only, and is reached at
+    /// loopback; any other is reached as it stands.
+    /// - Parameter endpoint: `tcp://HOST:PORT`, or a bare `HOST:PORT`.
+    package static func reachable(_ endpoint: String) -> String {
+        let host = endpoint.range(ofScheme: "://") ?? endpoint.startIndex
+        for everywhere in ["*:", "0.0.0.0:", "[::]:"] where endpoint[host...].hasPrefix(everywhere) {
+            return endpoint[..<host] + "127.0.0.1:" + endpoint[host...].dropFirst(everywhere.count)
+        }
+        return endpoint
+    }
+
     /// Whether only this machine can reach an endpoint: `inproc` and `ipc`, 127.0.0.0/8, ::1, and names all of whose addresses are such.
     package static func isLoopback(_ endpoint: String) -> Bool {
         if endpoint.hasPrefix("inproc://") || endpoint.hasPrefix("ipc://") { return true }

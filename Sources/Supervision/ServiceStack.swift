@@ -19,12 +19,14 @@ package final class ServiceStack {
         package var workerArguments: [String]
         /// The environment for the children, without database credentials.
         package var environment: [String: String]
-        /// How long a child may take to end after SIGTERM.
+        /// How long the broker may take to end after SIGTERM.
         package var stopSeconds: Double
+        /// How long the workers, all at once, may take to end after SIGTERM: no less than they allow themselves.
+        package var workerStopSeconds: Double
 
         package init(
             executable: String, databaseURL: String?, workers: Int, endpoints: [(option: String, value: String)], brokerArguments: [String],
-            workerArguments: [String], environment: [String: String], stopSeconds: Double
+            workerArguments: [String], environment: [String: String], stopSeconds: Double, workerStopSeconds: Double
         ) {
             self.executable = executable
             self.databaseURL = databaseURL
@@ -34,6 +36,7 @@ package final class ServiceStack {
             self.workerArguments = workerArguments
             self.environment = environment
             self.stopSeconds = stopSeconds
+            self.workerStopSeconds = workerStopSeconds
         }
     }
 
@@ -43,6 +46,8 @@ package final class ServiceStack {
         package var prepareDatabase: (DatabaseAddress) throws -> Void
         /// Reads the broker's report into endpoint by name (`tasks`, `events`, `workers`, `peers`, `http`).
         package var readReport: (_ line: String) throws -> [String: String]
+        /// How processes on this machine reach an endpoint that the broker listens at.
+        package var reach: (_ endpoint: String) -> String
         /// Called when the endpoints or process ids changed.
         package var changed: (ServiceStack) throws -> Void
         /// One line for the operator.
@@ -50,10 +55,11 @@ package final class ServiceStack {
 
         package init(
             prepareDatabase: @escaping (DatabaseAddress) throws -> Void, readReport: @escaping (String) throws -> [String: String],
-            changed: @escaping (ServiceStack) throws -> Void, say: @escaping (String) -> Void
+            reach: @escaping (String) -> String, changed: @escaping (ServiceStack) throws -> Void, say: @escaping (String) -> Void
         ) {
             self.prepareDatabase = prepareDatabase
             self.readReport = readReport
+            self.reach = reach
             self.changed = changed
             self.say = say
         }
@@ -74,8 +80,10 @@ package final class ServiceStack {
     }
 
     private struct Member {
-        var child: ChildProcess?
-        var failures = 0
+        var child: ChildProcess? { didSet { startedAt = monotonicSeconds() } }
+        /// When the child of now was started, on the monotonic clock.
+        private(set) var startedAt = 0.0
+        var pace = RestartPace()
         /// When it is started again, on the monotonic clock; nil while it runs.
         var restartAt: Double?
     }
@@ -88,8 +96,10 @@ package final class ServiceStack {
     private let workers: [Role]
     private var port = 0
 
-    /// The broker's endpoints by name, once it is ready.
-    package private(set) var endpoints: [String: String] = [:]
+    /// Where the broker listens, by name, once it is ready: it listens there again when it is started anew.
+    private var listening: [String: String] = [:]
+    /// The broker's endpoints by name, as they are reached from this machine, once it is ready.
+    package var endpoints: [String: String] { listening.mapValues(hooks.reach) }
     /// The owner's connection string.
     package private(set) var databaseURL = ""
 
@@ -133,12 +143,23 @@ package final class ServiceStack {
 
     /// Stops everything: workers drain while the broker still takes their results, then the broker, PostgreSQL last.
     package func stopAll() {
-        for worker in workers { members[worker]?.child?.signal(SIGTERM) }
-        for worker in workers { members[worker]?.child?.stop(signal: SIGTERM, withinSeconds: options.stopSeconds) }
+        stopWorkers()
         members[.broker]?.child?.stop(signal: SIGTERM, withinSeconds: options.stopSeconds)
         // SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave by itself.
         if let status = members[.postgres]?.child?.stop(signal: SIGINT, withinSeconds: 30), status != .exited(0) {
             hooks.say("PostgreSQL \(status): \(cluster?.lastLogLine ?? "")")
+        }
+    }
+
+    /// Each worker is told once: a second signal would end it at once, in the middle of what it may still finish. They drain side by side, so
+    /// one deadline holds for all of them.
+    private func stopWorkers() {
+        for worker in workers { members[worker]?.child?.signal(SIGTERM) }
+        let deadline = monotonicSeconds() + options.workerStopSeconds
+        for worker in workers {
+            guard let child = members[worker]?.child else { continue }
+            let status = child.wait(seconds: max(0, deadline - monotonicSeconds())) ?? child.stop(signal: SIGKILL, withinSeconds: 5)
+            if let status, status != .exited(0) { hooks.say("\(worker.name) \(status)") }
         }
     }
 
@@ -150,14 +171,14 @@ package final class ServiceStack {
         }
     }
 
-    /// Starts a child again that ended by itself, at once the first time, then ever later.
+    /// Starts a child again that ended by itself, when its ``RestartPace`` says so.
     /// - Returns: whether it has just been started.
     private func revive(_ role: Role) -> Bool {
         guard var member = members[role], let status = member.child?.status else { return false }
         guard let restartAt = member.restartAt else {
             hooks.say("\(role.name) \(status); it is started again")
-            member.restartAt = monotonicSeconds() + min(30, Double(member.failures))
-            member.failures += 1
+            let now = monotonicSeconds()
+            member.restartAt = now + member.pace.pause(afterSeconds: now - member.startedAt)
             members[role] = member
             return false
         }
@@ -214,14 +235,14 @@ package final class ServiceStack {
         var arguments = ["broker", "--artifacts", directory.artifacts, "--lifeline"] + options.brokerArguments
         for (option, value) in options.endpoints {
             let name = option == "http" ? "http" : String(option.prefix { $0 != "-" })
-            arguments += ["--" + option, endpoints[name] ?? value]
+            arguments += ["--" + option, listening[name] ?? value]
         }
         let child = try spawn(arguments, environment, log: "broker.log")
         members[.broker, default: Member()].child = child
         guard let line = child.reportedLine(withinSeconds: 60) else {
             throw ProcessError.setup("the broker did not become ready: \(lastWords(of: "broker.log"))")
         }
-        endpoints = try hooks.readReport(line)
+        listening = try hooks.readReport(line)
     }
 
     private func startWorker(_ role: Role) throws {

@@ -5,6 +5,9 @@ package import TaskProtocol
 /// A worker talks to one broker at a time. A broker that says nothing for two seconds is left, and the next of the list is tried;
 /// after a whole round in vain it waits, longer each time, up to four seconds. What the leases mean is the database's business, so
 /// changing brokers costs nothing.
+///
+/// Brokers that others name are learned, behind those that the operator named: brokers come and go, and their addresses with them. One that was
+/// learned and did not answer is forgotten once another one did: while nobody answers it may be the one that comes back.
 package struct BrokerLink: Sendable {
     /// The diagram: apart → joining → joined → apart.
     package enum State: Sendable, Equatable {
@@ -23,7 +26,13 @@ package struct BrokerLink: Sendable {
     private static let longestWait: Milliseconds = 4000
 
     package private(set) var state = State.apart(until: 0)
+    /// Those of the operator, then those learned, the oldest first.
     private var endpoints: [String]
+    /// How many are the operator's.
+    private let given: Int
+    private static let mostEndpoints = 64
+    /// Learned brokers that were tried since one last said `welcome`, and did not.
+    private var inVain: Set<String> = []
     private var next: Int
     private var triedInVain = 0
     private var rounds = 0
@@ -35,6 +44,7 @@ package struct BrokerLink: Sendable {
     ///   - start: which is tried first (modulo their count), so that many workers spread.
     package init(endpoints: [String], startingAt start: Int) {
         self.endpoints = endpoints
+        given = endpoints.count
         next = endpoints.isEmpty ? 0 : start % endpoints.count
     }
 
@@ -102,8 +112,17 @@ package struct BrokerLink: Sendable {
         heartbeat = Milliseconds(min(max(heartbeatMilliseconds, 100), 5000))
         triedInVain = 0
         rounds = 0
+        forgetSilent()
         state = .joined(link, broker: broker, heardAt: now, beatAt: first ? now : min(now + heartbeat, beat(now: now)))
         return first
+    }
+
+    private mutating func forgetSilent() {
+        guard !inVain.isEmpty else { return }
+        let here = endpoints[next]
+        endpoints = endpoints[..<given] + endpoints[given...].filter { $0 == here || !inVain.contains($0) }
+        next = endpoints.firstIndex(of: here) ?? 0
+        inVain = []
     }
 
     /// The next heartbeat is due at once: it has news that cannot wait for its time.
@@ -116,14 +135,24 @@ package struct BrokerLink: Sendable {
     /// - Returns: the link to close, or nil where no other broker is known.
     package mutating func moveOn(to peers: [String], now: Milliseconds) -> LinkID? {
         guard let link = current else { return nil }
-        for peer in peers where !endpoints.contains(peer) && endpoints.count < 64 { endpoints.append(peer) }
+        for peer in peers.prefix(Self.mostEndpoints) where !endpoints.contains(peer) { learn(peer, sparing: peers) }
         guard let peer = peers.lazy.compactMap({ [endpoints] in endpoints.firstIndex(of: $0) }).first else { return nil }
         next = peer
         state = .apart(until: now)
         return link
     }
 
+    /// Where there is no room, the oldest learned one goes that is not of the same list.
+    private mutating func learn(_ peer: String, sparing peers: [String]) {
+        if endpoints.count >= Self.mostEndpoints {
+            guard let oldest = endpoints.indices.dropFirst(given).first(where: { !peers.contains(endpoints[$0]) }) else { return }
+            endpoints.remove(at: oldest)
+        }
+        endpoints.append(peer)
+    }
+
     private mutating func leave(_ link: LinkID, now: Milliseconds) -> Due {
+        if case .joining = state, next >= given { inVain.insert(endpoints[next]) }
         next = (next + 1) % endpoints.count
         triedInVain += 1
         var wait: Milliseconds = 0

@@ -1,7 +1,7 @@
 import DurableFiles
 import Glibc
 
-/// An artifact's folder in the cache, which stands for as long as this object lives.
+/// An artifact's folder in the cache, or a worker's own beside them, which stands for as long as this object lives.
 ///
 /// It holds a shared `flock(2)` on the folder; whoever evicts needs the exclusive one. So a folder in use is spared whichever thread or process
 /// shares the cache, and a process that is killed lets go of all that it held.
@@ -27,7 +27,7 @@ package final class CachedFolder: Sendable {
         defer { close(lock) }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0, stands(lock, at: path) else { return false }
         // Out of its place first: nobody finds half of it.
-        let aside = "\(FileTree.parent(of: path))/.evicted-\(getpid())-\(lock)"
+        let aside = "\(FileTree.parent(of: path))/.evicted-\(String(UInt64.random(in: 0 ... .max), radix: 36))"
         guard rename(path, aside) == 0 else { return false }
         FileTree.remove(aside)
         return true

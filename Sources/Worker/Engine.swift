@@ -28,6 +28,7 @@ final class Engine {
     private let report: (EngineReport) -> Void
     private let countTokens: (Int) -> Void
     private let isUnwanted: (LeaseID) -> Bool
+    private let complain: (EngineComplaint) -> Void
     private var shelf: ModelShelf
     private var preparing: [PreparingTask] = []
     /// Models that the loader was asked for, and when. Whoever waited for one may be stopped meanwhile: the next that needs it waits for the same load.
@@ -55,11 +56,12 @@ final class Engine {
     ///   - checkpoints: makes the store of a finetune's states, given what it needs and its work folder.
     ///   - load: hands a job to whoever loads; the answer comes back as a command.
     ///   - isUnwanted: whether nobody wants a task's state any more: it was cancelled, or its lease is lost, and the stop is on its way.
+    ///   - complain: what is to be told to this machine's keeper.
     ///   - report: what is to be told to brokers.
     init(
         settings: Settings, pool: ThreadPool, checkpoints: @escaping (PreparedFinetune, String) -> CheckpointStore,
         load: @escaping (LoadJob) -> Void, countTokens: @escaping (Int) -> Void, isUnwanted: @escaping (LeaseID) -> Bool = { _ in false },
-        report: @escaping (EngineReport) -> Void
+        complain: @escaping (EngineComplaint) -> Void, report: @escaping (EngineReport) -> Void
     ) {
         self.settings = settings
         self.pool = pool
@@ -67,6 +69,7 @@ final class Engine {
         self.load = load
         self.countTokens = countTokens
         self.isUnwanted = isUnwanted
+        self.complain = complain
         self.report = report
         shelf = ModelShelf(byteLimit: settings.modelBytes)
     }
@@ -206,6 +209,7 @@ final class Engine {
                 }
             }
         } catch {
+            if error.mend != nil { complain(.cannotPrepare(error)) }
             for entry in waiting {
                 if case .verify(let parameters) = entry.task.parameters {
                     verify(entry.lease, entry.task, parameters, on: .failure(error), now: now)
@@ -236,8 +240,9 @@ final class Engine {
             let prepared = try result.get()
             finetuning = try FinetuneRun(
                 lease: lease, prepared: prepared, pool: pool, checkpoints: checkpoints(prepared, workFolder(lease)), now: now,
-                isUnwanted: { [isUnwanted] in isUnwanted(lease) }, report: report)
+                isUnwanted: { [isUnwanted] in isUnwanted(lease) }, complain: complain, report: report)
         } catch {
+            if error.mend != nil { complain(.cannotPrepare(error)) }
             removeWorkFolder(lease)
             report(error.report(lease))
         }

@@ -21,26 +21,38 @@ final class FinetuneRun {
     private let pool: ThreadPool
     private let checkpoints: CheckpointStore
     private let isUnwanted: () -> Bool
+    private let complain: (EngineComplaint) -> Void
     private let report: (EngineReport) -> Void
     private var sampling: SamplingRun?
     private var savedStep = -1
     private var log: TrainingLog
     private var savedAt: Milliseconds
+    /// A save that could not be made, and is to be tried again.
+    private var owed: OwedSave?
+    private static let saveAgainMilliseconds: Milliseconds = 30_000
     private static let saveMilliseconds: Milliseconds = 300_000
     private static let savingProgressMilliseconds: Milliseconds = 1000
+
+    private struct OwedSave {
+        /// Whether it is to be filed as a checkpoint, too.
+        var withRecord: Bool
+        /// Not before. Nil until the next step begins: the try itself may have taken longer than the pause after it.
+        var notBefore: Milliseconds?
+    }
 
     /// How a turn ended.
     enum Outcome { case goesOn, ended }
 
     init(
         lease: LeaseID, prepared: PreparedFinetune, pool: ThreadPool, checkpoints: CheckpointStore, now: Milliseconds,
-        isUnwanted: @escaping () -> Bool = { false }, report: @escaping (EngineReport) -> Void
+        isUnwanted: @escaping () -> Bool = { false }, complain: @escaping (EngineComplaint) -> Void, report: @escaping (EngineReport) -> Void
     ) throws(TaskFault) {
         self.lease = lease
         self.prepared = prepared
         self.pool = pool
         self.checkpoints = checkpoints
         self.isUnwanted = isUnwanted
+        self.complain = complain
         self.report = report
         parameters = prepared.parameters
         savedAt = now
@@ -84,6 +96,9 @@ final class FinetuneRun {
     }
 
     private func train(now: Milliseconds) throws(TaskFault) {
+        if let save = owed, save.notBefore == nil {
+            owed = OwedSave(withRecord: save.withRecord, notBefore: now + Self.saveAgainMilliseconds)
+        }
         let step: TrainingStep
         do throws(TrainingError) {
             step = try trainer.step()
@@ -95,8 +110,28 @@ final class FinetuneRun {
         trainer.samplesAreDue = isDue(every: parameters.generateEvery, step.step) && parameters.nGenerate > 0
         let isLast = step.step >= trainer.totalSteps
         if let steps = log.add(step, now: now) { say(step, steps) }
-        if isDue(every: parameters.saveEvery, step.step), !isLast { try save(now: now, withRecord: true) }
-        if now - savedAt >= Self.saveMilliseconds, !isLast { try save(now: now, withRecord: false) }
+        if isDue(every: parameters.saveEvery, step.step), !isLast { try saveIfPossible(now: now, withRecord: true) }
+        if now - savedAt >= Self.saveMilliseconds, !isLast { try saveIfPossible(now: now, withRecord: false) }
+        if let save = owed, let notBefore = save.notBefore, now >= notBefore, !isLast {
+            owed = nil
+            try saveIfPossible(now: now, withRecord: save.withRecord)
+        }
+    }
+
+    /// Saves on the way. Where that merely cannot be now (brokers or store are away, a disk is full) the training goes on, and the state is saved
+    /// later: nothing is lost but what an attempt that ends meanwhile would have to do again.
+    private func saveIfPossible(now: Milliseconds, withRecord: Bool) throws(TaskFault) {
+        if let save = owed {
+            owed = OwedSave(withRecord: save.withRecord || withRecord, notBefore: save.notBefore)
+            return
+        }
+        do throws(TaskFault) {
+            try save(now: now, withRecord: withRecord)
+        } catch {
+            guard !error.isFinal else { throw error }
+            complain(.cannotSave(lease, error))
+            owed = OwedSave(withRecord: withRecord)
+        }
     }
 
     private func isDue(every interval: Int, _ step: Int) -> Bool { interval > 0 && step % interval == 0 }

@@ -31,7 +31,11 @@ extension FinetunePreparation {
         do {
             try FileManager.default.createDirectory(atPath: workFolder, withIntermediateDirectories: true)
             try Data(text.utf8).write(to: URL(filePath: path))
-        } catch { throw .transient("the text cannot be written: \(error)") }
+        } catch {
+            var fault = TaskFault.transient("the text cannot be written: \(error)")
+            fault.mend = "make room on the disk of --cache-dir, and see that this worker may write there"
+            throw fault
+        }
         return path
     }
 

@@ -89,7 +89,8 @@ struct GenerateRun {
 }
 
 extension TaskFault {
-    func report(_ lease: LeaseID) -> EngineReport { .failed(lease, error: error, final: isFinal) }
+    /// How the task ends: failed, or given back where this machine is at fault.
+    func report(_ lease: LeaseID) -> EngineReport { mend == nil ? .failed(lease, error: error, final: isFinal) : .snoozed(lease) }
 }
 
 extension GenerationRequest {

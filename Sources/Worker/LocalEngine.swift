@@ -21,6 +21,7 @@ package final class LocalEngine {
         var commands: [EngineCommand] = []
         var jobs: [LoadJob] = []
         var reports: [EngineReport] = []
+        var complaints: [String] = []
         var tokens = 0
     }
 
@@ -37,7 +38,8 @@ package final class LocalEngine {
         engine = Engine(
             settings: Engine.Settings(slots: slots, modelBytes: cacheBytes, workFolder: work, signingKey: signingKey), pool: pool,
             checkpoints: { CheckpointStore(artifacts: mounted, workFolder: $1, prepared: $0) }, load: { [state] in state.jobs.append($0) },
-            countTokens: { [state] in state.tokens += $0 }, report: { [state] in state.reports.append($0) })
+            countTokens: { [state] in state.tokens += $0 }, complain: { [state] in state.complaints.append("\($0)") },
+            report: { [state] in state.reports.append($0) })
     }
 
     /// Hands a task to the engine.
@@ -64,6 +66,9 @@ package final class LocalEngine {
         defer { state.reports = [] }
         return state.reports
     }
+
+    /// What this machine's keeper was told so far.
+    package var complaints: [String] { state.complaints }
 
     private func command(_ command: EngineCommand) { _ = engine.handle(command, now: clock()) }
 }

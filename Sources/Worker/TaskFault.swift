@@ -14,6 +14,8 @@ package struct TaskFault: Error, Sendable, Equatable {
     package var isFinal: Bool
     /// An artifact that the service should have is not in the store: nothing can be said without it.
     var isMissingArtifact = false
+    /// What to mend on this machine, where that and not the task is at fault: another machine may run it, so it goes back uncounted.
+    var mend: String?
 
     package init(_ code: ErrorCode, _ message: String, field: String? = nil, isFinal: Bool) {
         error = ContractError(code, message, field: field)
@@ -73,7 +75,9 @@ extension TaskFault {
             self = .missing(digest, field: field)
         } else {
             self = .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(error)")
-            if case .artifact(.missing) = error { isMissingArtifact = true }
+            guard case .artifact(let problem) = error else { return }
+            if case .missing = problem { isMissingArtifact = true }
+            mend = problem.mend
         }
     }
 

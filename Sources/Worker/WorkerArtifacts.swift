@@ -5,6 +5,8 @@ import ArtifactStore
 protocol WorkerArtifacts: Sendable {
     /// Makes a folder with an artifact's files in it, every digest checked: those of a manifest, or one by the name
     /// ``WorkerArtifactNames/plain``. Whatever stops half way, the folder is then not there.
+    ///
+    /// The watch is told how many bytes there are in all before the last of them is written.
     /// - Parameter folder: must not exist yet; its parent must.
     func layOut(_ digest: String, into folder: String, watch: TransferWatch) throws(TransferError)
 
@@ -26,11 +28,13 @@ struct MountedArtifacts: WorkerArtifacts {
     func layOut(_ digest: String, into folder: String, watch: TransferWatch) throws(TransferError) {
         do throws(ArtifactError) {
             if directory.isManifest(digest) {
+                watch.progress(0, Int64(try directory.manifest(digest).byteCount))
                 try directory.materialise(digest, into: folder)
             } else {
+                watch.progress(0, directory.size(of: digest) ?? 0)
                 try directory.materialise(blob: digest, as: WorkerArtifactNames.plain, into: folder)
             }
-        } catch { throw .artifact(error) }
+        } catch { throw .artifact(directory.absence ?? error) }
     }
 
     func store(_ folder: String, watch: TransferWatch, include: (String) -> Bool) throws(TransferError) -> Manifest {

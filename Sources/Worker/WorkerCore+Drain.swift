@@ -13,6 +13,13 @@ enum DrainState: Sendable, Equatable {
 extension WorkerCore {
     /// How long ends may stay unanswered after the deadline before the process leaves them to the lapse of its session.
     private static let graceMilliseconds: Milliseconds = 5000
+    /// A finetune of a large model may need this long to write its state.
+    private static let savingMilliseconds: Milliseconds = 60_000
+
+    /// How long a worker may take to leave that was given so many seconds for its generates: whoever stops it waits for as long before it kills.
+    package static func longestDrainSeconds(_ drainTimeoutSeconds: Double) -> Double {
+        drainTimeoutSeconds + Double(graceMilliseconds + savingMilliseconds) / 1000
+    }
 
     mutating func beginDrain(now: Milliseconds, into actions: inout [WorkerAction]) {
         guard drain == .working else { return }
@@ -33,15 +40,11 @@ extension WorkerCore {
 
     /// Says goodbye once no lease is held; a finetune that is still saving keeps the process until its bound.
     mutating func exitIfDone(now: Milliseconds, into actions: inout [WorkerAction]) {
-        guard case .draining(_, let last) = drain, tasks.isEmpty || now >= last && (tasks.running.isEmpty || now >= last + savingMilliseconds) else {
-            return
-        }
+        guard case .draining(_, let last) = drain else { return }
+        guard tasks.isEmpty || now >= last && (tasks.running.isEmpty || now >= last + Self.savingMilliseconds) else { return }
         if let joined = link.joined, tasks.isEmpty { actions.append(.send(joined, .goodbye(session: settings.registration.session))) }
         if let current = link.current { actions.append(.disconnect(current)) }
         actions.append(.exit)
         drain = .gone
     }
-
-    /// A finetune of a large model may need this long to write its state.
-    private var savingMilliseconds: Milliseconds { 60_000 }
 }

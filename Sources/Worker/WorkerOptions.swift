@@ -10,7 +10,7 @@ package struct WorkerOptions: Sendable {
     package var threads: Int
     /// Sequences that run at once.
     package var slots: Int
-    /// The artifact store's directory, mounted; nil: artifacts come and go through the broker.
+    /// The artifact store's directory, mounted here and never made here; nil: artifacts come and go through the broker.
     package var artifacts: String?
     /// Where artifacts are laid out as files, by digest.
     package var cacheDirectory: String

@@ -25,6 +25,8 @@ package final class WorkerService: Sendable {
     private let toLoader: Mailbox<LoadJob>
     private let waits: ThreadWaits
     private let threads = Mutex<[ServiceThread]>([])
+    private let session = SessionID.random()
+    private let work = Mutex<CachedFolder?>(nil)
 
     /// - Parameter waits: how its inner threads wait; the product's own where not told.
     /// - Throws: where the system refuses what threads need.
@@ -39,18 +41,19 @@ package final class WorkerService: Sendable {
     /// Starts the threads.
     /// - Throws: where the store or the cache folder cannot be used.
     package func start() throws {
-        let work = options.cacheDirectory + "/work-\(getpid())"
+        let work = workFolder
         let context = try ZMQContext()
         let artifacts = try artifacts(context)
         let cache = try ArtifactCache(artifacts: artifacts, directory: options.cacheDirectory, byteLimit: options.cacheBytes)
+        try takeWorkFolder()
         let core = WorkerCore(
             WorkerCore.Settings(
                 registration: registration, brokers: options.brokers, drainMilliseconds: Milliseconds(options.drainTimeoutSeconds * 1000)))
         let loader = try thread("loader") { [shared, toLoader, waits] () throws(MessagingError) in
             try runLoader(cache: cache, workFolder: work, shared: shared, mailbox: toLoader, wait: waits.loader)
         }
-        let engine = try thread("engine") { [shared, toLoader, options, waits] () throws(MessagingError) in
-            try runEngine(options: options, artifacts: artifacts, workFolder: work, shared: shared, loader: toLoader, wait: waits.engine)
+        let engine = try thread("engine") { [shared, toLoader, options, waits, log] () throws(MessagingError) in
+            try runEngine(options: options, artifacts: artifacts, workFolder: work, shared: shared, loader: toLoader, log: log, wait: waits.engine)
         }
         let reactor = try thread("reactor") { [shared, toLoader, log, credentials = options.credentials] () throws(MessagingError) in
             defer {
@@ -87,8 +90,18 @@ package final class WorkerService: Sendable {
             // The reactor is joined first and ends at once where a thread failed; another one may be at work for minutes, for nothing.
             if shared.failure != nil { break }
         }
-        try? FileManager.default.removeItem(atPath: options.cacheDirectory + "/work-\(getpid())")
+        try? FileManager.default.removeItem(atPath: workFolder)
+        work.withLock { $0 = nil }
         return shared.failure
+    }
+
+    /// Where this worker alone writes. It is named after the session: in containers that share the cache all workers have the same process id.
+    private var workFolder: String { "\(options.cacheDirectory)/work-\(session)" }
+
+    /// Makes the work folder and holds it, so that a worker that tidies the cache up can tell it from those of dead ones.
+    private func takeWorkFolder() throws {
+        try FileManager.default.createDirectory(atPath: workFolder, withIntermediateDirectories: true)
+        work.withLock { $0 = CachedFolder(path: workFolder) }
     }
 
     /// What it looks like now.
@@ -96,13 +109,13 @@ package final class WorkerService: Sendable {
 
     private func artifacts(_ context: ZMQContext) throws(ArtifactError) -> any WorkerArtifacts {
         guard let folder = options.artifacts else { return BrokeredArtifacts(context: context, shared: shared) }
-        return MountedArtifacts(directory: try ArtifactDirectory(path: folder))
+        return MountedArtifacts(directory: try ArtifactDirectory(madeElsewhere: folder))
     }
 
     private var registration: WorkerRegistration {
         let host = ProcessInfo.processInfo.hostName
         return WorkerRegistration(
-            session: SessionID.random(), host: options.label.isEmpty ? host : "\(host)/\(options.label)", pid: Int(getpid()),
+            session: session, host: options.label.isEmpty ? host : "\(host)/\(options.label)", pid: Int(getpid()),
             version: options.version,
             numerics: Numerics.all, instructionSet: InstructionSet.current.rawValue, threads: options.threads, slots: options.slots,
             parameters: TaskParameters.knownNames)
@@ -123,14 +136,15 @@ private func runLoader(
 
 private func runEngine(
     options: WorkerOptions, artifacts: any WorkerArtifacts, workFolder: String, shared: WorkerShared, loader: Mailbox<LoadJob>,
-    wait: ThreadWaits.Wait
+    log: Logger, wait: ThreadWaits.Wait
 ) throws(MessagingError) {
+    var complaints = ComplaintLog(log)
     let engine = Engine(
         settings: Engine.Settings(slots: options.slots, modelBytes: options.cacheBytes, workFolder: workFolder, signingKey: options.signingKey),
         pool: ThreadPool(threads: options.threads),
         checkpoints: { prepared, folder in CheckpointStore(artifacts: artifacts, workFolder: folder, prepared: prepared) },
         load: { loader.put($0) }, countTokens: { shared.countTokens($0) }, isUnwanted: { shared.isUnwanted($0) },
-        report: { shared.report($0) })
+        complain: { complaints.take($0) }, report: { shared.report($0) })
     var poller = Poller()
     poller.add(shared.toEngine.wakeup)
     while true {

@@ -42,7 +42,7 @@ package enum EngineReport: Sendable, Equatable {
     case failed(LeaseID, error: ContractError, final: Bool)
     /// The task ended because of ``WorkerAction/stop(_:_:)``; the engine has forgotten it.
     case stopped(LeaseID, resume: [UInt8]?)
-    /// There is no memory for the task's model beside those at work: it goes back unstarted.
+    /// There is no memory for the task's model beside those at work, or this machine has a fault that is not the task's: it goes back unstarted.
     case snoozed(LeaseID)
     /// Checkpoint digests of the models in memory now.
     case models([String])

@@ -44,7 +44,7 @@ struct Scriptorium: AsyncParsableCommand {
 enum Program {
     static func main() async {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        prepareSignals(for: arguments.first)
+        prepareSignals(for: Settings.commandName(arguments))
         do {
             let settings = try Settings(description: Scriptorium._dumpHelp(), environment: environment())
             var command = try Scriptorium.parseAsRoot(try settings.expand(arguments))

@@ -22,7 +22,8 @@ struct Settings {
     /// The command line with everything added.
     /// - Throws: ``CommandFailure/usage(_:)`` where the config file is missing, no JSON map, or names an option that no command has.
     func expand(_ arguments: [String]) throws -> [String] {
-        let (given, file) = try splitConfig(arguments)
+        let (given, named) = try Self.splitConfig(arguments)
+        let file = named ?? environment["SCRIPTORIUM_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
         let members = try file.map(readConfig) ?? [:]
         guard let command = commands.command(of: given) else { return given }
         if given.contains("--help") || given.contains("-h") || given.contains("--version") { return given }
@@ -41,8 +42,11 @@ struct Settings {
         return Array(given[..<command.endOfPath]) + added + Array(given[command.endOfPath...])
     }
 
-    /// Takes `--config FILE` (or `SCRIPTORIUM_CONFIG`) out of the arguments.
-    private func splitConfig(_ arguments: [String]) throws -> (rest: [String], file: String?) {
+    /// The command that a command line names first, where `--config FILE` may stand before it; nil where there is none.
+    static func commandName(_ arguments: [String]) -> String? { (try? splitConfig(arguments))?.rest.first }
+
+    /// Takes `--config FILE` out of the arguments.
+    private static func splitConfig(_ arguments: [String]) throws -> (rest: [String], file: String?) {
         var rest: [String] = []
         var file: String?
         var index = 0
@@ -63,8 +67,7 @@ struct Settings {
             }
             index += 1
         }
-        let named = environment["SCRIPTORIUM_CONFIG"]
-        return (rest, file ?? (named?.isEmpty == false ? named : nil))
+        return (rest, file)
     }
 
     /// Reads the file's members; lists become comma-separated text, as in the environment.

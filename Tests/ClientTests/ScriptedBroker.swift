@@ -16,8 +16,12 @@ final class ScriptedBroker: Sendable {
         let access: AccessControl
     }
 
-    /// - Parameter answer: the replies to the n-th request, `re` and `ok` only where they are not the request's and a success; none: silence.
-    init(keys: Keys? = nil, _ answer: @escaping @Sendable (_ request: JSONValue, _ number: Int) -> [JSONObject]) throws {
+    /// - Parameters:
+    ///   - restart: after so many requests its socket is closed and bound again at once, as by a broker that is quickly started anew.
+    ///   - answer: the replies to the n-th request, `re` and `ok` only where they are not the request's and a success; none: silence.
+    init(
+        keys: Keys? = nil, restartAfter restart: Int? = nil, _ answer: @escaping @Sendable (_ request: JSONValue, _ number: Int) -> [JSONObject]
+    ) throws {
         let wakeup = try Wakeup()
         self.wakeup = wakeup
         let bound = Mutex<String>("")
@@ -31,18 +35,35 @@ final class ScriptedBroker: Sendable {
             defer { authenticator?.stop() }
             var options = SocketOptions()
             if let keys { options.security = .server(keys.pair, domain: "tasks") }
-            guard let socket = try? Socket(context, .router, options) else { return }
-            let address = (try? socket.bind("tcp://127.0.0.1:*")) ?? ""
-            bound.withLock { $0 = address }
-            ready.signal()
-            var poller = Poller()
-            poller.add(wakeup)
-            poller.add(socket)
-            while true {
-                _ = try? poller.wait(milliseconds: -1)
-                guard let owner = box.owner, !owner.stop.load(ordering: .acquiring) else { return }
-                while let message = try? socket.receive() { owner.reply(message, socket, answer) }
+            // What was answered before a restart still goes out.
+            options.lingerMilliseconds = 10_000
+            var restart = restart
+            var address = "tcp://127.0.0.1:*"
+            lives: while true {
+                guard let socket = try? Socket(context, .router, options) else { return }
+                // The port of an earlier life is free a moment after that was closed.
+                while true {
+                    if let made = try? socket.bind(address) {
+                        address = made
+                        break
+                    }
+                    guard bound.withLock({ !$0.isEmpty }), box.owner != nil else { break lives }
+                }
+                bound.withLock { $0 = address }
+                ready.signal()
+                var poller = Poller()
+                poller.add(wakeup)
+                poller.add(socket)
+                while true {
+                    _ = try? poller.wait(milliseconds: -1)
+                    guard let owner = box.owner, !owner.stop.load(ordering: .acquiring) else { return }
+                    while let message = try? socket.receive() { owner.reply(message, socket, answer) }
+                    guard let count = restart, owner.requests.count >= count else { continue }
+                    restart = nil
+                    continue lives
+                }
             }
+            ready.signal()
         }
         _ = try waiter.wait(milliseconds: 10_000)
         endpoint = bound.withLock { $0 }

@@ -137,6 +137,38 @@ struct ScriptoriumClientTests {
         #expect(states == ["running", "running"])
     }
 
+    @Test("a broker that is started anew at once loses no watch: the new one is asked again, though it answers pings at once")
+    func watchOutlivesRestart() async throws {
+        let end: JSONObject = ["event": ["task": .string(id), "attempt": 1, "seq": 9, "event": "succeeded", "at": "2026-11-24T11:00:00.000Z"]]
+        let broker = try ScriptedBroker(restartAfter: 1) { request, number in
+            guard request["op"] == "watch" else { return [[:]] }
+            return number == 1 ? [["task": status("running")]] : [["task": status("running")], end]
+        }
+        let client = try ScriptoriumClient(brokers: [broker.endpoint], options: impatient())
+        var states: [String] = []
+        for try await message in client.watch(id) { if case .status(let task) = message { states.append(task.state) } }
+        // What the first one answered may be lost with its connection.
+        #expect(states.last == "running" && broker.ops == ["watch", "watch"])
+    }
+
+    @Test("of what a broker was asked before it was started anew, what may be repeated is asked again, and of the rest the outcome is unknown")
+    func callsOutliveRestart() async throws {
+        let accepted: JSONObject = ["tasks": [["id": .string(id), "state": "queued", "duplicate": false]]]
+        let broker = try ScriptedBroker(restartAfter: 2) { request, number in
+            request["op"] == "ping" ? [[:]] : number <= 2 ? [] : [accepted]
+        }
+        let client = try ScriptoriumClient(brokers: [broker.endpoint], options: impatient())
+        var keyed = TaskRequest(kind: "generate", parameters: ["model": "m"])
+        let unkeyed = keyed
+        keyed.key = "k"
+        async let unknown = failure { () throws(ClientError) in _ = try await client.submit(unkeyed) }
+        async let repeated = client.submit(keyed)
+        #expect(try await repeated.id == id)
+        let error = await unknown
+        #expect(error?.isServiceAway == true && error?.description.contains("unknown") == true)
+        #expect(broker.ops == ["submit", "submit", "submit"])
+    }
+
     @Test("a watch that is refused for longer than a request may take fails with the reason")
     func watchGivesUp() async throws {
         let broker = try ScriptedBroker { _, _ in [Self.draining] }
@@ -242,6 +274,20 @@ struct ScriptoriumClientTests {
         #expect(await call.value == .cancelled)
         client.close()
         #expect(await failure { () throws(ClientError) in _ = try await client.ping() } == .cancelled)
+    }
+
+    @Test("a call of a task that is cancelled already ends at once, and asks nothing")
+    func cancelledBefore() async throws {
+        let broker = try ScriptedBroker { _, _ in [] }
+        var options = impatient()
+        options.requestTimeout = .seconds(2)
+        let client = try ScriptoriumClient(brokers: [broker.endpoint], options: options)
+        let call = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return await failure { () throws(ClientError) in _ = try await client.models() }
+        }
+        #expect(await call.value == .cancelled)
+        #expect(broker.ops.isEmpty)
     }
 
     @Test("an endpoint that is none is found at once", arguments: ["", "nowhere", "tcp://", "http://x:1"])

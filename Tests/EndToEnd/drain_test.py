@@ -8,7 +8,7 @@ import urllib.request
 
 import load
 import support
-from database import free_port
+from database import Database, free_port
 from fleet import FleetTestCase
 from history import Ledger
 
@@ -191,6 +191,23 @@ class OneByOne(FleetTestCase):
         self.assertEqual({states.get(id) for id in ids}, {"succeeded"})
         self.fleet.check()
 
+    def test_a_worker_drains_though_its_config_file_is_named_before_the_command(self):
+        self.start(brokers=1, workers=1, worker_arguments=["--drain-timeout", "0.5"])
+        worker = self.fleet.workers[0]
+        self.assertEqual(worker.end(), 0)
+        path = os.path.join(self.fleet.folder, "worker.json")
+        with open(path, "w") as file:
+            file.write("{}")
+        worker.arguments = ["--config", path, *worker.arguments]
+        worker.start()
+        task = self.endless()
+        self.assertEqual(worker.end(), 0)
+        self.assertEqual(self.attempts(task), [(1, "released")])
+        worker.start()
+        self.wait_for_start(task)
+        self.cancel(task)
+        self.fleet.check()
+
     def test_a_worker_told_twice_stops_at_once_and_its_task_goes_on_elsewhere(self):
         self.start(brokers=1, workers=1, worker_arguments=["--drain-timeout", "600"])
         task = self.endless()
@@ -204,6 +221,42 @@ class OneByOne(FleetTestCase):
         support.wait_until(lambda: self.attempts(task) == [(1, "lost"), (2, None)], 30, lambda: f"another attempt: {self.attempts(task)}")
         self.cancel(task)
         self.assertEqual(self.fleet.check()["cancelled"], 1)
+
+
+class WholeService(unittest.TestCase):
+    def test_each_worker_of_up_may_end_its_drain(self):
+        """The one that is idle ends at once; the other one's task is neither lost nor cut off for that."""
+        database = Database()
+        self.addCleanup(database.remove)
+        database.start()
+        service = support.Service(
+            workers=2, arguments=["--database-url", database.url(), "--drain-timeout", "120", "--threads", "1", "--slots", "4"])
+        self.addCleanup(service.remove)
+        service.import_reference()
+        client = service.client()
+        first, second = service.file["pids"]["workers"]
+
+        def start():
+            """A task that fills a worker, and the worker's process."""
+            task = client.submit("generate", {**OneByOne.ON_AND_ON, "n": 4, "max_length": 12288})
+            runs = """SELECT w.pid FROM scriptorium.tasks t JOIN scriptorium.attempts a ON a.task_id = t.id JOIN scriptorium.workers w ON w.id = a.worker
+                      WHERE t.id = %s AND t.state = 'running'"""
+            return task, support.wait_until(lambda: database.sql(runs, task), 20, "the task to run")[0][0]
+
+        # The worker that is waited for first is the idle one.
+        task, worker = start()
+        if worker == first:
+            filler = task
+            task, worker = start()
+            client.ask("cancel", ids=[filler])
+            client.result(filler)
+        self.assertEqual(worker, second)
+        ((began,),) = database.sql("SELECT clock_timestamp()")
+        self.assertEqual(service.stop(seconds=200), 0)
+        self.assertEqual(database.sql("SELECT attempt, outcome, finished_at > %s FROM scriptorium.attempts WHERE task_id = %s", began, task),
+                         [(1, "succeeded", True)])  # fmt: skip
+        # It says so where a worker ends in another way than in order.
+        self.assertNotIn("worker-", service.said())
 
 
 if __name__ == "__main__":

@@ -130,6 +130,8 @@ class Fleet:
         self.folder = tempfile.mkdtemp(prefix="scriptorium-fleet-")
         self.artifacts = os.path.join(self.folder, "artifacts")
         self.cache = os.path.join(self.folder, "cache")
+        # Workers never make the store, and may start before the broker that does.
+        os.mkdir(self.artifacts)
         self.crashes = []
         self._stop = threading.Event()
         self._keeper = None

@@ -70,6 +70,73 @@ class FullDisk(unittest.TestCase):
         self.assertEqual(broker.wait(30), 0)
 
 
+class FullCache(support.ServiceTestCase):
+    """A worker whose cache has a small disk of its own."""
+
+    workers = 0
+
+    def setUp(self):
+        self.mount = os.path.join(self.service.folder, self.id().rsplit(".", 1)[1])
+        self.filler = os.path.join(self.mount, "filler")
+        self.client = self.service.client()
+        self.worker = None
+        self.addCleanup(lambda: self.worker and (self.worker.kill(), self.worker.wait()))
+
+    def small_disk(self, size):
+        disk, why_not = SmallDisk.attempt(self.mount, size)
+        if why_not:
+            self.skipTest(why_not)
+        self.addCleanup(disk.remove)
+
+    def start(self):
+        self.log = os.path.join(self.service.folder, os.path.basename(self.mount) + ".log")
+        with open(self.log, "ab") as log:
+            self.worker = subprocess.Popen(
+                [support.PROGRAM, "worker", "--broker", self.service.file["workers"], "--artifacts", self.service.file["artifacts"],
+                 "--cache-dir", os.path.join(self.mount, "cache"), "--threads", "1"], env=support.environment(), stdout=log, stderr=log)  # fmt: skip
+
+    def submit(self, model, **more):
+        return self.client.submit("generate", {"model": model, "prompt": "the", "max_length": 12}, **more)
+
+    def attempts(self, task):
+        return [outcome for (outcome,) in self.service.sql("SELECT outcome FROM scriptorium.attempts WHERE task_id = %s ORDER BY attempt", task)]
+
+    def test_a_full_disk_gives_tasks_back_until_there_is_room_and_makes_it_where_it_can(self):
+        self.service.import_reference("other", "gpt2-variant")
+        # Room for one model, not for two.
+        self.small_disk(1200 << 10)
+        self.start()
+        cache = os.path.join(self.mount, "cache/artifacts")
+        support.wait_until(lambda: os.path.isdir(cache), 20, "the cache")
+        with open(self.filler, "wb") as file:
+            file.write(bytes(1000 << 10))
+        task = self.submit("demo")
+        support.wait_until(lambda: self.attempts(task).count("released") > 1, 30, "the task to be given back")
+        self.assertNotIn("failed", self.attempts(task))
+        with open(self.log, errors="replace") as text:
+            self.assertIn("make room on the disk of --cache-dir", text.read())
+        os.remove(self.filler)
+        self.assertEqual(self.client.result(task)["state"], "succeeded")
+        self.assertEqual(self.service.sql("SELECT failures FROM scriptorium.outcome WHERE task = %s", task), [(0,)])
+        (demo,) = os.listdir(cache)
+        # A new process holds nothing of the first model in memory: its folder goes for the second.
+        self.worker.send_signal(signal.SIGTERM)
+        self.assertEqual(self.worker.wait(30), 0)
+        self.start()
+        task = self.submit("other")
+        self.assertEqual(self.client.result(task)["state"], "succeeded")
+        self.assertEqual(self.attempts(task), ["succeeded"])
+        self.assertEqual(len(os.listdir(cache)), 1)
+        self.assertNotIn(demo, os.listdir(cache))
+
+    def test_a_model_that_no_disk_of_that_size_can_hold_fails_its_task(self):
+        self.small_disk(64 << 10)
+        self.start()
+        status = self.client.result(self.submit("demo", max_attempts=1))
+        self.assertEqual((status["state"], status["error"]["code"]), ("failed", "internal"))
+        self.assertIn("all of the disk", status["error"]["message"])
+
+
 class FullDiskUnderLoad(FleetTestCase):
     def test_every_task_ends_once_though_the_disk_of_the_artifacts_is_full(self):
         database = Database()

@@ -29,6 +29,7 @@ class House(unittest.TestCase):
     """A service with keys: whoever is in its lists, and a stranger."""
 
     workers = 1
+    arguments = ()
 
     @classmethod
     def setUpClass(cls):
@@ -39,7 +40,7 @@ class House(unittest.TestCase):
         path = lambda name: os.path.join(cls.folder, name)
         cls.service = support.Service(
             workers=cls.workers,
-            arguments=["--curve-key", path("broker.key"), "--curve-clients", path("clients"), "--curve-workers", path("workers")])
+            arguments=["--curve-key", path("broker.key"), "--curve-clients", path("clients"), "--curve-workers", path("workers"), *cls.arguments])
         cls.service.import_reference()
 
     @classmethod
@@ -226,6 +227,27 @@ class KeysWithoutTheStore(House):
         # What it made is in the store, and comes home the same way.
         self.command("model", "export", "made", os.path.join(self.folder, "home"), key="client")
         self.assertIn("model.safetensors", os.listdir(os.path.join(self.folder, "home")))
+
+
+class EveryAddress(House):
+    """A service whose workers' endpoint is open at every address of the machine."""
+
+    arguments = ("--workers-endpoint", "tcp://*:*")
+
+    def listens_everywhere(self):
+        port = int(self.service.file["workers"].rsplit(":", 1)[1])
+        with open("/proc/net/tcp") as table:
+            return any(line.split()[1] == f"00000000:{port:04X}" and line.split()[3] == "0A" for line in table)
+
+    def test_workers_here_come_over_loopback_also_when_the_broker_is_started_anew(self):
+        self.assertTrue(self.service.file["workers"].startswith("tcp://127.0.0.1:"), self.service.file)
+        self.assertTrue(self.listens_everywhere())
+        workers, broker = self.service.file["workers"], self.service.file["pids"]["broker"]
+        os.kill(broker, signal.SIGKILL)
+        support.wait_until(lambda: self.service.file["pids"]["broker"] != broker, 30, "another broker")
+        self.assertEqual(self.service.file["workers"], workers)
+        self.assertTrue(self.listens_everywhere())
+        self.service.run("submit", "generate", "--model", "demo", "--prompt", "the", "--wait")
 
 
 class Doors(unittest.TestCase):

@@ -51,6 +51,26 @@ private let secretText = "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"
         #expect(CurveCredentials(keys: pair, servers: [a, b], endpoints: ["x", "y", "z"]) == nil)
         #expect(server(CurveCredentials(keys: pair, server: b), "anything") == b)
     }
+
+    @Test("what is learned of a broker may be learned anew, and the oldest goes where there is too much; what the operator gave stands")
+    func learned() throws {
+        let pair = try CurveKeyPair.generate()
+        let (given, old, new) = (
+            try CurveKeyPair.generate().publicKey, try CurveKeyPair.generate().publicKey, try CurveKeyPair.generate().publicKey
+        )
+        var credentials = try #require(CurveCredentials(keys: pair, servers: [given, given], endpoints: ["x", "y"]))
+        func server(_ endpoint: String) -> CurvePublicKey? {
+            guard case .client(_, let server)? = credentials.security(for: endpoint) else { return nil }
+            return server
+        }
+        credentials.learn(old, of: "x")
+        credentials.learn(old, of: "z")
+        #expect(server("x") == given && server("z") == old)
+        credentials.learn(new, of: "z")
+        #expect(server("z") == new)
+        for number in 0..<300 { credentials.learn(old, of: "\(number)") }
+        #expect(server("z") == nil && server("299") == old && server("x") == given && server("y") == given)
+    }
 }
 
 @Suite struct KeyListTests {

@@ -1,5 +1,6 @@
 import ArtifactStore
 import DurableFiles
+import Glibc
 import TestSupport
 import Testing
 import Worker
@@ -61,6 +62,34 @@ struct ArtifactCacheTests {
         #expect(FileTree.names(held.path) == ["data"])
         FileTree.remove(temporary.path + "/cache/artifacts/" + digests[1])
         #expect(FileTree.names(try mine.folder(digests[1]).path) == ["data"])
+    }
+
+    @Test("what another worker with this process id is laying out is left alone: containers that share the folder all have the same one")
+    func samePID() throws {
+        let theirs = "\(temporary.path)/cache/artifacts/.\(digests[0])-\(getpid())"
+        try FileTree.makeFolders(theirs)
+        try DurableFile.write([1], to: theirs + "/half")
+        var cache = try cache(bytes: 2000)
+        #expect(FileTree.names(try cache.folder(digests[0]).path) == ["data"])
+        #expect(FileTree.names(theirs) == ["half"])
+    }
+
+    @Test("what dead workers left goes after a day, what a living one holds stays, however long it runs")
+    func leftovers() throws {
+        let names = ["work-dead", "work-living", "artifacts/.abc-dead", "work-new"].map { temporary.path + "/cache/" + $0 }
+        for name in names { try FileTree.makeFolders(name + "/inside") }
+        let lock = open(names[1], O_RDONLY | O_DIRECTORY)
+        defer { close(lock) }
+        #expect(flock(lock, LOCK_SH | LOCK_NB) == 0)
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        for name in names.dropLast() {
+            let old = timeval(tv_sec: now.tv_sec - 90_000, tv_usec: 0)
+            #expect(utimes(name, [old, old]) == 0)
+        }
+        _ = try cache(bytes: 2000)
+        #expect(names.map { FileTree.isFolder($0 + "/inside") } == [false, true, false, true])
+        #expect(FileTree.names(temporary.path + "/cache") == ["artifacts", "work-living", "work-new"])
     }
 
     @Test("an artifact that is not in the store leaves nothing behind")

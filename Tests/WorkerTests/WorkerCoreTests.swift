@@ -65,6 +65,37 @@ import Worker
         #expect(bench.actions.prefix(3) == [.learnKeys(of: peers), .disconnect(first), .connect(bench.link, endpoint: "tcp://c")])
     }
 
+    @Test("a learned broker that does not answer is tried until another one does, then forgotten; those of the operator are not")
+    func forgetsLearned() {
+        var bench = CoreBench.joined()
+        func tried() -> [String] { bench.actions.compactMap { if case .connect(_, let endpoint) = $0 { endpoint } else { nil } } }
+        bench.say(.leave(peers: [BrokerAddress(endpoint: "tcp://c", publicKey: nil)]))
+        bench.pass(60_000, beating: false)
+        #expect(tried().first == "tcp://c")
+        for endpoint in ["tcp://a", "tcp://b", "tcp://c"] { #expect(tried().count { $0 == endpoint } > 3, "\(endpoint) may come back") }
+        // Until it is another one's turn, who then answers.
+        for _ in 0..<1_000 where tried().last == "tcp://c" { bench.pass(100, beating: false) }
+        bench.say(.welcome(broker: BrokerID(hi: 3, lo: 9), heartbeatMilliseconds: 1000))
+        bench.actions = []
+        bench.pass(60_000, beating: false)
+        #expect(!tried().contains("tcp://c"))
+        #expect(tried().count { $0 == "tcp://a" } > 3 && tried().count { $0 == "tcp://b" } > 3)
+    }
+
+    @Test("however many brokers were learned, the newest is gone to, and the oldest learned is forgotten for it")
+    func learnsOn() {
+        var bench = CoreBench.joined()
+        for number in 0..<200 {
+            bench.say(.leave(peers: [BrokerAddress(endpoint: "tcp://\(number)", publicKey: nil)]))
+            #expect(bench.actions.contains(.connect(bench.link, endpoint: "tcp://\(number)")))
+            bench.say(.welcome(broker: BrokerID(hi: 3, lo: UInt64(number)), heartbeatMilliseconds: 1000))
+            bench.actions = []
+        }
+        bench.pass(600_000, beating: false)
+        let tried = Set(bench.actions.compactMap { if case .connect(_, let endpoint) = $0 { endpoint } else { nil } })
+        #expect(tried.contains("tcp://a") && tried.contains("tcp://b") && tried.contains("tcp://198") && !tried.contains("tcp://0"))
+    }
+
     @Test("register_please is answered with every lease, the reported ones too")
     func registersAgain() {
         var bench = CoreBench.joined()

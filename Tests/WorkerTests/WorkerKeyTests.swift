@@ -29,7 +29,7 @@ import Worker
             let open = try Socket(context, .router, door("open"))
             let endpoints = [try closed.bind("tcp://127.0.0.1:*"), try open.bind("tcp://127.0.0.1:*")]
             let options = WorkerOptions(
-                brokers: endpoints, threads: 1, slots: 1, artifacts: folder.path + "/artifacts", cacheDirectory: folder.path + "/cache",
+                brokers: endpoints, threads: 1, slots: 1, artifacts: folder.path, cacheDirectory: folder.path + "/cache",
                 drainTimeoutSeconds: 0, credentials: CurveCredentials(keys: worker, server: server.publicKey))
             let service = try WorkerService(options, log: Logger(label: "test", factory: { _ in lines.handler }))
             try service.start()

@@ -1,4 +1,6 @@
 import ArtifactStore
+import DurableFiles
+import Glibc
 import Logging
 import Messaging
 import TaskProtocol
@@ -51,8 +53,7 @@ import Worker
     private static func endWithoutLeave(_ folder: TemporaryDirectory, _ waits: ThreadWaits) throws -> (problem: String?, leaves: [WorkerMessage]) {
         let socket = try Socket(try ZMQContext(), .router)
         let options = WorkerOptions(
-            brokers: [try socket.bind("tcp://127.0.0.1:*")], threads: 1, artifacts: folder.path + "/artifacts", cacheDirectory: folder.path + "/cache"
-        )
+            brokers: [try socket.bind("tcp://127.0.0.1:*")], threads: 1, artifacts: folder.path, cacheDirectory: folder.path + "/cache")
         let worker = try WorkerService(options, log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }), waits: waits)
         try worker.start()
         let problem = worker.join()
@@ -62,6 +63,36 @@ import Worker
             if case .goodbye = message { leaves.append(message) }
         }
         return (problem, leaves)
+    }
+
+    @Test("a store's folder that is not there is refused at the start and not made: it may be mounted later")
+    func refusesAbsentStore() throws {
+        let folder = try TemporaryDirectory()
+        let store = folder.path + "/mnt/store"
+        let options = WorkerOptions(threads: 1, artifacts: store, cacheDirectory: folder.path + "/cache")
+        let worker = try WorkerService(options, log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        #expect(throws: ArtifactError.absent(path: store)) { try worker.start() }
+        #expect(!FileTree.isFolder(store) && !FileTree.isFolder(folder.path + "/mnt"))
+        #expect("\(ArtifactError.absent(path: store))".contains("is it mounted there?"))
+    }
+
+    @Test("a worker leaves alone what another one with its process id has in the same cache, and takes its own with it")
+    func sharesCache() async throws {
+        let folder = try TemporaryDirectory()
+        let others = "\(folder.path)/cache/work-\(getpid())/lease"
+        try FileTree.makeFolders(others)
+        let names = try await onThreadOfItsOwn { () throws -> [String] in
+            let options = WorkerOptions(threads: 1, artifacts: folder.path, cacheDirectory: folder.path + "/cache", drainTimeoutSeconds: 0)
+            let worker = try WorkerService(options, log: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+            try worker.start()
+            let names = FileTree.names(folder.path + "/cache")
+            worker.drain()
+            worker.join()
+            return names
+        }
+        #expect(names.count { $0.hasPrefix("work-") } == 2)
+        #expect(FileTree.names(folder.path + "/cache").filter { $0.hasPrefix("work-") } == ["work-\(getpid())"])
+        #expect(FileTree.isFolder(others))
     }
 
     /// Plays two brokers, of which one never answers, until the worker has said goodbye; 30 seconds at most.

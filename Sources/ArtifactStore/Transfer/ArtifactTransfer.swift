@@ -184,7 +184,7 @@ package struct ArtifactTransfer<Transport: ArtifactTransport> {
                     case .take:
                         digest.update(data)
                         try local { () throws(ArtifactError) in try sink.write(data) }
-                        heard(plan.bytesDone)
+                        heard(plan.bytesDone, of: size)
                     case .ignore: break
                     case .broken: throw .broken("parts of an artifact contradict each other")
                     }
@@ -213,10 +213,11 @@ package struct ArtifactTransfer<Transport: ArtifactTransport> {
         return try transport.next(milliseconds: Int(max(1, min(until.map { $0 - now } ?? 100, 100))))
     }
 
-    private mutating func heard(_ bytes: Int64) {
+    /// - Parameter size: of the present artifact, where it is known by now.
+    private mutating func heard(_ bytes: Int64, of size: Int64 = 0) {
         guard bytes > moved else { return }
         (movedAt, moved, pauses) = (Self.now, bytes, 0)
-        watch.progress(doneBefore + bytes, max(total, doneBefore + bytes))
+        watch.progress(doneBefore + bytes, max(total, doneBefore + max(bytes, size)))
     }
 
     /// Until when to pause after a refusal that may pass.

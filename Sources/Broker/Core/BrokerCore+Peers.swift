@@ -2,8 +2,8 @@ internal import TaskProtocol
 
 /// The links between brokers: each subscribes to the others, for the tasks that somebody here waits for or is subscribed to, and says each second how it is.
 ///
-/// What comes over a link only makes news faster: ends, starts and retries are also read from the database each second, so that a broken link costs
-/// token events and nothing else.
+/// What comes over a link only makes news faster: ends, starts and retries are also read from the database each second, so that waits and watches end
+/// over a broken link, too. What it costs is said in between: tokens, samples, progress, checkpoints.
 extension BrokerCore {
     /// Takes the rows of all brokers that a beat saw.
     mutating func observePeers(_ rows: [BrokerRow]) {

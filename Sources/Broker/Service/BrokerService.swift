@@ -44,6 +44,7 @@ package final class BrokerService: Sendable {
     /// - Throws: ``MessagingError/notLoopback(endpoint:)`` or ``MessagingError/bindFailed(endpoint:reason:)``.
     package func start() throws(MessagingError) -> BrokerEndpoints {
         try options.check()
+        OpenFiles.allowAll()
         let context = try ZMQContext()
         let (options, store, artifacts, logger, inbox, id) = (options, store, artifacts, logger, inbox, id)
         let started = try ServiceThread(name: "broker") { Self.run(context, options, store, artifacts, logger, inbox, id) }

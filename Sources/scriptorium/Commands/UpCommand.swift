@@ -2,8 +2,10 @@ import ArgumentParser
 import Encodings
 import Glibc
 import Kernels
+import Messaging
 import Supervision
 import TaskStore
+import Worker
 
 /// `scriptorium up`: a whole service on one machine, supervised.
 struct UpCommand: AsyncParsableCommand {
@@ -107,7 +109,7 @@ struct UpCommand: AsyncParsableCommand {
                 + web.arguments + (keys?.brokerArguments ?? []) + retention.arguments,
             workerArguments: drain + ["--threads", String(perWorker), "--slots", String(slots)] + (keys?.workerArguments ?? [])
                 + signing.arguments, environment: kept,
-            stopSeconds: drainTimeout + 10)
+            stopSeconds: drainTimeout + 10, workerStopSeconds: WorkerCore.longestDrainSeconds(drainTimeout) + 10)
     }
 
     private func hooks(_ directory: DataDirectory, _ keys: HouseKeys?) -> ServiceStack.Hooks {
@@ -123,6 +125,7 @@ struct UpCommand: AsyncParsableCommand {
                 for (name, value) in members { endpoints[name] = value.stringValue }
                 return endpoints
             },
+            reach: { Listening.reachable($0) },
             changed: { stack in
                 let file = Self.serviceFile(stack, directory, started, keys)
                 try DataDirectory.write(file.text, to: directory.serviceFile, mode: 0o600)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ArtifactStore
 import Glibc
 import Kernels
 import Logging
@@ -88,7 +89,7 @@ struct WorkerCommand: AsyncParsableCommand {
             log: logger)
         let role = ServiceHost.Role(
             start: {
-                try service.start()
+                do { try service.start() } catch let error as ArtifactError { throw CommandFailure.usage("--artifacts: \(error)") }
                 return [:]
             },
             drain: { service.drain() },

@@ -1,0 +1,53 @@
+import ArtifactStore
+import Encodings
+import Glibc
+import TaskProtocol
+import TestSupport
+import Testing
+import Worker
+
+/// A finetune whose store goes away while it trains.
+@Suite("Saving a finetune's states") struct FinetuneSavingTests {
+    /// Each look at the clock is 20 seconds later, so the pause after a save in vain is over with the third step.
+    private static func bench() throws -> EngineBench {
+        let bench = try EngineBench()
+        var time: Int64 = 0
+        bench.engine.clock = {
+            time += 20_000
+            return time
+        }
+        return bench
+    }
+
+    /// Runs a finetune of eight steps that is saved after the fourth, with the store away from its first step on.
+    private static func start(_ bench: inout EngineBench) throws -> (lease: LeaseID, reports: [EngineReport]) {
+        let lease = bench.start(try EngineBench.finetune())
+        var reports = bench.run { $0.contains(.started(lease)) }
+        try #require(rename(bench.store.path, bench.store.path + "-away") == 0)
+        let engine = bench.engine
+        reports += bench.run { _ in !engine.complaints.isEmpty }
+        return (lease, reports)
+    }
+
+    @Test("a state that cannot be saved now costs nothing: the training goes on, and it is saved and filed half a minute later")
+    func goesOn() throws {
+        var bench = try Self.bench()
+        let (lease, early) = try Self.start(&bench)
+        try #require(rename(bench.store.path + "-away", bench.store.path) == 0)
+        let reports = early + bench.run()
+        #expect(reports.checkpoints.map(\.step) == [7, 8])
+        #expect(reports.failure(of: lease) == nil && reports.result(of: lease)?["steps"] == 8)
+        #expect(bench.engine.complaints.count == 1)
+    }
+
+    @Test("the last state must be saved: where it cannot be, the attempt fails, and another may follow")
+    func lastMustBeSaved() throws {
+        var bench = try Self.bench()
+        let (lease, early) = try Self.start(&bench)
+        let reports = early + bench.run()
+        let failure = try #require(reports.failure(of: lease))
+        #expect(!failure.isFinal && failure.error.message.contains("cannot be stored") && reports.checkpoints.isEmpty)
+        let steps = reports.flatMap { if case .progress(_, _, let steps) = $0 { steps.map(\.step) } else { [Int]() } }
+        #expect(steps.last == 8)
+    }
+}

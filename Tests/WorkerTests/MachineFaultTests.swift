@@ -1,0 +1,63 @@
+import ArtifactStore
+import DurableFiles
+import Glibc
+import TaskProtocol
+import TestSupport
+import Testing
+import Worker
+
+/// What a worker does with tasks where its own machine is at fault: another one may run them, so none of them is counted as failed.
+@Suite("Faults of a worker's machine") struct MachineFaultTests {
+    @Test("a store that is not mounted gives tasks of every kind back, says what to mend, and serves again once it is there")
+    func unmounted() throws {
+        var bench = try EngineBench()
+        let model = try bench.model()
+        let dataset = ResolvedDataset(name: nil, sha256: model.manifest, lineByLine: false)
+        let finetune = try EngineBench.finetune { $0.dataset = .uri("sha256:" + dataset.sha256) }
+        let record = try Self.record()
+        // The folder that it is mounted on is still there, and empty.
+        try #require(rename(bench.store.path, bench.store.path + "-away") == 0)
+        try FileTree.makeFolders(bench.store.path)
+        let leases = [
+            bench.start(EngineBench.generate(), model: model), bench.start(finetune, dataset: dataset),
+            bench.start(.verify(VerifyParameters(subject: .generation(UUIDValue(hi: 7, lo: 0)))), model: model, texts: [record]),
+        ]
+        let reports = bench.run()
+        for lease in leases { #expect(reports.contains(.snoozed(lease))) }
+        #expect(!reports.contains { if case .failed = $0 { true } else { false } })
+        #expect(bench.engine.complaints.contains { $0.contains("mount the artifact store") })
+        #expect(FileTree.names(bench.store.path).isEmpty)
+        try #require(rmdir(bench.store.path) == 0 && rename(bench.store.path + "-away", bench.store.path) == 0)
+        let again = bench.start(EngineBench.generate(), model: model)
+        #expect(bench.run().texts(of: again)?.count == 1)
+    }
+
+    /// A text to verify.
+    private static func record() throws -> ResolvedText {
+        var bench = try EngineBench()
+        let lease = bench.start(EngineBench.generate(), model: try bench.model())
+        let records = try #require(bench.run().records(of: lease))
+        return try #require(EngineBench.texts(records).first)
+    }
+
+    @Test("a cache that cannot be written gives tasks back")
+    func unwritable() throws {
+        var bench = try EngineBench()
+        let model = try bench.model()
+        FileTree.remove(bench.folder.path + "/cache/artifacts")
+        let lease = bench.start(EngineBench.generate(), model: model)
+        #expect(bench.run() == [.snoozed(lease)])
+        #expect(bench.engine.complaints.contains { $0.contains("--cache-dir") })
+    }
+
+    @Test("an artifact that no machine can have still fails its task")
+    func missing() throws {
+        var bench = try EngineBench()
+        var model = try bench.model()
+        model.manifest = String(repeating: "e", count: 64)
+        let lease = bench.start(EngineBench.generate(), model: model)
+        let failure = try #require(bench.run().failure(of: lease))
+        #expect(failure.error.code == .internalError && !failure.isFinal)
+        #expect(bench.engine.complaints.isEmpty)
+    }
+}
