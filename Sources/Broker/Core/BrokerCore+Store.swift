@@ -190,7 +190,7 @@ extension BrokerCore {
             lanes.split(running.ticket, isUncertain: failure != .busy)
             return
         }
-        if case .adopt(let adoptions)? = running.works.first, adoptions.count > 1 {
+        if failure == .busy, case .adopt(let adoptions)? = running.works.first, adoptions.count > 1 {
             // One of them is held, or takes too long: the others are to get into line without it.
             lanes.finish(running.ticket)
             let middle = adoptions.count / 2
