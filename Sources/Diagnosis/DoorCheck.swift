@@ -19,7 +19,7 @@ package struct DoorCheck: Check {
     /// - Parameter endpoint: to connect to; an address to listen on becomes this machine's.
     package init(_ door: Door, endpoint: String, security: SocketSecurity = .none, patience: Int64 = 3_000) {
         self.door = door
-        self.endpoint = endpoint.replacing("//*", with: "//127.0.0.1").replacing("//0.0.0.0", with: "//127.0.0.1")
+        self.endpoint = Listening.reachable(endpoint)
         self.security = security
         self.patience = patience
     }
