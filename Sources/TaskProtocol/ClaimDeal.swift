@@ -60,7 +60,7 @@ package struct ClaimDeal: Sendable {
         line = FairShare.order(seen.map(\.client), after: request.lastClient).map { seen[$0] }[...]
         offers = request.offers.filter { isLive($0.session) }
         leases = request.leases.prefix(room)
-        placement = Placement(offers: offers)
+        placement = Placement(offers: offers, costs: request.costs)
         bite = min(leases.count, placement.room)
     }
 
@@ -92,14 +92,13 @@ package struct ClaimDeal: Sendable {
                 continue
             }
             guard let lease = leases.first else { continue }
-            let offer = placement.place(
-                PlacementCandidate(
-                    task: place.task, kind: candidate.grant.kind, model: needs.model, precision: needs.precision,
-                    isolated: candidate.grant.isolated, numerics: candidate.preference.required, parameters: needs.parameters))
-            guard let offer else { continue }
+            let placed = PlacementCandidate(
+                task: place.task, kind: candidate.grant.kind, model: needs.model, precision: needs.precision,
+                isolated: candidate.grant.isolated, numerics: candidate.preference.required, parameters: needs.parameters)
+            guard let offer = placement.place(placed, waited: candidate.grant.waitedMilliseconds ?? 0) else { continue }
             leases = leases.dropFirst()
             var grant = candidate.grant
-            (grant.session, grant.lease) = (offers[offer].session, lease)
+            (grant.session, grant.lease, grant.modelKey) = (offers[offer].session, lease, placed.modelKey)
             grant.newNumerics = candidate.preference.replacement(offers[offer].numerics)
             grants.append(grant)
             gone.insert(place.task)

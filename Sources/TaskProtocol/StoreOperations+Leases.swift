@@ -15,11 +15,14 @@ package struct ClaimRequest: Sendable, Equatable {
     package var lastClient: String?
     /// Where the window is full, look behind it, too, for clients that have nothing in it.
     package var looksFarther: Bool
+    /// What models cost, by key, where it is known.
+    package var costs: [String: ModelCost]
 
     package init(
         broker: BrokerID, queue: String, offers: [PlacementOffer], leases: [LeaseID], fromRank: Int64?, behind: LinePosition? = nil, limit: Int,
-        lastClient: String? = nil, looksFarther: Bool = false
+        lastClient: String? = nil, looksFarther: Bool = false, costs: [String: ModelCost] = [:]
     ) {
+        self.costs = costs
         self.behind = behind
         self.lastClient = lastClient
         self.looksFarther = looksFarther
@@ -179,10 +182,13 @@ package struct DeadSession: Sendable, Equatable {
 package struct SweepReply: Sendable, Equatable {
     /// Sessions that ended with this request.
     package var ended: [SessionID]
+    /// Sessions that do not end yet, since somebody's open transaction holds the row of one of their tasks.
+    package var standing: [SessionID]
     /// Their leases and what became of the tasks.
     package var settled: [SettledLease]
 
-    package init(ended: [SessionID], settled: [SettledLease]) {
+    package init(ended: [SessionID], settled: [SettledLease], standing: [SessionID] = []) {
+        self.standing = standing
         self.ended = ended
         self.settled = settled
     }

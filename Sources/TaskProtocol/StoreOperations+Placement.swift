@@ -1,18 +1,30 @@
 /// A session with room, as its broker sees it.
 package struct PlacementOffer: Sendable, Equatable {
     package var session: SessionID
-    /// How many more tasks it may be granted.
+    /// How many more tasks it may be granted: what runs at once, and as many to wait.
     package var freeSlots: Int
+    /// Sequences that it runs at once.
+    package var slots: Int
     /// It holds no task at all.
     package var idle: Bool
     /// Keys of the models that it has loaded (``Precision/modelKey(checkpoint:)``).
     package var models: Set<String>
+    /// Keys of the models that it was asked for and has not loaded yet.
+    package var loading: Set<String>
+    /// Keys of the models whose tasks it gave back not long ago: it has no room for them, is still loading them, or cannot get them.
+    package var avoids: Set<String>
     /// Versions of the arithmetic that it computes in, one a precision.
     package var numerics: [String]
     /// Names of the parameters that it knows; empty where it did not say.
     package var parameters: Set<String>
 
-    package init(session: SessionID, freeSlots: Int, idle: Bool, models: Set<String>, numerics: [String], parameters: Set<String> = []) {
+    package init(
+        session: SessionID, freeSlots: Int, slots: Int = 0, idle: Bool, models: Set<String>, loading: Set<String> = [], avoids: Set<String> = [],
+        numerics: [String], parameters: Set<String> = []
+    ) {
+        self.slots = slots
+        self.loading = loading
+        self.avoids = avoids
         self.numerics = numerics
         self.parameters = parameters
         self.session = session
@@ -24,6 +36,7 @@ package struct PlacementOffer: Sendable, Equatable {
     /// Whether it knows the task's parameters, and computes what the task needs: its precision (float32 always), in the version that it is bound to.
     func fits(_ candidate: PlacementCandidate) -> Bool {
         guard parameters.isEmpty || parameters.isSuperset(of: candidate.parameters) else { return false }
+        if !avoids.isEmpty, let key = candidate.modelKey, avoids.contains(key) { return false }
         guard candidate.precision == .float32 || NumericsPreference.version(of: candidate.precision, in: numerics) != nil else { return false }
         return candidate.numerics.map(numerics.contains) ?? true
     }
@@ -77,33 +90,40 @@ package struct PlacementOutcome: Sendable, Equatable {
 /// Who runs what. Pure, and the same in production and simulation.
 ///
 /// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model in their precision, then
-/// the one with most room; equal ones in the order offered. No task goes where one of its parameters, its precision, or the version of it that it is
+/// the one with most room; equal ones in the order offered. Where it is known what loading the model takes, a task goes to a session that does not hold
+/// it only if it would wait longer for one that does, what it has waited already counted in. No task goes where one of its parameters, its precision, or the version of it that it is
 /// bound to, is not known. Where none is idle, the emptiest that could take the first such task is kept free for it: what comes behind it in line goes
 /// elsewhere, or a steady stream of small tasks would never let it run.
 package struct Placement: Sendable {
     private var offers: [PlacementOffer]
+    private var costs: [String: ModelCost]
     /// How many more tasks may find a place.
     package private(set) var room: Int
     /// The index of the offer that is left to become idle, for the first candidate that needs all of one.
     package private(set) var keptFree: Int?
 
-    package init(offers: [PlacementOffer]) {
+    /// - Parameter costs: by model, where they are known.
+    package init(offers: [PlacementOffer], costs: [String: ModelCost] = [:]) {
         self.offers = offers
+        self.costs = costs
         room = offers.reduce(0) { $0 + max(0, $1.freeSlots) }
     }
 
     /// Assigns candidates, in their order, to sessions.
-    package static func assign(candidates: [PlacementCandidate], offers: [PlacementOffer]) -> PlacementOutcome {
-        var placement = Placement(offers: offers)
+    package static func assign(
+        candidates: [PlacementCandidate], offers: [PlacementOffer], costs: [String: ModelCost] = [:]
+    ) -> PlacementOutcome {
+        var placement = Placement(offers: offers, costs: costs)
         let chosen = candidates.map { placement.place($0) }
         return PlacementOutcome(chosen: chosen, keptFree: placement.keptFree, room: placement.room)
     }
 
     /// Assigns the next candidate in line.
-    /// - Returns: the index of its offer; nil where none can take it now.
-    package mutating func place(_ candidate: PlacementCandidate) -> Int? {
+    /// - Parameter waited: how long it has been due, in milliseconds.
+    /// - Returns: the index of its offer; nil where none can take it now, or it had better wait for one that holds its model.
+    package mutating func place(_ candidate: PlacementCandidate, waited: Int64 = 0) -> Int? {
         guard room > 0 else { return nil }
-        guard let chosen = choose(for: candidate) else {
+        guard let chosen = candidate.needsIdleSession ? choose(for: candidate) : chooseByCost(for: candidate, waited: waited) else {
             if candidate.needsIdleSession, keptFree == nil, let kept = emptiest(for: candidate) {
                 room -= offers[kept].freeSlots
                 offers[kept].freeSlots = 0
@@ -114,9 +134,33 @@ package struct Placement: Sendable {
         let taken = candidate.needsIdleSession ? offers[chosen].freeSlots : 1
         offers[chosen].freeSlots -= taken
         offers[chosen].idle = false
-        if let model = candidate.modelKey { offers[chosen].models.insert(model) }
+        if let model = candidate.modelKey, !offers[chosen].models.contains(model) {
+            if costs[model] == nil || candidate.needsIdleSession { offers[chosen].models.insert(model) } else { offers[chosen].loading.insert(model) }
+        }
         room -= taken
         return chosen
+    }
+
+    /// Compares waiting for a session that holds the model with loading it elsewhere.
+    private mutating func chooseByCost(for candidate: PlacementCandidate, waited: Int64) -> Int? {
+        guard let key = candidate.modelKey, let cost = costs[key], let wait = cost.wait else { return choose(for: candidate) }
+        let holder = best(for: candidate) { $0.models.contains(key) }
+        let loading = best(for: candidate) { $0.loading.contains(key) }
+        // It has to be worth its while: what would only queue there, too, is no gain.
+        let cold = best(for: candidate) { !$0.models.contains(key) && !$0.loading.contains(key) && $0.freeSlots > $0.slots }
+        let elsewhere = loading.map { (index: $0, time: cost.loadedIn ?? cost.load) } ?? cold.map { (index: $0, time: cost.load) }
+        if let elsewhere, (holder == nil ? waited : 0) + wait > elsewhere.time { return elsewhere.index }
+        costs[key]?.held += 1
+        return holder
+    }
+
+    /// Of the sessions that fit and have room, the one with most of it.
+    private func best(for candidate: PlacementCandidate, where isMeant: (PlacementOffer) -> Bool) -> Int? {
+        var best: Int?
+        for (index, offer) in offers.enumerated() where offer.freeSlots > (best.map { offers[$0].freeSlots } ?? 0) {
+            if isMeant(offer), offer.fits(candidate) { best = index }
+        }
+        return best
     }
 
     /// The parameters that all offers know that say what they know; nil where none does. Whoever looks for what stands between tasks and offers need

@@ -104,6 +104,8 @@ package struct Grant: Sendable, Equatable {
     package var waitedMilliseconds: Int64?
     /// The version of the arithmetic that it starts anew in, where no live worker computes in that of its first attempt any more.
     package var newNumerics: String?
+    /// Its model as workers announce it, where whoever leased it looked.
+    package var modelKey: String?
 
     package init(
         task: TaskID, lease: LeaseID, session: SessionID, attempt: Int, failures: Int, kind: TaskKind, queue: String, isolated: Bool,

@@ -65,7 +65,7 @@ package enum StoreRequest: Sendable, Equatable {
     case registerDataset(DatasetRegistration)
     /// What operators ask. Answered by ``StoreReply/administered(_:)`` or ``StoreReply/refused(_:)``.
     case administer(Administration)
-    /// Tasks that nobody has checked or pinned yet: published in SQL, or just unblocked. Answered by ``StoreReply/unchecked(_:)``.
+    /// Tasks that nobody has checked or pinned yet: published in SQL, or just unblocked. Answered by ``StoreReply/unchecked(_:isCut:)``.
     /// By id, from behind the one named; nil begins anew.
     case unchecked(after: TaskID? = nil, limit: Int)
     /// Pins or fails tasks of ``unchecked(after:limit:)``. Answered by ``StoreReply/adopted(_:)``.
@@ -106,7 +106,8 @@ package enum StoreReply: Sendable, Equatable {
     case models([ModelRow])
     case datasets([DatasetRow])
     case administered(AdministrationReply)
-    case unchecked([UncheckedTask])
+    /// - isCut: there may be more behind the last of them: as many came as were asked for, or as much as is read at a time.
+    case unchecked([UncheckedTask], isCut: Bool)
     case adopted(AdoptReply)
     case due(DueReply)
     case retained(RetentionReply)

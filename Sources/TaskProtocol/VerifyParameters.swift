@@ -1,7 +1,7 @@
 /// What a `verify` task asks for.
 package struct VerifyParameters: Sendable, Equatable {
     /// What is to be proved.
-    package enum Subject: Sendable, Equatable {
+    package enum Subject: Sendable, Hashable {
         /// One stored text.
         case generation(UUIDValue)
         /// All texts of a task.

@@ -6,16 +6,26 @@ extension StoreSession {
     private static let unchecked = Statement(
         "unchecked",
         """
-        SELECT h.task, convert_to(coalesce(g.given, v.given)::text, 'UTF8'), g.given IS NOT NULL, t.seed, t.seed_assigned
-        FROM (
+        WITH c AS MATERIALIZED (
+            SELECT hot.task FROM hot WHERE hot.blocked = 'c' AND hot.task > $1::uuid ORDER BY hot.task LIMIT $2::bigint
+        ), s AS MATERIALIZED (
             SELECT c.task, sum(w.bytes) OVER (ORDER BY c.task) - w.bytes AS before
-            FROM (SELECT * FROM hot WHERE hot.blocked = 'c' AND hot.task > $1::uuid ORDER BY hot.task LIMIT $2::bigint) c
-            CROSS JOIN LATERAL (
-                SELECT pg_column_size(task.params) + CASE WHEN task.kind = 'verify' THEN $4::bigint ELSE 0 END
+            FROM c CROSS JOIN LATERAL (
+                SELECT pg_column_size(task.params)
                     + coalesce((SELECT pg_column_size(task_given.given) FROM task_given WHERE task_given.task = c.task), 0) AS bytes
                 FROM task WHERE task.id = c.task OFFSET 0
             ) w
-        ) h
+        ), u AS MATERIALIZED (
+            SELECT s.task, sum(w.bytes) OVER (ORDER BY s.task) - w.bytes AS before
+            FROM s CROSS JOIN LATERAL (
+                SELECT octet_length(task.params::text)
+                    + coalesce((SELECT octet_length(task_given.given::text) FROM task_given WHERE task_given.task = s.task), 0) AS bytes
+                FROM task WHERE task.id = s.task OFFSET 0
+            ) w
+            WHERE s.before < $4::bigint
+        )
+        SELECT h.task, convert_to(coalesce(g.given, v.given)::text, 'UTF8'), g.given IS NOT NULL, t.seed, t.seed_assigned, (SELECT count(*) FROM c)
+        FROM u h
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = h.task OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM task_given WHERE task_given.task = h.task OFFSET 0) g ON true
         CROSS JOIN LATERAL (
@@ -26,17 +36,20 @@ extension StoreSession {
         WHERE h.before < $3::bigint
         ORDER BY h.task
         """)
-    /// What is read and pinned at a time: all of it travels to the broker and back, in one transaction. A verify brings the proofs of its texts with it.
+    /// What is read and pinned at a time: all of it travels to the broker and back, in one transaction.
     private static let batchBytes: Int64 = 32 << 20
-    private static let verifyBytes: Int64 = 128 << 10
+    /// The same as it is stored. PostgreSQL's compression makes a ninetieth of what repeats itself, and only unpacking tells: of so much no more comes than
+    /// can be measured in a moment.
+    private static let storedBytes: Int64 = 4 << 20
 
     /// - Parameters:
     ///   - after: where to begin, behind this one; nil begins with the oldest.
     ///   - limit: how many at most; the oldest first. Large ones are fewer.
-    func unchecked(after: TaskID?, limit: Int) throws(StoreError) -> [UncheckedTask] {
+    /// - Returns: ``StoreReply/unchecked(_:isCut:)``.
+    func unchecked(after: TaskID?, limit: Int) throws(StoreError) -> StoreReply {
         let rows = try connection.run(
             Self.unchecked,
-            [.uuid(after ?? UUIDValue(hi: 0, lo: 0)), .int(Int64(limit)), .int(Self.batchBytes), .int(Self.verifyBytes)])
+            [.uuid(after ?? UUIDValue(hi: 0, lo: 0)), .int(Int64(limit)), .int(Self.batchBytes), .int(Self.storedBytes)])
         var found: [UncheckedTask] = []
         for row in rows.indices {
             found.append(
@@ -44,7 +57,8 @@ extension StoreSession {
                     id: try rows.requireUUID(row, 0), given: try rows.requireBytes(row, 1), isMisfit: try rows.bool(row, 2), seed: rows.int(row, 3),
                     seedAssigned: try rows.bool(row, 4)))
         }
-        return found
+        let seen = rows.count == 0 ? 0 : Int(try rows.requireInt(0, 5))
+        return .unchecked(found, isCut: seen >= limit || seen > found.count)
     }
 
     /// A task that was found valid.
@@ -59,10 +73,17 @@ extension StoreSession {
     private static let lockUnchecked = Statement(
         "lock_unchecked", "SELECT task FROM hot WHERE task = ANY ($1::uuid[]) AND blocked = 'c' ORDER BY task FOR UPDATE SKIP LOCKED")
 
+    /// How long a batch waits, in milliseconds, for what its ends bring with them and somebody's open transaction holds: it is then halved until the one
+    /// that meets it goes alone, and that one is left for the next check.
+    private static let batchPatience = 50
+    private static let singlePatience = 10
+
     /// Pins, fails or blocks tasks. Several brokers may check the same one: the first to lock it decides, the others find nothing. One that somebody's
     /// open transaction holds, or that waits for one that is held, is left for the next check: it holds up no other.
     func adopt(_ adoptions: [Adoption]) throws(StoreError) -> AdoptReply {
         try connection.transaction { () throws(StoreError) in
+            let patience = adoptions.count > 1 ? Self.batchPatience : Self.singlePatience
+            try connection.execute("SET LOCAL lock_timeout = '\(patience)ms'", name: "adopt_timeout")
             // Those waited for are locked before those that wait, as their ends do it.
             let (states, held) = try parentStates(adoptions)
             let adoptions = held.isEmpty ? adoptions : adoptions.filter { held.isDisjoint(with: $0.after) }
@@ -149,7 +170,8 @@ extension StoreSession {
     private func putInLine(_ accepted: [Accepted], _ ends: inout [TaskEnd]) throws(StoreError) -> (ready: [ReadyTask], later: Int) {
         let resolver = try ReferenceResolver(connection, accepted.map(\.parameters), artifacts: artifacts)
         var pinned: [(item: Accepted, json: [UInt8])] = []
-        for item in accepted {
+        // What would bring too many proofs at once is checked again.
+        for item in accepted.prefix(resolver.fitting) {
             do throws(ContractError) {
                 pinned.append((item, try resolver.resolve(item.parameters, seed: item.seed, seedAssigned: item.seedAssigned).json))
             } catch {

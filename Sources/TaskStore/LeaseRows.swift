@@ -158,6 +158,7 @@ extension StoreSession {
             blocked = CASE WHEN l.delay > 0 THEN 'r' END,
             run_at = CASE WHEN l.delay > 0 THEN now() + l.delay * interval '1 millisecond' ELSE hot.run_at END,
             rank = CASE
+                WHEN l.error::jsonb ->> 'reason' = 'snooze' THEN hot.rank
                 WHEN l.delay > 0 THEN
                     hot.rank + floor(extract(epoch FROM now() - hot.run_at) * 1000)::bigint + l.delay
                 ELSE hot.rank
@@ -172,7 +173,7 @@ extension StoreSession {
         RETURNING hot.task, hot.queue, hot.rank, floor(extract(epoch FROM hot.run_at) * 1000)::bigint
         """)
 
-    /// Puts leased tasks back in line, at once or after their delay, and files the attempt. What the first worker that began it computed in is kept; one
+    /// Puts leased tasks back in line, at once or after their delay, and files the attempt. One that waits for a model keeps its place. What the first worker that began it computed in is kept; one
     /// that gave it back unbegun says nothing.
     func requeue(_ requeues: [Requeue]) throws(StoreError) -> [TaskID: (ready: ReadyTask, runAt: Int64)] {
         guard !requeues.isEmpty else { return [:] }

@@ -40,6 +40,8 @@ struct ReferenceResolver {
     private var existingNames: Set<String> = []
     private var datasets: [String: ResolvedDataset] = [:]
     private let texts: StoredTexts
+    /// How many of the first tasks can be pinned together: those behind them would bring too much with them (``StoredTexts/fitting``).
+    let fitting: Int
     private let artifacts: ArtifactLookup?
 
     private static let findModels = Statement(
@@ -67,7 +69,8 @@ struct ReferenceResolver {
         var wanted = Set<ModelReference>()
         var wantedDatasets = Set<String>()
         var subjects: [VerifyParameters.Subject] = []
-        for task in parameters {
+        var places: [Int] = []
+        for (place, task) in parameters.enumerated() {
             switch task {
             case .generate(let generate): wanted.insert(ModelReference(generate.model))
             case .finetune(let finetune):
@@ -75,10 +78,13 @@ struct ReferenceResolver {
                 if case .name(let name)? = finetune.tokenizer { wanted.insert(ModelReference(name)) }
                 for leaf in finetune.leaves { if case .name(let name) = leaf.dataset { wantedDatasets.insert(name) } }
                 wanted.insert(.name(finetune.output))
-            case .verify(let verify): subjects.append(verify.subject)
+            case .verify(let verify):
+                subjects.append(verify.subject)
+                places.append(place)
             }
         }
         texts = try StoredTexts(connection, subjects)
+        fitting = texts.fitting < subjects.count ? places[texts.fitting] : parameters.count
         wanted.formUnion(texts.models)
         try findModels(connection, Array(wanted))
         try findDatasets(connection, wantedDatasets.sorted())

@@ -43,41 +43,62 @@ extension StoreSession {
         ) c
         """)
 
-    /// - Returns: false where they are too much to be read at once; then nothing was added.
-    func addResults(_ statuses: inout [TaskStatus]) throws(StoreError) -> Bool {
+    /// - Returns: nil; where they are too much to be read at once, how many of the first ones fit, and nothing was added.
+    func addResults(_ statuses: inout [TaskStatus]) throws(StoreError) -> Int? {
         let succeeded = statuses.filter { $0.state == .succeeded }
-        guard let texts = try textResults(succeeded.filter { $0.kind == TaskKind.generate.rawValue }) else { return false }
+        let measured = try measuredTexts(statuses.filter { $0.state == .succeeded && $0.kind == TaskKind.generate.rawValue })
+        if measured.total > Self.requestLimit {
+            let firstBeyond = measured.firstBeyond.flatMap { id in statuses.firstIndex { $0.id == id } }
+            return firstBeyond ?? statuses.count
+        }
+        let texts = try textResults(measured)
         let models = try modelResults(succeeded.filter { $0.kind == TaskKind.finetune.rawValue })
         for index in statuses.indices where statuses[index].state == .succeeded {
             if let result = texts[statuses[index].id] ?? models[statuses[index].id] { statuses[index].result = result }
         }
-        return true
+        return nil
     }
 
     private static func since(_ status: TaskStatus) -> UUIDValue { UUIDValue.firstText(ofTaskFrom: status.createdAt) }
 
-    /// - Returns: nil where all together are too much.
-    private func textResults(_ statuses: [TaskStatus]) throws(StoreError) -> [TaskID: [UInt8]]? {
-        guard !statuses.isEmpty else { return [:] }
+    /// What the texts of some tasks would take, before they are read.
+    private struct MeasuredTexts {
+        /// Results that need no reading: of texts that are gone, or that alone are too much.
         var results: [TaskID: [UInt8]] = [:]
+        /// The tasks whose texts are to be read.
         var sized: [TaskStatus] = []
-        let bounds: [TaskID: UUIDValue] = Dictionary(statuses.map { ($0.id, Self.since($0)) }, uniquingKeysWith: { first, _ in first })
-        let sizes = try connection.run(Self.measure, [.uuids(bounds.keys.sorted()), .uuids(bounds.keys.sorted().map { bounds[$0] })])
+        var bounds: [TaskID: UUIDValue] = [:]
+        var total: Int64 = 0
+        /// The first task whose result does not fit into one reply any more.
+        var firstBeyond: TaskID?
+    }
+
+    private func measuredTexts(_ statuses: [TaskStatus]) throws(StoreError) -> MeasuredTexts {
+        var measured = MeasuredTexts()
+        guard !statuses.isEmpty else { return measured }
+        measured.bounds = Dictionary(statuses.map { ($0.id, Self.since($0)) }, uniquingKeysWith: { first, _ in first })
+        let ids = measured.bounds.keys.sorted()
+        let sizes = try connection.run(Self.measure, [.uuids(ids), .uuids(ids.map { measured.bounds[$0] })])
         var sizeOf: [TaskID: (count: Int64, bytes: Int64)] = [:]
         for row in sizes.indices { sizeOf[try sizes.requireUUID(row, 0)] = (try sizes.requireInt(row, 1), try sizes.requireInt(row, 2)) }
-        var total: Int64 = 0
         for status in statuses {
             guard let (count, bytes) = sizeOf.removeValue(forKey: status.id) else { continue }
             if count == 0 {
-                results[status.id] = Array("{\"expired\":true}".utf8)
+                measured.results[status.id] = Array("{\"expired\":true}".utf8)
             } else if bytes > Self.resultLimit {
-                results[status.id] = Array("{\"truncated\":true,\"generations\":\(count)}".utf8)
+                measured.results[status.id] = Array("{\"truncated\":true,\"generations\":\(count)}".utf8)
             } else {
-                total += bytes
-                guard total <= Self.requestLimit else { return nil }
-                sized.append(status)
+                measured.total += bytes
+                if measured.total > Self.resultLimit, measured.firstBeyond == nil { measured.firstBeyond = status.id }
+                measured.sized.append(status)
             }
         }
+        return measured
+    }
+
+    private func textResults(_ measured: MeasuredTexts) throws(StoreError) -> [TaskID: [UInt8]] {
+        var results = measured.results
+        let (sized, bounds) = (measured.sized, measured.bounds)
         guard !sized.isEmpty else { return results }
         let rows = try connection.run(Self.texts, [.uuids(sized.map(\.id)), .uuids(sized.map { bounds[$0.id] })])
         var row = 0

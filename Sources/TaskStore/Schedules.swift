@@ -50,6 +50,9 @@ extension StoreSession {
         "forget_ticks",
         "DELETE FROM schedule_ticks WHERE schedule = $1::text AND tick < least(now(), to_timestamp($2::bigint / 1000.0)) - interval '7 days'")
 
+    /// How long a schedule waits, in milliseconds, for a task that it names and somebody's open transaction holds: all that is due waits with it.
+    private static let patience = 50
+
     /// Makes the tasks of all ticks that are due, each schedule in a transaction of its own: what one of them asks in vain keeps no other, and nothing
     /// else that is due, waiting.
     /// - Returns: the schedules whose tasks cannot be made: their cron expression is of a later version, or the database refuses what stands in their rows.
@@ -59,7 +62,11 @@ extension StoreSession {
         for row in names.indices {
             let name = try names.requireString(row, 0)
             do throws(StoreError) {
-                if try !connection.transaction({ () throws(StoreError) in try runSchedule(name) }) { unreadable.append(name) }
+                let isReadable = try connection.transaction { () throws(StoreError) in
+                    try connection.execute("SET LOCAL lock_timeout = '\(Self.patience)ms'", name: "schedule_timeout")
+                    return try runSchedule(name)
+                }
+                if !isReadable { unreadable.append(name) }
             } catch {
                 switch error {
                 // Somebody holds one of the tasks that it is to wait for.

@@ -142,6 +142,7 @@ extension StoreSession {
             let one = try sweep(session)
             reply.ended += one.ended
             reply.settled += one.settled
+            reply.standing += one.standing
         }
         return reply
     }
@@ -192,7 +193,7 @@ extension StoreSession {
             guard let reference = task.reference(), let settlement = settlements[task.task] else { return nil }
             return SettledLease(reference: reference, settlement: settlement.settlement)
         }
-        return SweepReply(ended: isOver ? [session] : [], settled: settled)
+        return SweepReply(ended: isOver ? [session] : [], settled: settled, standing: isOver ? [] : [session])
     }
 
     // MARK: Leases

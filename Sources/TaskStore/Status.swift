@@ -30,23 +30,33 @@ extension StoreSession {
     /// What the rows of so many tasks hold is bounded before it is read: a reply of more would be refused anyway. What is too much as it is stored,
     /// compressed, is not unpacked to be measured.
     private static let readLimit: Int64 = 64 << 20
-    private static let tooMuch = ContractError(.tooLarge, "so much does not go into one reply: ask for fewer tasks at once, or read them in SQL")
     private static let measure = Statement(
         "measure_statuses",
         """
         WITH v AS MATERIALIZED (
-            SELECT u.id, u.times, (SELECT pg_column_size(task.params) FROM task WHERE task.id = u.id) AS stored
-            FROM (SELECT unnest.id, count(*) AS times FROM unnest($1::uuid[]) AS unnest (id) GROUP BY unnest.id) u
+            SELECT * FROM unnest($1::uuid[]) WITH ORDINALITY AS v (id, ord)
+        ), d AS MATERIALIZED (
+            SELECT u.id, s.stored FROM (SELECT DISTINCT v.id FROM v) u
+            CROSS JOIN LATERAL (
+                SELECT pg_column_size(task.params)
+                    + CASE WHEN $3::bool THEN coalesce((SELECT pg_column_size(outcome.result) FROM outcome WHERE outcome.task = u.id), 0) ELSE 0 END AS stored
+                FROM task WHERE task.id = u.id OFFSET 0
+            ) s
+        ), o AS MATERIALIZED (
+            SELECT v.id, v.ord, sum(d.stored) OVER (ORDER BY v.ord) AS upto FROM v JOIN d ON d.id = v.id
+        ), r AS MATERIALIZED (
+            SELECT u.id, s.bytes FROM (SELECT DISTINCT o.id FROM o WHERE o.upto <= $2::bigint) u
+            CROSS JOIN LATERAL (
+                SELECT octet_length(task.params::text) + coalesce(octet_length(task.tags::text), 0)
+                    + CASE WHEN $3::bool THEN
+                        coalesce((SELECT octet_length(outcome.result::text) FROM outcome WHERE outcome.task = u.id), 0)
+                    ELSE 0 END AS bytes
+                FROM task WHERE task.id = u.id OFFSET 0
+            ) s
+        ), f AS (
+            SELECT o.ord, sum(r.bytes) OVER (ORDER BY o.ord) AS upto FROM o JOIN r ON r.id = o.id WHERE o.upto <= $2::bigint
         )
-        SELECT CASE
-            WHEN (SELECT sum(v.times * v.stored) FROM v) > $2::bigint THEN (SELECT sum(v.times * v.stored) FROM v)::bigint
-            ELSE (
-                SELECT coalesce(sum(v.times * s.bytes), 0)::bigint
-                FROM v CROSS JOIN LATERAL (
-                    SELECT octet_length(task.params::text) + coalesce(octet_length(task.tags::text), 0) AS bytes FROM task WHERE task.id = v.id OFFSET 0
-                ) s
-            )
-        END
+        SELECT (SELECT count(*) FROM f WHERE f.upto <= $2::bigint), (SELECT count(*) FROM o)
         """)
 
     private static let status = Statement(
@@ -88,7 +98,7 @@ extension StoreSession {
                 WHEN l.reason = 'snooze' THEN 'model'
                 ELSE 'slot'
             END,
-            convert_to(p.progress::text, 'UTF8'), convert_to(o.error::text, 'UTF8'), convert_to(o.result::text, 'UTF8')
+            convert_to(p.progress::text, 'UTF8'), convert_to(o.error::text, 'UTF8'), CASE WHEN $2::bool THEN convert_to(o.result::text, 'UTF8') END
         FROM unnest($1::uuid[]) WITH ORDINALITY AS v (id, ord)
         CROSS JOIN LATERAL (SELECT * FROM task WHERE task.id = v.id OFFSET 0) t
         LEFT JOIN LATERAL (SELECT * FROM hot WHERE hot.task = v.id OFFSET 0) h ON true
@@ -101,16 +111,24 @@ extension StoreSession {
         LEFT JOIN LATERAL (SELECT * FROM queues WHERE queues.name = t.queue OFFSET 0) q ON true
         """)
 
-    private func measure(_ ids: [TaskID]) throws(StoreError) -> Int64 {
-        try connection.run(Self.measure, [.uuids(ids), .int(Self.readLimit)]).requireInt(0, 0)
+    /// - Returns: how many of the first ones fit; nil where all do.
+    private func fitting(_ ids: [TaskID], results: Bool) throws(StoreError) -> Int? {
+        let row = try connection.run(Self.measure, [.uuids(ids), .int(Self.readLimit), .bool(results)])
+        let (fitting, all) = (try row.requireInt(0, 0), try row.requireInt(0, 1))
+        return fitting < all ? Int(fitting) : nil
     }
 
-    /// Reads tasks. Where they are too much at once, ``StoreReply/refused(_:)`` says so: of several clients' requests that were joined, each then goes
-    /// alone.
+    private static func tooMuch(_ fitting: Int, of ids: [TaskID]) -> StoreReply {
+        let message = "so much does not go into one reply; the first \(fitting) of these \(ids.count) ids fit"
+        return .refused(ContractError(.tooLarge, message, field: "ids"))
+    }
+
+    /// Reads tasks. Where they are too much at once, ``StoreReply/refused(_:)`` says how many of them fit: of several clients' requests that were
+    /// joined, each then goes alone.
     func statuses(_ ids: [TaskID], results: Bool) throws(StoreError) -> StoreReply {
         // One task alone is within the limits of what can be stored.
-        if ids.count > 1, try measure(ids) > Self.readLimit { return .refused(Self.tooMuch) }
-        let rows = try connection.run(Self.status, [.uuids(ids)])
+        if ids.count > 1, let fitting = try fitting(ids, results: results) { return Self.tooMuch(fitting, of: ids) }
+        let rows = try connection.run(Self.status, [.uuids(ids), .bool(results)])
         var found = [TaskStatus?](repeating: nil, count: ids.count)
         for row in rows.indices {
             let index = Int(try rows.requireInt(row, 0)) - 1
@@ -121,13 +139,13 @@ extension StoreSession {
                 createdAt: try rows.requireInt(row, 8), startedAt: rows.int(row, 9), finishedAt: rows.int(row, 10),
                 params: try rows.requireBytes(row, 11), tags: rows.bytes(row, 12) ?? Array("{}".utf8),
                 waitingFor: rows.string(row, 13).flatMap(WaitingReason.init(rawValue:)), progress: rows.bytes(row, 14), error: rows.bytes(row, 15),
-                result: results ? rows.bytes(row, 16) : nil)
+                result: rows.bytes(row, 16))
         }
         if let unknown = found.firstIndex(where: { $0 == nil }) {
             return .refused(ContractError(.notFound, "there is no such task", field: "ids[\(unknown)]"))
         }
         var statuses = found.compactMap { $0 }
-        if results, try !addResults(&statuses) { return .refused(Self.tooMuch) }
+        if results, let fitting = try addResults(&statuses) { return Self.tooMuch(fitting, of: ids) }
         return .statuses(statuses)
     }
 }

@@ -102,7 +102,14 @@ package final class StoreConnection {
         return try answer()
     }
 
+    /// Bytes of parameters that one message may carry. Source: PostgreSQL 15, `PQ_LARGE_MESSAGE_LIMIT` (1 GiB less one), with room for the rest.
+    private static let messageLimit = 1 << 30 - 1 << 20
+    /// SQLSTATE of more than a server can take. Source: PostgreSQL 15, appendix A.
+    static let programLimitExceeded = "54000"
+
     /// Runs one prepared statement.
+    /// - Throws: ``StoreError/refused(sqlstate:statement:object:)`` also where the parameters are more than a message carries: a batch is then repeated
+    ///   member by member.
     package func run(_ statement: Statement, _ parameters: [StatementParameter] = []) throws(StoreError) -> StatementRows {
         if !prepared.contains(statement.name) {
             guard PQsendPrepare(handle, statement.name, statement.sql, 0, nil) == 1 else { throw lost() }
@@ -110,6 +117,10 @@ package final class StoreConnection {
             defer { PQclear(result) }
             guard PQresultStatus(result) == PGRES_COMMAND_OK else { throw problem(result, statement.name) }
             prepared.insert(statement.name)
+        }
+        // The server closes the connection on a longer message, which would look like a database that is away.
+        guard parameters.reduce(0, { $0 + ($1.bytes?.count ?? 0) }) < Self.messageLimit else {
+            throw .refused(sqlstate: Self.programLimitExceeded, statement: statement.name, object: nil)
         }
         noteCommit()
         let isSent = Self.withPointers(parameters) { values, lengths, formats in

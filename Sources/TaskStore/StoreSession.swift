@@ -85,7 +85,7 @@ package struct StoreSession {
         case .datasets: .datasets(try datasets())
         case .registerModel(let registration): try registerModel(registration)
         case .registerDataset(let registration): try registerDataset(registration)
-        case .unchecked(let after, let limit): .unchecked(try unchecked(after: after, limit: limit))
+        case .unchecked(let after, let limit): try unchecked(after: after, limit: limit)
         case .adopt(let adoptions): .adopted(try adopt(adoptions))
         case .dueSweep(let blocked): .due(try dueSweep(after: blocked))
         case .endBackoffs(let longest): try done { () throws(StoreError) in try endBackoffs(longestMilliseconds: longest) }

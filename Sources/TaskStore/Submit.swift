@@ -88,6 +88,13 @@ struct SubmitDraft {
     mutating func pin(_ connection: StoreConnection, _ artifacts: ArtifactLookup?) throws(StoreError) {
         let items = accepted.filter { $0.value.submission.after.isEmpty }
         let resolver = try ReferenceResolver(connection, items.map(\.value.submission.parameters), artifacts: artifacts)
+        if resolver.fitting < items.count {
+            // Several clients' requests go again one by one; of one it is for the client to ask for less.
+            guard groups.count == 1 else { throw .refused(sqlstate: StoreConnection.programLimitExceeded, statement: "pin", object: nil) }
+            let first = items[resolver.fitting]
+            let message = "the proofs of the texts that these tasks are to verify are too much for one request: submit fewer of them at once"
+            return refuse(first.group, first.item, ContractError(.tooLarge, message, field: "params"))
+        }
         var failed: [(group: Int, item: Int, value: SubmitItem, error: ContractError)] = []
         for (group, item, value) in items {
             do throws(ContractError) {

@@ -40,7 +40,7 @@ extension ModelStore {
 
     /// Puts a leased task back in line: at its old place, or where a pause ends.
     /// - Parameter begun: false where its worker gave it back unbegun.
-    mutating func requeue(_ old: ModelTask, _ ending: String, delay: Int64, begun: Bool = true) -> Settlement {
+    mutating func requeue(_ old: ModelTask, _ ending: String, delay: Int64, begun: Bool = true, keepsPlace: Bool = false) -> Settlement {
         var task = old
         if begun, task.numerics.isEmpty, let session = task.session { task.numerics = numerics[session] ?? [] }
         if let lease = task.lease { task.endings[lease] = ending }
@@ -49,7 +49,7 @@ extension ModelStore {
         (task.lease, task.session) = (nil, nil)
         if delay > 0 {
             task.runAt = now + delay
-            task.rank = ModelTask.rank(task.runAt, task.priority)
+            if !keepsPlace { task.rank = ModelTask.rank(task.runAt, task.priority) }
             task.block = .due
         }
         write(task)
@@ -118,7 +118,9 @@ extension ModelStore {
     private mutating func release(_ release: Release) -> SettlementReply? {
         guard let task = holder(release.task, release.lease, .releaseUnderOldLease) else { return nil }
         if task.cancelRequested { return withDependents(finish(task, .cancelled, "released", nil), of: task.id) }
-        return SettlementReply(settlement: requeue(task, "released", delay: release.delayMilliseconds, begun: release.reason == "draining"))
+        return SettlementReply(
+            settlement: requeue(
+                task, "released", delay: release.delayMilliseconds, begun: release.reason == "draining", keepsPlace: release.reason == "snooze"))
     }
 
     mutating func confirmCancel(_ reference: LeaseReference) -> SettlementReply? {

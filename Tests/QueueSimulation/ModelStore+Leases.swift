@@ -151,10 +151,17 @@ extension ModelStore {
 
     mutating func end(_ ids: [SessionID], lost: Bool) -> SweepReply {
         var reply = SweepReply(ended: [], settled: [])
-        for id in ids where sessions.removeValue(forKey: id) != nil {
-            reply.ended.append(id)
+        for id in ids where sessions[id] != nil {
+            let held = tasks.values.filter { $0.session == id && $0.lease != nil }.sorted { $0.id < $1.id }
+            // What somebody's transaction holds is left, and the session with it.
+            if held.contains(where: { heldTasks.contains($0.id) }), mutation != .sessionEndedWithoutItsLeases {
+                reply.standing.append(id)
+            } else {
+                sessions[id] = nil
+                reply.ended.append(id)
+            }
             if mutation == .sessionEndedWithoutItsLeases { continue }
-            for task in tasks.values.filter({ $0.session == id && $0.lease != nil }).sorted(by: { $0.id < $1.id }) {
+            for task in held where !heldTasks.contains(task.id) {
                 let reference = LeaseReference(task: task.id, lease: task.lease ?? task.id, session: id, attempt: task.attempt)
                 let settlement = lose(task, lost: lost)
                 if case .recorded(let state, _) = settlement { _ = settleDependents(of: [(task.id, state)]) }

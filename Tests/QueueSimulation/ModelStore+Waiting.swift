@@ -114,7 +114,7 @@ extension ModelStore {
 
     mutating func endBackoffs(_ longest: Int64) -> StoreReply {
         for var task in tasks.values where task.block == .due && task.attempt > 0 && task.runAt > now + longest {
-            (task.runAt, task.rank) = (now, ModelTask.rank(now, task.priority))
+            (task.runAt, task.rank) = (now, task.rank + now - task.runAt)
             write(task)
         }
         return .done

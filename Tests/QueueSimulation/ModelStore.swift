@@ -97,7 +97,9 @@ package struct ModelStore: Sendable {
         case .datasets, .registerDataset: return .datasets([])
         case .administer(.schedules): return .administered(.schedules([]))
         case .administer: return .administered(.queues([]))
-        case .unchecked(let after, let limit): return .unchecked(unchecked(after: after, limit))
+        case .unchecked(let after, let limit):
+            let tasks = unchecked(after: after, limit)
+            return .unchecked(tasks, isCut: tasks.count >= limit)
         case .adopt(let adoptions): return .adopted(adopt(adoptions))
         case .dueSweep: return .due(dueSweep())
         case .endBackoffs(let longest): return endBackoffs(longest)

@@ -1,4 +1,5 @@
 import TaskProtocol
+import TestSupport
 import Testing
 
 @Suite("Placement") struct PlacementTests {
@@ -87,5 +88,87 @@ import Testing
     @Test("no session gets more than its room") func room() {
         let placed = Placement.assign(candidates: (0..<10).map { _ in candidate() }, offers: [offer(0, 2), offer(1, 3), offer(2, 0)]).chosen
         #expect(placed.count { $0 == 0 } == 2 && placed.count { $0 == 1 } == 3 && placed.count { $0 == nil } == 5)
+    }
+
+    // MARK: What a model costs
+
+    /// Model m runs for a second and takes three to load; the first session holds it, with two slots.
+    private func cost(held: Int, loadedIn: Int64? = nil, slots: Int = 2) -> [String: ModelCost] {
+        ["m": ModelCost(run: 1_000, load: 3_000, loadedIn: loadedIn, slots: slots, held: held)]
+    }
+
+    private func session(
+        _ index: Int, free: Int, slots: Int = 2, models: Set<String> = [], loading: Set<String> = [], avoids: Set<String> = []
+    ) -> PlacementOffer {
+        PlacementOffer(
+            session: sessions[index], freeSlots: free, slots: slots, idle: false, models: models, loading: loading, avoids: avoids,
+            numerics: ["float32/1"])
+    }
+
+    @Test("a wait is the tasks ahead, two of which end each run") func wait() {
+        #expect((0...5).map { ModelCost(run: 1_000, load: 0, slots: 2, held: $0).wait } == [0, 0, 500, 1_000, 1_500, 2_000])
+        #expect(ModelCost(run: 1_000, load: 0, slots: 0, held: 0).wait == nil)
+    }
+
+    @Test("while a worker that holds the model is soon free nobody else loads it; when waiting would cost more, one does, and only one")
+    func spreads() {
+        let offers = [session(0, free: 2, models: ["m"]), session(1, free: 4), session(2, free: 4)]
+        // Two that wait behind the two at work, three more that wait in line; from then on it is worth loading.
+        let line = (0..<8).map { _ in candidate() }
+        let placed = Placement.assign(candidates: line, offers: offers, costs: cost(held: 2)).chosen
+        #expect(placed == [0, 0, nil, nil, nil, nil, 1, 1])
+        // Without figures the next free worker takes it.
+        #expect(Placement.assign(candidates: line, offers: offers).chosen == [0, 0, 1, 1, 1, 1, 2, 2])
+    }
+
+    @Test("what has waited for long goes to whoever has room; a worker without a slot for it is no gain") func waited() {
+        let offers = [session(1, free: 4)]
+        var placement = Placement(offers: offers, costs: cost(held: 4))
+        #expect(placement.place(candidate(), waited: 1_400) == nil)
+        #expect(placement.place(candidate(), waited: 1_500) == 0)
+        var busy = Placement(offers: [session(1, free: 2)], costs: cost(held: 40))
+        #expect(busy.place(candidate(), waited: 60_000) == nil)
+    }
+
+    @Test("a worker that is loading the model is waited for as long as it takes, and not a second one started") func loading() {
+        let offers = [session(1, free: 3, loading: ["m"]), session(2, free: 4)]
+        let line = (0..<2).map { _ in candidate() }
+        #expect(Placement.assign(candidates: line, offers: offers, costs: cost(held: 4, loadedIn: 100)).chosen == [0, 0])
+        #expect(Placement.assign(candidates: line, offers: offers, costs: cost(held: 4, loadedIn: 2_900)).chosen == [nil, nil])
+    }
+
+    @Test("where nobody holds the model there is nothing to wait for") func nobody() {
+        #expect(Placement.assign(candidates: [candidate()], offers: [session(1, free: 1)], costs: cost(held: 0, slots: 0)).chosen == [0])
+    }
+
+    @Test("tasks of a model go past a worker that gave one back, others do not") func avoided() {
+        let offers = [session(0, free: 4, avoids: ["m"]), session(1, free: 1)]
+        #expect(Placement.assign(candidates: [candidate(), candidate(), candidate(model: "n")], offers: offers).chosen == [1, nil, 0])
+    }
+
+    @Test("however the figures stand, no room is used twice, and what has waited longer than a load finds what room there is")
+    func costsNeverStarve() {
+        var random = SeededGenerator(seed: 11)
+        for _ in 0..<2_000 {
+            let offers = (0..<3).map { index in
+                session(
+                    index, free: random.below(4), slots: 1 + random.below(3), models: random.chance(400) ? ["m"] : [],
+                    loading: random.chance(200) ? ["m"] : [])
+            }
+            let costs = [
+                "m": ModelCost(
+                    run: Int64(random.below(5_000)), load: Int64(random.below(5_000)), loadedIn: random.chance(300) ? 500 : nil,
+                    slots: random.below(4), held: random.below(8))
+            ]
+            var placement = Placement(offers: offers, costs: costs)
+            var taken = [0, 0, 0]
+            for _ in 0..<10 { if let place = placement.place(candidate(), waited: Int64(random.below(10_000))) { taken[place] += 1 } }
+            #expect(zip(taken, offers).allSatisfy { $0 <= $1.freeSlots })
+            let isWorthIt = offers.contains { $0.freeSlots > $0.slots && !$0.models.contains("m") || $0.loading.contains("m") && $0.freeSlots > 0 }
+            var late = Placement(offers: offers, costs: costs)
+            if isWorthIt || offers.contains(where: { $0.models.contains("m") && $0.freeSlots > 0 }) {
+                #expect(late.place(candidate(), waited: 60_000) != nil, "\(offers) \(costs)")
+            }
+        }
     }
 }

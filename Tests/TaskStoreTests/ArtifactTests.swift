@@ -139,7 +139,7 @@ import Testing
         let id = try #require(try bench.value("SELECT submit('finetune', '\(params)')").flatMap(UUIDValue.init(_:)))
         let accept = StoreRequest.adopt([.accept(task: id, parameters: submission.parameters, seed: 1, seedAssigned: true)])
         #expect(store.perform(accept) == .adopted(AdoptReply(ready: [], ended: [])))
-        guard case .unchecked(let waiting) = store.perform(.unchecked(limit: 10)) else { return unexpected() }
+        guard case .unchecked(let waiting, _) = store.perform(.unchecked(limit: 10)) else { return unexpected() }
         #expect(waiting.map(\.id) == [id])
         standing.withLock { $0 = .fetching }
         #expect(store.perform(accept) == .adopted(AdoptReply(ready: [], ended: [])))

@@ -112,7 +112,7 @@ import Testing
                 guard case .completed = store.perform(.complete([round[index]])) else { throw Bench.Surprise(description: "no completion") }
             }
         }
-        guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 1_000)) else { return unexpected() }
+        guard case .unchecked(let unchecked, _) = bench.ask(.unchecked(limit: 1_000)) else { return unexpected() }
         #expect(Set(unchecked.map(\.id)) == Set(children))
     }
 

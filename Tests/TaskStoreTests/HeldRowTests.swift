@@ -64,7 +64,7 @@ import Testing
     }
 
     private func adopt(_ bench: Bench) throws -> AdoptReply {
-        guard case .unchecked(let tasks) = bench.ask(.unchecked(limit: 1_000)) else { throw Bench.Surprise(description: "no list") }
+        guard case .unchecked(let tasks, _) = bench.ask(.unchecked(limit: 1_000)) else { throw Bench.Surprise(description: "no list") }
         let adoptions = try tasks.map { task in
             let checked = try task.checked()
             return Adoption.accept(task: task.id, parameters: checked.parameters, after: checked.after, seed: 1, seedAssigned: true)
@@ -79,12 +79,65 @@ import Testing
         let (held, child, free) = (try publish(bench), try publish(bench, after: parent.task), try publish(bench))
         let holders = [try holder(bench, held), try holder(bench, parent.task)]
         #expect(try adopt(bench).ready.map(\.task) == [free])
-        guard case .unchecked(let left) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
+        guard case .unchecked(let left, _) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
         #expect(Set(left.map(\.id)) == [held, child])
         for holder in holders { try holder.execute("ROLLBACK") }
         #expect(try adopt(bench).ready.map(\.task) == [held])
         #expect(try bench.complete([bench.completion(parent)]) == [.recorded(.succeeded, nil)])
         #expect(try adopt(bench).ready.map(\.task) == [child])
+    }
+
+    @Test("a check that has to end what is held is busy in moments") func adoptionOfEnd() throws {
+        let bench = try Bench()
+        let (rejected, child) = try (publish(bench), bench.running().task)
+        try bench.connection.execute(
+            """
+            UPDATE scriptorium.hot SET lease = NULL, session = NULL, broker = NULL, started_at = NULL, blocked = 'a' WHERE task = '\(child)';
+            INSERT INTO scriptorium.task_after (parent, child) VALUES ('\(rejected)', '\(child)')
+            """)
+        let holder = try holder(bench, child)
+        let begun = ContinuousClock.now
+        let reject = Adoption.reject(task: rejected, error: ContractError(.invalidArgument, "no", field: "params"))
+        #expect(bench.ask(.adopt([reject])) == .failed(.busy))
+        // Not a measurement: a sweep's lock timeout is two seconds, and every check waits behind this one.
+        #expect(ContinuousClock.now - begun < .seconds(1))
+        try holder.execute("ROLLBACK")
+        guard case .adopted(let reply) = bench.ask(.adopt([reject])) else { return unexpected() }
+        #expect(Set(reply.ended.map(\.task)) == [rejected, child])
+    }
+
+    @Test("a schedule whose task has to wait for one that is held keeps the sweep for a moment only") func schedule() throws {
+        let bench = try Bench()
+        let parent = try bench.running()
+        for name in ["a", "b", "c"] {
+            try bench.connection.execute(
+                """
+                INSERT INTO scriptorium.schedules (name, cron, kind, params, options, next_run_at)
+                VALUES ('\(name)', '* * * * *', 'generate', '{"model": "demo"}', '{"after": ["\(parent.task)"]}', now() - interval '1 minute')
+                """)
+        }
+        let holder = try holder(bench, parent.task)
+        let begun = ContinuousClock.now
+        #expect(try bench.due().unreadableSchedules.isEmpty)
+        #expect(ContinuousClock.now - begun < .seconds(2))
+        #expect(try bench.value("SELECT count(*) FROM schedule_ticks") == "0")
+        try holder.execute("ROLLBACK")
+        _ = try bench.due()
+        #expect(try bench.value("SELECT count(*) FROM schedule_ticks") == "3")
+    }
+
+    @Test("a goodbye that meets one says that the session stands, and ends it later, with nothing counted as lost") func goodbye() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        let holder = try holder(bench, grant.task)
+        guard case .swept(let first) = bench.ask(.endSession(bench.session)) else { return unexpected() }
+        #expect(first.ended.isEmpty && first.standing == [bench.session])
+        try holder.execute("ROLLBACK")
+        guard case .swept(let second) = bench.ask(.endSession(bench.session)) else { return unexpected() }
+        #expect(second.ended == [bench.session] && second.standing.isEmpty)
+        #expect(try bench.value("SELECT outcome FROM attempts WHERE task_id = '\(grant.task)'") == "released")
+        guard case .swept(let third) = bench.ask(.endSession(bench.session)) else { return unexpected() }
+        #expect(third.ended.isEmpty && third.standing.isEmpty)
     }
 
     @Test("a submit that waits for a held task is busy in moments; others in the same request's batch are not kept") func submit() throws {

@@ -6,7 +6,7 @@ import Testing
 @Suite("Publishing in SQL") struct PublishingTests {
     /// What a broker does with what it finds unchecked.
     private func adopt(_ bench: Bench) throws -> AdoptReply {
-        guard case .unchecked(let tasks) = bench.ask(.unchecked(limit: 10_000)) else { throw Bench.Surprise(description: "no list") }
+        guard case .unchecked(let tasks, _) = bench.ask(.unchecked(limit: 10_000)) else { throw Bench.Surprise(description: "no list") }
         let adoptions = tasks.map { task -> Adoption in
             do throws(ContractError) {
                 let submission = try task.checked()
@@ -60,9 +60,9 @@ import Testing
         let other = try Bench.patient(bench.url)
         try other.execute("BEGIN")
         let id = try #require(try bench.value("SELECT submit('generate', '{\"model\": \"demo\"}', key => 'gone')", on: other))
-        #expect(bench.ask(.unchecked(limit: 10)) == .unchecked([]))
+        #expect(bench.ask(.unchecked(limit: 10)) == .unchecked([], isCut: false))
         try other.execute("ROLLBACK")
-        #expect(bench.ask(.unchecked(limit: 10)) == .unchecked([]))
+        #expect(bench.ask(.unchecked(limit: 10)) == .unchecked([], isCut: false))
         #expect(try bench.state(try #require(UUIDValue(id))) == nil)
         #expect(try bench.value("SELECT count(*) FROM task_keys") == "0")
     }

@@ -121,7 +121,7 @@ import Testing
             try miss(bench, "bad", minutes: 0)
             try bench.connection.execute("DELETE FROM schedule_ticks")
             _ = try bench.due()
-            guard case .unchecked(let tasks) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
+            guard case .unchecked(let tasks, _) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
             #expect(tasks.count == 1, "round \(round)")
             for task in tasks { #expect(throws: ContractError.self) { try task.checked() } }
             let reject = Adoption.reject(task: try #require(tasks.first).id, error: ContractError(.invalidArgument, "no", field: "params.top_p"))

@@ -89,6 +89,43 @@ import Testing
         }
     }
 
+    @Test("proofs that are too much together are not pinned together: one request is told so, several go one by one, and those of SQL in parts")
+    func budget() throws {
+        let bench = try Bench()
+        let (task, _) = try texts(bench, 1) { completion in
+            completion.generations[0] = bench.record(0, text: String(repeating: "x", count: 25 << 20))
+        }
+        func group(_ count: Int) -> SubmitGroup { SubmitGroup(items: (0..<count).map { _ in item(bench, verify(.task(task))) }, client: "test") }
+        guard case .refused(2, let error) = try bench.outcomes([group(4)])[0] else { return unexpected() }
+        #expect(error.code == .tooLarge && error.message.contains("fewer"))
+        for outcome in try bench.outcomes([group(2), group(2)]) {
+            guard case .accepted = outcome else { return unexpected() }
+        }
+        try bench.connection.execute(
+            "SELECT scriptorium.submit('verify', jsonb_build_object('task', '\(task)')) FROM generate_series(1, 5)")
+        var parts: [Int] = []
+        while parts.count < 5 {
+            guard case .unchecked(let waiting, _) = bench.ask(.unchecked(limit: 100)), !waiting.isEmpty else { break }
+            let adoptions = try waiting.map { task in
+                Adoption.accept(task: task.id, parameters: try task.checked().parameters, after: [], seed: nil, seedAssigned: false)
+            }
+            guard case .adopted(let reply) = bench.ask(.adopt(adoptions)) else { return unexpected() }
+            parts.append(reply.ready.count)
+        }
+        #expect(parts == [2, 2, 1])
+    }
+
+    @Test("a task whose proofs are more than one worker is sent is refused before they are read") func oversized() throws {
+        let bench = try Bench()
+        let (task, ids) = try texts(bench, 3) { completion in
+            completion.generations = (0..<3).map { bench.record($0, text: String(repeating: "x", count: 12 << 20)) }
+        }
+        let submissions = [verify(.task(task)), verify(.generation(ids[0]))].map { item(bench, $0) }
+        let outcomes = try bench.outcomes(submissions.map { SubmitGroup(items: [$0], client: "test") })
+        guard case .refused(0, let error) = outcomes[0], case .accepted = outcomes[1] else { return unexpected() }
+        #expect(error.code == .tooLarge && error.field == "params.task")
+    }
+
     @Test("where the checkpoint is gone another with its digest serves, and without one the task runs all the same") func weights() throws {
         let bench = try Bench()
         let (task, _) = try texts(bench, 1)
@@ -111,7 +148,7 @@ import Testing
         #expect(waiting.state == .queued)
         let completion = bench.completion(grant, texts: 2)
         _ = try bench.complete([completion])
-        guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
+        guard case .unchecked(let unchecked, _) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
         let found = try #require(unchecked.first { $0.id == waiting.id })
         let submission = try found.checked()
         #expect(found.seed == nil && submission.parameters == .verify(VerifyParameters(subject: .task(grant.task))))

@@ -199,10 +199,10 @@ import Testing
         #expect(waiting.state == .queued)
         #expect(try bench.status(waiting.id).waitingFor == .after)
         _ = try bench.complete([bench.completion(parents[0])])
-        #expect(bench.ask(.unchecked(limit: 10)) == .unchecked([]))
+        #expect(bench.ask(.unchecked(limit: 10)) == .unchecked([], isCut: false))
         guard case .completed(let replies) = bench.ask(.complete([bench.completion(parents[1])])) else { return unexpected() }
         #expect(replies[0].unblocked == 1)
-        guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
+        guard case .unchecked(let unchecked, _) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
         #expect(unchecked.map(\.id) == [waiting.id] && unchecked[0].seed == 12_345_678)
         let adoption = Adoption.accept(task: waiting.id, parameters: child.parameters, after: child.after, seed: 12_345_678, seedAssigned: true)
         guard case .adopted(let adopted) = bench.ask(.adopt([adoption])) else { return unexpected() }
@@ -237,7 +237,7 @@ import Testing
         _ = try bench.complete(parents.map { bench.completion($0) })
         try bench.connection.execute("INSERT INTO task_after SELECT * FROM kept")
         _ = try bench.due()
-        guard case .unchecked(let unchecked) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
+        guard case .unchecked(let unchecked, _) = bench.ask(.unchecked(limit: 10)) else { return unexpected() }
         #expect(unchecked.map(\.id) == [waiting.id])
     }
 

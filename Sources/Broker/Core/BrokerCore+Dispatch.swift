@@ -38,7 +38,8 @@ extension BrokerCore {
         let request = ClaimRequest(
             broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, behind: passed, limit: settings.claimWindow,
             lastClient: queues[queue].lastClient,
-            looksFarther: passed == nil && queues.looksFarther(queue, now: now, every: settings.sweepInterval))
+            looksFarther: passed == nil && queues.looksFarther(queue, now: now, every: settings.sweepInterval),
+            costs: modelCosts.costs(sessions, now: now))
         return (.claim(queue: queue, reserved: offers), .claim(request))
     }
 
@@ -63,8 +64,8 @@ extension BrokerCore {
     /// The room for a queue's tasks, or, where none is named, for tasks as they are inserted: that of all workers but the one which is left to become
     /// idle for a task of another queue.
     private func offers(to queue: String?) -> [PlacementOffer] {
-        guard let kept = keptFree, kept.queue != queue, now < kept.until else { return sessions.offers }
-        return sessions.offers.filter { $0.session != kept.session }
+        guard let kept = keptFree, kept.queue != queue, now < kept.until else { return sessions.offers(now: now) }
+        return sessions.offers(now: now).filter { $0.session != kept.session }
     }
 
     /// Within its own line a claim passes over the worker that it leaves to become idle; the other queues are kept from it here. One worker at a time,
@@ -103,7 +104,8 @@ extension BrokerCore {
                         parameters: asksForNames ? item.submission.parameters.usedNames : []))
             }
         }
-        for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers).chosen.enumerated() {
+        let costs = modelCosts.costs(sessions, now: now)
+        for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers, costs: costs).chosen.enumerated() {
             guard let chosen else { continue }
             let place = places[candidate]
             let session = offers[chosen].session

@@ -7,6 +7,7 @@ extension BrokerCore {
     mutating func started(_ held: WorkerLease, from address: [UInt8]) {
         guard heardOf(held, from: address) != nil, leases.start(held.lease, now: now) else { return }
         measureStart(held.lease)
+        noteModel(of: held.lease)
         emit(.started(worker: nil), under: held.lease)
     }
 
@@ -27,6 +28,12 @@ extension BrokerCore {
         case .sample(let sample, let promptIndex, let draw, let text, let reason, let step):
             .sample(sample: sample, promptIndex: promptIndex, draw: draw, text: text, finishReason: reason, step: step)
         }
+    }
+
+    /// What runs has its model.
+    private mutating func noteModel(of lease: LeaseID) {
+        guard let lease = leases[lease], !lease.isExclusive, let key = lease.model else { return }
+        if let time = sessions.has(lease.session, key, now: now) { modelCosts.loaded(key, milliseconds: time, now: now) }
     }
 
     /// Whatever a task shows, it runs, even if `started` was lost.
@@ -96,6 +103,9 @@ extension BrokerCore {
     ) {
         // Its rows' ids carry the database's time: before that is known the worker has to say it again.
         guard clock.isSet, beginEnd(held, from: address) else { return }
+        if let lease = leases[held.lease], !lease.isExclusive, let key = lease.model, case .running(let since) = lease.phase {
+            modelCosts.ran(key, milliseconds: now - since, now: now)
+        }
         let ids = generations.map { _ in random.timed(wallClock()) }
         let completion = Completion(
             task: held.task, lease: held.lease, attempt: held.attempt, result: result, generations: generations, generationIDs: ids,
@@ -106,6 +116,7 @@ extension BrokerCore {
 
     mutating func failed(_ held: WorkerLease, _ error: ContractError, final: Bool, from address: [UInt8]) {
         guard beginEnd(held, from: address) else { return }
+        if let lease = leases[held.lease], let key = lease.model { sessions.stoppedLoading(lease.session, key) }
         let cause: Failure.Cause = error.code == .timedOut ? .timedOut : .failed
         fail(held, leases[held.lease], error, cause: cause, final: final, from: address)
     }
@@ -120,9 +131,9 @@ extension BrokerCore {
     }
 
     mutating func released(_ held: WorkerLease, _ reason: ReleaseReason, _ resume: [UInt8]?, from address: [UInt8]) {
-        if let session = leases[held.lease]?.session {
-            if reason == .snooze { sessions.isFull(session) }
-            if reason == .draining { sessions.drains(session) }
+        if let lease = leases[held.lease] {
+            if reason == .snooze { snoozed(lease) }
+            if reason == .draining { sessions.drains(lease.session) }
         }
         guard beginEnd(held, from: address) else { return }
         counters.released += 1
@@ -131,6 +142,14 @@ extension BrokerCore {
         let release = Release(
             task: held.task, lease: held.lease, attempt: held.attempt, reason: reason.rawValue, resume: resume, delayMilliseconds: delay)
         lanes.add(.release(release, from: address), to: leases[held.lease]?.kind == .finetune ? .training : .settle)
+    }
+
+    /// A worker gave a task back for now: where it has not got the model it takes no other of that model, else nothing at all, until it says otherwise.
+    private mutating func snoozed(_ lease: Lease) {
+        guard !lease.isExclusive, let key = lease.model, sessions[lease.session]?.models.contains(key) == false else {
+            return sessions.isFull(lease.session)
+        }
+        sessions.avoid(lease.session, key, now: now)
     }
 
     mutating func cancelled(_ held: WorkerLease, from address: [UInt8]) {

@@ -169,8 +169,11 @@ extension BrokerCore {
 
     private mutating func begin(_ task: SubmittedTask, _ item: SubmitItem) {
         emit(.queued, task: task.id, attempt: 0, sequence: 0)
-        if let grant = task.grant {
-            if let name = item.submission.parameters.modelName { modelNames.learn(name, from: grant.resolved, now: now) }
+        if var grant = task.grant {
+            if let name = item.submission.parameters.modelName {
+                modelNames.learn(name, from: grant.resolved, now: now)
+                grant.modelKey = modelNames.digest(name).map(item.submission.parameters.precision.modelKey)
+            }
             return granted(grant)
         }
         guard task.state == .queued, item.submission.after.isEmpty else { return }

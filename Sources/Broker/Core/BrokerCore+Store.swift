@@ -197,6 +197,10 @@ extension BrokerCore {
             lanes.addFirst(.adopt(Array(adoptions[middle...])), to: lane)
             return lanes.addFirst(.adopt(Array(adoptions[..<middle])), to: lane)
         }
+        // Without its row a broker can do nothing: it is asked for until the database is mended.
+        if case .unfit = failure, case .registerBroker? = running.works.first {
+            return lanes.postpone(running.ticket, until: now + settings.unfitRetry, isUncertain: false)
+        }
         // Somebody's open transaction holds the task's row, for as long as it likes.
         if failure == .busy, lane.isOfTasks { return lanes.setAside(running.ticket) }
         if failure == .busy, running.works.allSatisfy(\.waitsForLocks) {
@@ -240,6 +244,8 @@ extension BrokerCore {
         case .checkpoint(let commit, _, let address): checkpointRefused(commit, from: address, error)
         case .unchecked: uncheckedTasks = false
         case .retain: retentionFailed()
+        case .mark: idle.refused()
+        case .steps(let update): counters.droppedTrainingSteps += update.steps.count
         default: break
         }
     }
@@ -260,7 +266,10 @@ extension BrokerCore {
         case .claimed(let claim):
             if case .claim(_, let reserved)? = works.first, case .claim(let asked) = request { claimed(claim, to: asked, reserved: reserved) }
         case .beaten(let beat): beaten(beat)
-        case .swept(let sweep): swept(sweep)
+        case .swept(let sweep):
+            // A goodbye is said once: it is not forgotten for the sake of a row that is locked.
+            if case .endSession? = works.first { leaving.formUnion(sweep.standing) }
+            swept(sweep)
         case .leases(let held):
             if case .leases(let ids, let asked)? = works.first {
                 reconcile(held, of: ids, asked: asked)
@@ -277,7 +286,7 @@ extension BrokerCore {
         case .models(let rows): if case .catalogue(let request, let asked)? = works.first { modelsAnswered(request, asked, rows) }
         case .datasets(let rows): if case .catalogue(let request, let asked)? = works.first { datasetsAnswered(request, asked, rows) }
         case .administered(let reply): if case .catalogue(let request, let asked)? = works.first { administered(request, asked, reply) }
-        case .unchecked(let tasks): check(tasks)
+        case .unchecked(let tasks, let isCut): check(tasks, isCut: isCut)
         case .adopted(let reply): adopted(reply)
         case .due(let due): swept(due)
         case .retained(let reply): retained(reply)
@@ -387,6 +396,8 @@ extension BrokerCore {
         if let next = due.nextDueMilliseconds { timers.nextDue = max(now + 1, now + next - due.databaseMilliseconds) }
         for reference in due.cancels where leases[reference.lease] != nil { cancelRunning(reference.lease) }
         if due.unchecked > 0 { lookForUnchecked() }
+        for session in leaving.sorted() { lanes.add(.endSession(session), to: .sessions) }
+        leaving = []
     }
 
     /// Work that stands beside free room for long is answered by a scan of everything and a new connection for notifications.
@@ -404,10 +415,10 @@ extension BrokerCore {
     // MARK: Tasks published in SQL
 
     /// Checks tasks that came by SQL or were unblocked, as a client's would have been.
-    private mutating func check(_ tasks: [UncheckedTask]) {
+    private mutating func check(_ tasks: [UncheckedTask], isCut: Bool) {
         uncheckedTasks = false
         let wasAtStart = checkedUpTo == nil
-        moreIsUnchecked = tasks.count >= settings.batchTasks
+        moreIsUnchecked = isCut
         // What cannot be checked now is passed: the next look begins behind it, and after the end again at the start.
         checkedUpTo = moreIsUnchecked ? tasks.last?.id : nil
         guard !tasks.isEmpty else {

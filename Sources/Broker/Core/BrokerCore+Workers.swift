@@ -71,7 +71,7 @@ extension BrokerCore {
         let unconfirmed = known.reduce(0) { count, lease in
             if case .granted = leases[lease]?.phase { count + 1 } else { count }
         }
-        sessions.report(beat, unconfirmed: unconfirmed)
+        for (key, time) in sessions.report(beat, unconfirmed: unconfirmed, now: now) { modelCosts.loaded(key, milliseconds: time, now: now) }
         compare(beat, with: known)
     }
 
@@ -188,10 +188,11 @@ extension BrokerCore {
         leases.insert(
             Lease(
                 task: grant.task, lease: grant.lease, session: grant.session, attempt: grant.attempt, failures: grant.failures, kind: grant.kind,
-                queue: grant.queue, isExclusive: isExclusive, timeoutSeconds: grant.timeoutSeconds, stallSeconds: message.stallSeconds,
+                queue: grant.queue, isExclusive: isExclusive, model: grant.modelKey, timeoutSeconds: grant.timeoutSeconds,
+                stallSeconds: message.stallSeconds,
                 waitedBeforeGrant: grant.waitedMilliseconds, since: now, grant: isConfirmed ? nil : message, phase: phase, lastSign: now,
                 nextSequence: firstSequence))
-        sessions.granted(grant.lease, to: grant.session, isExclusive: isExclusive)
+        sessions.granted(grant.lease, to: grant.session, isExclusive: isExclusive, model: grant.modelKey, now: now)
     }
 
     private func message(of grant: Grant) -> WorkerGrant {

@@ -34,12 +34,15 @@ package struct BrokerCore: Sendable {
     var leases = LeaseTable()
     var queues = QueueTable()
     var modelNames = ModelNames()
+    var modelCosts = ModelCosts()
     var watchers = WatcherTable()
     /// What clients subscribed to on the events endpoint, and other brokers on the peers endpoint.
     var subscriptions = SubscriptionTable()
     var peerSubscriptions = SubscriptionTable()
     var peers = PeerTable()
     var idle = IdleMark()
+    /// Sessions whose workers said goodbye, and that could not end yet: the next sweep asks again.
+    var leaving: Set<SessionID> = []
     var idleCredit = IdleCredit()
     var keptFree: KeptFree?
     /// The generation of room when the scan under way began.
@@ -102,6 +105,8 @@ package struct BrokerCore: Sendable {
         case .clientLost(let client): clientLost(client)
         case .workerMessage(let address, let key, let message): workerMessage(message, from: address, key)
         case .workerKeysRevoked(let keys): shutOut(keys)
+        // No topic begins so, and peers' sockets take no such message.
+        case .subscription(let prefix, _) where prefix.count > SubscriptionTable.topicLength: break
         case .subscription(let prefix, let isAdded):
             subscriptions.set(prefix, isAdded: isAdded)
             interest(prefix, isAdded: isAdded)

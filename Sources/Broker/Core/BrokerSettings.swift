@@ -50,6 +50,8 @@ package struct BrokerSettings: Sendable {
     package var retentionRepeat: Int64 = 30_000
     /// Before the same request goes to a store that was away.
     package var storeRetry: Int64 = 250
+    /// Before a broker that the database did not take asks again: somebody has to mend it.
+    package var unfitRetry: Int64 = 2_000
     /// Without a sign of life a started task lapses: generate and verify.
     package var stallSeconds: Double = 60
     /// The same for a finetune.

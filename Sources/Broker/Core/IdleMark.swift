@@ -49,6 +49,9 @@ package struct IdleMark: Sendable {
     /// The store's row does not say idle: another broker took this one for dead, or its row was made anew. It is marked again when it has been quiet for a while.
     package mutating func isGone() { if state == .idle { (state, quietSince) = (.busy, nil) } }
 
+    /// The database did not take the mark. It is tried again when it has been quiet for a while.
+    package mutating func refused() { (state, quietSince) = (.busy, nil) }
+
     /// The mark was written.
     package mutating func written() { state = state == .marking ? .idle : .busy }
 }

@@ -20,6 +20,8 @@ struct Lease: Sendable {
     let kind: TaskKind
     let queue: String
     let isExclusive: Bool
+    /// The key of the model that it runs on, where that is known.
+    let model: String?
     let timeoutSeconds: Double?
     let stallSeconds: Double
     /// How long the task had been due when the lease was made; nil where another broker has counted that.

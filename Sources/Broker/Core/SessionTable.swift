@@ -28,6 +28,10 @@ struct Session: Sendable {
     var grantedSince = 0
     var settledSince = 0
     var models: Set<String>
+    /// Models that it was granted tasks of and has not loaded yet, and since when.
+    var loading: [String: Int64] = [:]
+    /// Models whose tasks it gave back: until when it gets none of them, and for how long that was.
+    private(set) var avoided: [String: (until: Int64, pause: Int64)] = [:]
     /// Names of the parameters that it knows; empty where it did not say.
     private(set) var parameters: Set<String> = []
     /// It knows less than this broker does.
@@ -48,7 +52,7 @@ struct Session: Sendable {
 
     /// The same, with what is offered by requests under way.
     var room: Int {
-        guard state == .joined, !isDraining, !isQuiet, exclusive == nil else { return 0 }
+        guard mayRun else { return 0 }
         let slots = registration.slots
         return max(0, min(2 * slots - leases.count, slots + reportedFree - grantedSince + settledSince))
     }
@@ -56,8 +60,33 @@ struct Session: Sendable {
     /// Whether it holds nothing at all, so that a finetune may come.
     var isIdle: Bool { state == .joined && leases.isEmpty && reserved == 0 }
 
-    var offer: PlacementOffer {
-        PlacementOffer(session: id, freeSlots: credit, idle: isIdle, models: models, numerics: registration.numerics, parameters: parameters)
+    /// Whether what it holds goes on, and what is granted to it will run.
+    var mayRun: Bool { state == .joined && !isDraining && !isQuiet && exclusive == nil }
+
+    /// - Parameter now: for how long ago it gave tasks back.
+    func offer(now: Int64) -> PlacementOffer {
+        PlacementOffer(
+            session: id, freeSlots: credit, slots: registration.slots, idle: isIdle, models: models, loading: Set(loading.keys),
+            avoids: avoided.isEmpty ? [] : Set(avoided.filter { $0.value.until > now }.keys), numerics: registration.numerics, parameters: parameters)
+    }
+
+    private static let firstAvoidance: Int64 = 2_000
+    private static let longestAvoidance: Int64 = 8_000
+
+    /// It gave back a task because it does not have its model: for a while, longer each time, it gets no other of that model.
+    mutating func avoid(_ key: String, now: Int64) {
+        loading[key] = nil
+        let pause = avoided[key].map { min(Self.longestAvoidance, 2 * $0.pause) } ?? Self.firstAvoidance
+        avoided = avoided.filter { now - $0.value.until < 4 * Self.longestAvoidance }
+        avoided[key] = (now + pause, pause)
+    }
+
+    /// It has a model.
+    /// - Returns: how long it took to load it, in milliseconds, where that was seen.
+    mutating func has(_ key: String, now: Int64) -> Int64? {
+        avoided[key] = nil
+        models.insert(key)
+        return loading.removeValue(forKey: key).map { now - $0 }
     }
 
     /// Takes what it says it knows.
@@ -83,7 +112,7 @@ struct SessionTable: Sendable {
     var someLackNames: Bool { all.values.contains { $0.lacksNames && $0.credit > 0 } }
 
     /// Room to offer, in an order that does not depend on hashing.
-    var offers: [PlacementOffer] { all.values.filter { $0.credit > 0 }.sorted { $0.id < $1.id }.map(\.offer) }
+    func offers(now: Int64) -> [PlacementOffer] { all.values.filter { $0.credit > 0 }.sorted { $0.id < $1.id }.map { $0.offer(now: now) } }
 
     /// Whether a worker that has joined was heard from there last.
     func isJoined(at address: [UInt8]) -> Bool { all.values.contains { $0.state == .joined && $0.address == address } }
@@ -142,17 +171,30 @@ struct SessionTable: Sendable {
     }
 
     /// Takes a heartbeat. Grants that were not confirmed before it are not in its figures.
-    mutating func report(_ beat: WorkerHeartbeat, unconfirmed: Int) {
-        guard var session = all[beat.session] else { return }
+    /// - Returns: models that it has now, and how long their loading took, in milliseconds.
+    mutating func report(_ beat: WorkerHeartbeat, unconfirmed: Int, now: Int64) -> [(key: String, milliseconds: Int64)] {
+        guard var session = all[beat.session] else { return [] }
         let before = session.room
         session.reportedFree = min(beat.freeSlots, session.registration.slots)
         session.grantedSince = unconfirmed
         session.settledSince = 0
         session.models = Set(beat.models)
         session.isDraining = beat.draining
-        if session.room > before { generation += 1 }
+        let loaded = beat.models.compactMap { key in session.has(key, now: now).map { (key, $0) } }
+        if session.room > before || !loaded.isEmpty { generation += 1 }
         all[beat.session] = session
+        return loaded
     }
+
+    /// A task of a model runs there.
+    /// - Returns: how long loading it took, where that was seen.
+    mutating func has(_ id: SessionID, _ key: String, now: Int64) -> Int64? { all[id]?.has(key, now: now) }
+
+    /// A session gave a task back for want of its model.
+    mutating func avoid(_ id: SessionID, _ key: String, now: Int64) { all[id]?.avoid(key, now: now) }
+
+    /// A task of a model that may still be loading ended otherwise.
+    mutating func stoppedLoading(_ id: SessionID, _ key: String) { all[id]?.loading[key] = nil }
 
     /// The sessions that lived since the last beat; each sign of life is counted in one beat only.
     mutating func takeBeats() -> [SessionBeat] {
@@ -174,8 +216,10 @@ struct SessionTable: Sendable {
     /// Room was kept from scans, and is not any more.
     mutating func roomCameBack() { generation += 1 }
 
-    mutating func granted(_ lease: LeaseID, to id: SessionID, isExclusive: Bool) {
+    /// - Parameter model: the key of what it has to have in memory, where that is known.
+    mutating func granted(_ lease: LeaseID, to id: SessionID, isExclusive: Bool, model: String?, now: Int64) {
         guard all[id]?.leases.insert(lease).inserted == true else { return }
+        if let model, !isExclusive, all[id]?.models.contains(model) == false, all[id]?.loading[model] == nil { all[id]?.loading[model] = now }
         all[id]?.grantedSince += 1
         if isExclusive { all[id]?.exclusive = lease }
     }

@@ -8,12 +8,14 @@ package struct SubscriptionTable: Sendable {
     private var prefixes: Set<[UInt8]> = []
     /// Subscriptions beyond the bound, which are only counted: while there are any, everything is published.
     private var unkept = 0
+    /// Bytes of an event's whole topic, `task.` and a UUID: no longer prefix can match one.
+    package static let topicLength = 41
     private let topicLength: Int
 
     /// - Parameters:
-    ///   - topicLength: bytes of a whole topic, `task.` and a UUID.
+    ///   - topicLength: bytes of a whole topic.
     ///   - bound: how many are kept.
-    package init(topicLength: Int = 41, bound: Int = 10_000) {
+    package init(topicLength: Int = Self.topicLength, bound: Int = 10_000) {
         self.topicLength = topicLength
         self.bound = bound
     }

@@ -264,7 +264,7 @@ import Testing
         let children = try (0..<5).map { _ in try bench.submit([bench.item(child)])[0].id }
         _ = try bench.complete([parent])
         func read(after: TaskID?, _ limit: Int) -> [TaskID]? {
-            guard case .unchecked(let tasks) = bench.ask(.unchecked(after: after, limit: limit)) else { return nil }
+            guard case .unchecked(let tasks, _) = bench.ask(.unchecked(after: after, limit: limit)) else { return nil }
             return tasks.map(\.id)
         }
         #expect(read(after: nil, 2) == Array(children[..<2]))

@@ -342,7 +342,7 @@ extension ConformanceScript {
         case (_, .submitted(let outcomes)):
             for case .accepted(let tasks) in outcomes { for task in tasks { noteAccepted(task) } }
         case (_, .claimed(let claim)): claim.grants.forEach { noteLease($0) }
-        case (_, .unchecked(let tasks)): unchecked = tasks
+        case (_, .unchecked(let tasks, _)): unchecked = tasks
         case (.states(let ids), _): looks.append(ids)
         default: break
         }

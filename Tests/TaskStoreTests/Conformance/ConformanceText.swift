@@ -134,7 +134,7 @@ struct ConformanceText {
         case .retried(let outlines): "\(outlines.map { outline($0) })"
         case .statuses(let statuses): "\(statuses.map(status))"
         case .outlines(let outlines): "\(outlines.map(outline))"
-        case .unchecked(let tasks): "\(tasks.map(unchecked))"
+        case .unchecked(let tasks, let isCut): "\(tasks.map(unchecked)) \(isCut)"
         case .adopted(let reply): "ready \(reply.ready.map(ready).sorted()) ended \(reply.ended.map(ended).sorted()) aside \(reply.setAside)"
         case .due(let reply): due(reply)
         case .refused(let error): "refused \(self.error(error))"

@@ -1,0 +1,123 @@
+import Broker
+import QueueSimulation
+import TaskProtocol
+import Testing
+
+/// Where tasks go whose model a worker has to load first, and what becomes of those that it gives back.
+@Suite struct ColdModelTests {
+    private static let other = UUIDValue(hi: 6, lo: 6)
+
+    private func snooze(_ grant: WorkerGrant, _ bench: inout CoreBench) {
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], .release(grant.held, reason: .snooze, ran: false, resume: nil)))
+    }
+
+    /// The key of the model of the first task that was granted.
+    private func key(_ bench: CoreBench) throws -> String {
+        let grant = try #require(bench.grants.first)
+        return try #require(try ResolvedTask.decode(grant.resolved).model?.sha256)
+    }
+
+    /// The worker that joined says what it has; it holds nothing.
+    private func beat(_ bench: inout CoreBench, models: [String], from address: [UInt8] = [7], session: SessionID? = nil, held: [LeaseID] = []) {
+        bench.feed(
+            .workerMessage(
+                from: address,
+                .heartbeat(
+                    WorkerHeartbeat(
+                        session: session ?? bench.session, sequence: 1, leasesCount: held.count, leasesHash: WorkerLeases.hash(held), freeSlots: 4,
+                        idle: held.isEmpty, models: models, draining: false))))
+    }
+
+    private func pass(_ seconds: Int, _ bench: inout CoreBench, models: [String] = []) {
+        for _ in 0..<seconds {
+            beat(&bench, models: models)
+            bench.pass(1_000)
+        }
+    }
+
+    @Test("a worker that gives a task back for want of its model gets none of that model for longer and longer, but others at once")
+    func avoided() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        var times = [bench.now]
+        snooze(try #require(bench.grants.first), &bench)
+        bench.finetune()
+        #expect(bench.grants.count == 2, "a task of no model is granted at once")
+        let finetune = bench.grants[1]
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: finetune.lease)))
+        bench.feed(.workerMessage(from: [7], .failed(finetune.held, error: ContractError(.modelError, "no"), final: true)))
+        for round in 2...4 {
+            for _ in 0..<20 where bench.grants.count == round { pass(1, &bench) }
+            times.append(bench.now)
+            snooze(try #require(bench.grants.last), &bench)
+        }
+        let pauses = zip(times.dropFirst(), times).map { $0 - $1 }
+        #expect(pauses[0] >= 2_000 && pauses[1] >= 4_000 && pauses[2] >= 8_000, "\(pauses)")
+        let waiting = try #require(bench.store.tasks.values.first { $0.kind == .generate })
+        #expect(waiting.failures == 0 && waiting.state == .queued)
+    }
+
+    @Test("once it has the model it gets the task at once, in the place that the task had") func loaded() throws {
+        var bench = CoreBench()
+        bench.joinWorker(slots: 1)
+        bench.submit()
+        let rank = try #require(bench.store.tasks.values.first).rank
+        for _ in 0..<2 { snooze(try #require(bench.grants.last), &bench); pass(3, &bench) }
+        #expect(bench.store.tasks.values.first?.rank == rank)
+        let key = try key(bench)
+        snooze(try #require(bench.grants.last), &bench)
+        let before = Set(bench.grants.map(\.lease)).count
+        pass(2, &bench, models: [key])
+        #expect(Set(bench.grants.map(\.lease)).count == before + 1)
+    }
+
+    @Test("another worker gets what one gave back") func otherWorker() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let first = try #require(bench.grants.first)
+        bench.joinWorker(session: Self.other, address: [8])
+        snooze(first, &bench)
+        for _ in 0..<2 {
+            beat(&bench, models: [])
+            beat(&bench, models: [], from: [8], session: Self.other)
+            bench.pass(1_000)
+        }
+        #expect(bench.store.tasks.values.first?.session == Self.other)
+    }
+
+    @Test("a model that takes long to load is not loaded by a second worker while the first is soon free") func spreads() throws {
+        var bench = CoreBench()
+        bench.joinWorker(slots: 1)
+        bench.submit()
+        let first = try #require(bench.grants.first)
+        let key = try key(bench)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: first.lease)))
+        // Ten seconds to load, one to run.
+        for _ in 0..<10 {
+            beat(&bench, models: [], held: [first.lease])
+            bench.pass(1_000)
+        }
+        bench.feed(.workerMessage(from: [7], .started(first.held)))
+        beat(&bench, models: [key], held: [first.lease])
+        bench.pass(1_000)
+        bench.feed(.workerMessage(from: [7], .complete(first.held, generations: [], result: nil, checkpoint: nil)))
+        bench.joinWorker(slots: 1, session: Self.other, address: [8])
+        // One for the slot, one behind it, one in line: though the other worker has nothing to do.
+        for _ in 0..<3 { bench.submit() }
+        #expect(bench.store.tasks.values.count { $0.session == bench.session && $0.state == .running } == 2)
+        #expect(!bench.store.tasks.values.contains { $0.session == Self.other })
+        // What has waited as long as the loading takes is run there all the same.
+        for _ in 0..<12 {
+            let held = bench.store.tasks.values.filter { $0.session == bench.session }.compactMap(\.lease)
+            beat(&bench, models: [key], held: held)
+            beat(
+                &bench, models: [], from: [8], session: Self.other,
+                held: bench.store.tasks.values.filter { $0.session == Self.other }.compactMap(\.lease))
+            bench.pass(1_000)
+        }
+        #expect(bench.store.tasks.values.count { $0.session == Self.other } == 1)
+    }
+}
