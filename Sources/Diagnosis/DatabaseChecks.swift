@@ -22,6 +22,7 @@ package struct DatabaseCheck: Check {
             ServerCheck(facts), PoolerCheck(facts), DurabilityCheck(facts), RightsCheck(facts), EncryptionCheck(facts), CapacityCheck(facts),
         ]
         if let migrator { checks.append(SchemaCheck(state: SchemaCheck.state(url, migrator))) }
+        if facts.hasSchema { checks.append(TextIndexCheck(state: TextIndexCheck.state(url))) }
         if facts.mayWrite, let retention = RetentionCheck.read(url) { checks.append(retention) }
         return checks.flatMap { $0.findings() }
     }

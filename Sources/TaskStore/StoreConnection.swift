@@ -274,7 +274,13 @@ package struct SessionSetup: Sendable {
             SET idle_in_transaction_session_timeout = '4s'; SET lock_timeout = '2s'
             """, needsDurability: true)
 
-    /// For migrations.
+    /// What a migration that others must wait behind waits for at most.
+    static let migrationLocks = "SET lock_timeout = '2s'"
+
+    /// For migrations, which may take hours where an index is built. Each statement sees what was committed before it.
     package static let migration = SessionSetup(
-        sql: "SET search_path = pg_catalog, pg_temp; SET TimeZone = 'UTC'; SET client_min_messages = error; SET lock_timeout = '2s'")
+        sql: """
+            SET search_path = pg_catalog, pg_temp; SET TimeZone = 'UTC'; SET client_min_messages = error; SET statement_timeout = 0;
+            SET default_transaction_isolation = 'read committed'; \(migrationLocks)
+            """)
 }

@@ -19,18 +19,32 @@ struct CommandTree {
             return name
         }
 
+        /// The spelling that switches it off, where it has one.
+        private var negative: String? { isFlag ? flags.first { $0.hasPrefix("--no-") && $0 != positive } : nil }
+
+        /// A switch with two spellings is also known by the one that switches it off, which may be all that its user has read of it.
+        var inverseSettingName: String? { negative.map { String($0.dropFirst(2)) } }
+
         /// The arguments that set it to a value from the environment or a file.
         /// - Throws: ``CommandFailure/usage(_:)`` where a flag is neither on nor off.
         func arguments(for value: String) throws -> [String] {
-            if isFlag {
-                switch value.lowercased() {
-                case "1", "true", "yes", "on": return [positive]
-                case "0", "false", "no", "off": return flags.filter { $0.hasPrefix("--no-") && $0 != positive }
-                default: throw CommandFailure.usage("the setting \(positive.dropFirst(2)) is a switch: say true or false, not \(value)")
-                }
-            }
+            if isFlag { return try Self.isOn(value, positive) ? [positive] : negative.map { [$0] } ?? [] }
             if isRepeating { return value.split(separator: ",").flatMap { [flags[0], $0.trimmed] } }
             return [flags[0], value]
+        }
+
+        /// As ``arguments(for:)``, for a value that stands under ``inverseSettingName``.
+        func inverseArguments(for value: String) throws -> [String] {
+            guard let negative else { return [] }
+            return [try Self.isOn(value, negative) ? negative : positive]
+        }
+
+        private static func isOn(_ value: String, _ flag: String) throws -> Bool {
+            switch value.lowercased() {
+            case "1", "true", "yes", "on": return true
+            case "0", "false", "no", "off": return false
+            default: throw CommandFailure.usage("the setting \(flag.dropFirst(2)) is a switch: say true or false, not \(value)")
+            }
         }
     }
 
@@ -66,7 +80,10 @@ struct CommandTree {
         var names: Set<String> = []
         func visit(_ node: JSONValue) {
             let command = node["commandName"]?.stringValue ?? ""
-            for option in options(of: node) { names.insert(option.settingName(in: command)) }
+            for option in options(of: node) {
+                names.insert(option.settingName(in: command))
+                if let inverse = option.inverseSettingName { names.insert(inverse) }
+            }
             for child in node["subcommands"]?.arrayValue ?? [] { visit(child) }
         }
         visit(root)
@@ -78,13 +95,25 @@ struct CommandTree {
     }
 
     private func options(of node: JSONValue) -> [Option] {
-        (node["arguments"]?.arrayValue ?? []).compactMap { argument in
+        let all: [Option] = (node["arguments"]?.arrayValue ?? []).compactMap { argument in
             let kind = argument["kind"]?.stringValue
             guard kind == "option" || kind == "flag" else { return nil }
             let flags = (argument["names"]?.arrayValue ?? []).filter { $0["kind"]?.stringValue == "long" }
                 .compactMap { $0["name"]?.stringValue.map { "--" + $0 } }
             guard !flags.isEmpty, !["--help", "--version"].contains(flags[0]) else { return nil }
             return Option(flags: flags, isFlag: kind == "flag", isRepeating: argument["isRepeating"]?.boolValue ?? false)
+        }
+        return Self.joiningSwitches(all)
+    }
+
+    /// The parser describes `--lstrip` and `--no-lstrip` as two flags; they are one switch with two spellings.
+    private static func joiningSwitches(_ options: [Option]) -> [Option] {
+        let flags = Set(options.filter(\.isFlag).flatMap(\.flags))
+        return options.compactMap { option in
+            guard option.isFlag, let flag = option.flags.first else { return option }
+            if flag.hasPrefix("--no-"), flags.contains("--" + flag.dropFirst(5)) { return nil }
+            let inverse = "--no-" + flag.dropFirst(2)
+            return Option(flags: option.flags + (flags.contains(inverse) ? [inverse] : []), isFlag: true, isRepeating: option.isRepeating)
         }
     }
 }

@@ -25,15 +25,27 @@ enum DatabasePreparation {
     }
 
     /// Waits up to half a minute for the server of `up`, makes the database, brings its schema up to date, and lets brokers log in.
-    static func run(_ address: DatabaseAddress, migrations: String?) throws {
+    /// - Parameters:
+    ///   - textSearch: builds or drops the text index; nil leaves it as it is.
+    ///   - interruption: ends it, as an index may take hours; the next run goes on.
+    ///   - say: told before something that may take long.
+    static func run(
+        _ address: DatabaseAddress, migrations: String?, textSearch: Bool? = nil, interruption: Interruption? = nil, say: (String) -> Void = { _ in }
+    ) throws {
         do {
             if let maintenance = address.maintenance {
                 let connection = try connect(maintenance, withinSeconds: 30, setup: .migration)
                 let known = try connection.run(Statement("databases", "SELECT 1 FROM pg_database WHERE datname = $1::text"), [.text(address.name)])
                 if known.count == 0 { try connection.execute("CREATE DATABASE \(address.name)", name: "create_database") }
             }
-            let connection = try connect(address.owner, withinSeconds: 30, setup: .migration)
+            let patience = StorePatience(seconds: nil, interruption: interruption)
+            let connection = try connect(address.owner, withinSeconds: 30, setup: .migration, patience: patience)
             try migrator(migrations).run(connection)
+            if let textSearch {
+                let index = TextIndex(connection)
+                if textSearch, try index.report()?.state != .stands { say("The text index is being built: this may take long.") }
+                try index.set(textSearch)
+            }
             if let brokerPassword = address.brokerPassword {
                 // The password is made of letters and digits by this program.
                 try connection.execute("ALTER ROLE scriptorium_broker LOGIN PASSWORD '\(brokerPassword)'", name: "broker_login")
@@ -46,11 +58,13 @@ enum DatabasePreparation {
     }
 
     /// Connects, trying again while the server is starting.
-    static func connect(_ url: String, withinSeconds seconds: Double, setup: SessionSetup) throws -> StoreConnection {
+    static func connect(
+        _ url: String, withinSeconds seconds: Double, setup: SessionSetup, patience: StorePatience = .unbounded
+    ) throws -> StoreConnection {
         let deadline = monotonicSeconds() + seconds
         while true {
             do {
-                return try StoreConnection(url, setup: setup)
+                return try StoreConnection(url, setup: setup, patience: patience)
             } catch {
                 guard case .connectionLost = error, monotonicSeconds() < deadline else { throw CommandFailure.unavailable("\(error)") }
                 usleep(50_000)
@@ -61,9 +75,9 @@ enum DatabasePreparation {
     /// The exit status of a migration's error: 69 where the database is away or at another version, 1 where a file could not be applied.
     static func failure(_ error: MigrationError) -> CommandFailure {
         switch error {
-        case .folderMissing, .unreadable, .misnumbered: .usage("\(error)")
+        case .folderMissing, .unreadable, .misnumbered, .unknownDirective, .notRepeatable: .usage("\(error)")
         case .changed, .failed: .failed("\(error)")
-        case .databaseNewer, .databaseOlder, .locked, .store: .unavailable("\(error)")
+        case .databaseNewer, .databaseOlder, .locked, .textsInUse, .textIndexUnsettled, .store: .unavailable("\(error)")
         }
     }
 }

@@ -35,9 +35,11 @@ struct Settings {
         let present = Set(given[..<end].filter { $0.hasPrefix("--") }.map { String($0.split(separator: "=", maxSplits: 1)[0]) })
         var added: [String] = []
         for option in command.options where present.isDisjoint(with: option.flags) {
-            let key = option.settingName(in: command.name)
-            guard let value = reader.string(forKey: ConfigKey("scriptorium.\(key)")) else { continue }
-            added += try option.arguments(for: value)
+            if let value = reader.string(forKey: ConfigKey("scriptorium.\(option.settingName(in: command.name))")) {
+                added += try option.arguments(for: value)
+            } else if let inverse = option.inverseSettingName, let value = reader.string(forKey: ConfigKey("scriptorium.\(inverse)")) {
+                added += try option.inverseArguments(for: value)
+            }
         }
         return Array(given[..<command.endOfPath]) + added + Array(given[command.endOfPath...])
     }

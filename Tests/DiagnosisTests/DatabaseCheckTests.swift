@@ -73,6 +73,16 @@ import Testing
         #expect(old.map(\.verdict) == [.ok, .warn] && old[1].found.contains("4000 s"))
     }
 
+    @Test("a text index that is half built warns, whole or away it is well")
+    func textIndex() {
+        func check(_ state: TextIndex.State) -> Finding? {
+            TextIndexCheck(state: TextIndex.Report(state: state, partitions: 4, indexed: 1)).findings().last
+        }
+        #expect(check(.stands)?.verdict == .ok && check(.missing)?.verdict == .ok)
+        #expect(check(.halfBuilt)?.verdict == .warn && check(.halfBuilt)?.found.contains("1 of 4") == true)
+        #expect(TextIndexCheck(state: nil).findings().isEmpty)
+    }
+
     @Test("a month that is held back warns, and names the task")
     func retention() {
         #expect(RetentionCheck(held: []).findings().map(\.verdict) == [.ok])
@@ -107,6 +117,7 @@ import Testing
         #expect(finding("connection", findings)?.verdict == .ok)
         #expect(finding("encryption", findings)?.verdict == .ok)
         #expect(finding("retention", findings)?.verdict == .ok)
+        #expect(finding("text index", findings)?.found == "stands")
         // The tests' cluster runs with fsync off, as a superuser: both are to be seen.
         #expect(finding("durability", findings)?.verdict == .fail && finding("rights", findings)?.verdict == .warn)
         let connection = try StoreConnection(url(database), setup: .migration)
@@ -114,7 +125,7 @@ import Testing
         try connection.execute("DO $$ BEGIN CREATE ROLE doctor_stranger LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
         let broker = DatabaseCheck(url: url(database, user: "doctor_broker"), migrator: try migrator()).findings()
         #expect(finding("rights", broker)?.verdict == .ok && finding("schema", broker)?.verdict == .ok)
-        #expect(finding("retention", broker)?.verdict == .ok, "a broker's user may look")
+        #expect(finding("retention", broker)?.verdict == .ok && finding("text index", broker)?.verdict == .ok, "a broker's user may look")
         let stranger = DatabaseCheck(url: url(database, user: "doctor_stranger"), migrator: nil).findings()
         #expect(finding("rights", stranger)?.verdict == .fail)
         try connection.execute("GRANT USAGE ON SCHEMA scriptorium TO PUBLIC")

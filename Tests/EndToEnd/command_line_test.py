@@ -234,6 +234,20 @@ class Settings(unittest.TestCase):
             self.assertEqual(len(run(*command, env=env).splitlines()), 2)
             self.assertEqual(len(run(*command, "--n", 1, env=env).splitlines()), 1)
 
+    def test_a_switch_has_two_spellings_in_every_place(self):
+        command = ["generate", "--model", MODEL, "--prompt", " the", "--max-length", 12, "--seed", 1]
+        whole, short = run(*command, "--no-lstrip"), run(*command, "--lstrip")
+        self.assertNotEqual(whole, short)
+        for name, value, expected in (("LSTRIP", "false", whole), ("LSTRIP", "true", short), ("NO_LSTRIP", "true", whole), ("NO_LSTRIP", "0", short)):
+            self.assertEqual(run(*command, env=support.environment(**{f"SCRIPTORIUM_{name}": value})), expected, (name, value))
+        self.assertEqual(run(*command, "--lstrip", env=support.environment(SCRIPTORIUM_LSTRIP="false")), short)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "config.json")
+            for content, expected in (({"lstrip": False}, whole), ({"no-lstrip": True}, whole), ({"lstrip": True}, short)):
+                with open(path, "w") as file:
+                    json.dump(content, file)
+                self.assertEqual(run(*command, "--config", path), expected, content)
+
     def test_a_wrong_file_is_refused(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "config.json")

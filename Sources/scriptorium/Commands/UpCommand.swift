@@ -43,6 +43,9 @@ struct UpCommand: AsyncParsableCommand {
     @OptionGroup(title: "Retention")
     var retention: RetentionOptions
 
+    @OptionGroup(title: "Searching")
+    var searching: TextSearchOptions
+
     @Option(help: ArgumentHelp("Threads of each worker's engine; default: the processors, shared out.", valueName: "count"))
     var threads: Int?
 
@@ -73,14 +76,19 @@ struct UpCommand: AsyncParsableCommand {
         try InstructionSet.chosen()
         let directory: DataDirectory
         do { directory = try DataDirectory(dataDir) } catch { throw CommandFailure.usage("\(error)") }
-        let watcher = SignalWatcher { _ in }
+        let interruption = Interruption()
+        let watcher = SignalWatcher { _ in interruption.raise() }
         let keys = try HouseKeys(curve, directory)
         try endpoints.checkReach(hasKeys: keys != nil)
-        let stack = ServiceStack(directory: directory, options: try stackOptions(keys), hooks: hooks(directory, keys))
+        let stack = ServiceStack(directory: directory, options: try stackOptions(keys), hooks: hooks(directory, keys, interruption))
         do {
             try stack.start(until: watcher.first)
         } catch let error as ProcessError {
             throw CommandFailure.failed("\(error)")
+        } catch {
+            // Preparing the database is cut short by a signal: an index may take hours.
+            guard watcher.first.value != nil else { throw error }
+            return watcher.exitStatus
         }
         stack.supervise(until: watcher.first)
         unlink(directory.serviceFile)
@@ -112,13 +120,15 @@ struct UpCommand: AsyncParsableCommand {
             stopSeconds: drainTimeout + 10, workerStopSeconds: WorkerCore.longestDrainSeconds(drainTimeout) + 10)
     }
 
-    private func hooks(_ directory: DataDirectory, _ keys: HouseKeys?) -> ServiceStack.Hooks {
-        let migrations = migrations
+    private func hooks(_ directory: DataDirectory, _ keys: HouseKeys?, _ interruption: Interruption) -> ServiceStack.Hooks {
+        let (migrations, textSearch) = (migrations, searching.textSearch)
         let isJSON = json
         let started = Clock.now()
         var isAnnounced = false
         return ServiceStack.Hooks(
-            prepareDatabase: { try DatabasePreparation.run($0, migrations: migrations) },
+            prepareDatabase: {
+                try DatabasePreparation.run($0, migrations: migrations, textSearch: textSearch, interruption: interruption, say: Self.say)
+            },
             readReport: { line in
                 guard let members = try JSONValue.parse(line).objectValue else { return [:] }
                 var endpoints: [String: String] = [:]
@@ -134,10 +144,12 @@ struct UpCommand: AsyncParsableCommand {
                 print(isJSON ? String(decoding: JSONValue.object(file.endpoints).serialised, as: UTF8.self) : file.table)
                 fflush(nil)
             },
-            say: { line in
-                let bytes = Array((line + "\n").utf8)
-                _ = write(STDERR_FILENO, bytes, bytes.count)
-            })
+            say: Self.say)
+    }
+
+    private static func say(_ line: String) {
+        let bytes = Array((line + "\n").utf8)
+        _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 
     private static func serviceFile(
