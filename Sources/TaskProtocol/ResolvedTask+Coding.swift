@@ -105,6 +105,13 @@ extension ResolvedTask {
 }
 
 extension ResolvedModel {
+    /// Canonical JSON of the map that stands under `model` in a resolved task.
+    package var json: [UInt8] { JSONWriter.text { write(to: &$0) } }
+
+    /// Reads what ``json`` wrote.
+    /// - Throws: `bad_request` where it is no such map.
+    package static func decode(_ json: [UInt8]) throws(ContractError) -> ResolvedModel { try ResolvedModel(ContractError.parse(json: json).root) }
+
     fileprivate func write(to writer: inout some PayloadWriter) {
         writer.beginMap(5 + [name != nil, step != nil, tokenizerSHA256 != nil].count { $0 })
         writer.member("checkpoint", checkpoint.description)

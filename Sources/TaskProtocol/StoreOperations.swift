@@ -55,6 +55,8 @@ package enum StoreRequest: Sendable, Equatable {
     case states([TaskID])
     /// A task's whole life. Answered by ``StoreReply/explained(_:)`` or ``StoreReply/refused(_:)`` for an unknown id.
     case explain(TaskID)
+    /// Which models these references mean now, each as a task's `model` may spell it. Answered by ``StoreReply/resolvedModels(_:)``.
+    case resolveModels([String])
     /// All model names. Answered by ``StoreReply/models(_:)``.
     case models
     /// All datasets. Answered by ``StoreReply/datasets(_:)``.
@@ -103,6 +105,8 @@ package enum StoreReply: Sendable, Equatable {
     case statuses([TaskStatus])
     case outlines([TaskOutline?])
     case explained(TaskExplanation)
+    /// One entry a reference, in order: the model, or `not_found`.
+    case resolvedModels([Result<ResolvedModel, ContractError>])
     case models([ModelRow])
     case datasets([DatasetRow])
     case administered(AdministrationReply)

@@ -28,6 +28,8 @@ extension WorkerMessage {
                 resume: try fields.optionalBytes("resume"))
         case "cancelled": return .cancelled(try fields.lease())
         case "artifact_put", "artifact_fetch": return .artifact(number: try fields.int64("number"), try ArtifactOperation(fields))
+        case "resolve":
+            return .resolve(session: try fields.id("session"), number: try fields.count("number"), model: try fields.string("model"))
         default: throw .unknownMessage(fields.message)
         }
     }
@@ -54,6 +56,7 @@ extension BrokerMessage {
         case "stale": return .stale(lease: try fields.id("lease"))
         case "leave": return .leave(peers: try fields.maps("peers", BrokerAddress.init))
         case "artifact_have", "artifact_data", "artifact_refused": return .artifact(number: try fields.int64("number"), try ArtifactAnswer(fields))
+        case "resolved", "unresolved": return .resolved(number: try fields.count("number"), try ResolvedModel.answer(fields))
         default: throw .unknownMessage(fields.message)
         }
     }

@@ -48,6 +48,7 @@ extension WorkerMessage {
             }
         case .cancelled(let lease): return protocolMessage("cancelled", lease)
         case .artifact(let number, let operation): return operation.encoded(number)
+        case .resolve(let session, let number, let model): return ResolvedModel.encodedQuestion(session, number, model)
         }
     }
 }
@@ -90,6 +91,7 @@ extension BrokerMessage {
                 }
             }
         case .artifact(let number, let answer): return answer.encoded(number)
+        case .resolved(let number, let answer): return ResolvedModel.encodedAnswer(number, answer)
         }
     }
 }

@@ -223,6 +223,9 @@ package enum WorkerMessage: Sendable, Equatable {
     /// A part of an artifact to keep or to give; answered under the same number by ``BrokerMessage/artifact(number:_:)``. Sent over a connection of
     /// its own, on which nothing else is said, so that no heartbeat ever waits behind an artifact.
     case artifact(number: Int64, ArtifactOperation)
+    /// Asks which model a reference means now, as it stands in a task's `model`; answered under the same number by
+    /// ``BrokerMessage/resolved(number:_:)``, to a session that has joined. The answer may be lost: the worker asks again.
+    case resolve(session: SessionID, number: Int, model: String)
 
     /// The lease whose task this reports on; nil where it is about the session or an artifact.
     package var reportedLease: LeaseID? {
@@ -230,7 +233,7 @@ package enum WorkerMessage: Sendable, Equatable {
         case .started(let held), .event(let held, _), .progress(let held, _, _), .checkpoint(let held, _, _, _), .complete(let held, _, _, _),
             .failed(let held, _, _), .release(let held, _, _, _), .cancelled(let held):
             held.lease
-        case .register, .heartbeat, .goodbye, .confirm, .artifact: nil
+        case .register, .heartbeat, .goodbye, .confirm, .artifact, .resolve: nil
         }
     }
 
@@ -262,4 +265,6 @@ package enum BrokerMessage: Sendable, Equatable {
     case leave(peers: [BrokerAddress])
     /// Answers ``WorkerMessage/artifact(number:_:)``.
     case artifact(number: Int64, ArtifactAnswer)
+    /// Answers ``WorkerMessage/resolve(session:number:model:)``: the model, or why there is none now.
+    case resolved(number: Int, Result<ResolvedModel, ContractError>)
 }

@@ -24,6 +24,12 @@ extension StoreSession {
         return found
     }
 
+    /// What references to models mean now, as pinning would find it.
+    func resolve(_ references: [String]) throws(StoreError) -> [Result<ResolvedModel, ContractError>] {
+        let resolver = try ReferenceResolver(connection, models: references)
+        return references.map { reference in Result { () throws(ContractError) in try resolver.model(reference, field: "model") } }
+    }
+
     private static let listDatasets = Statement(
         "list_datasets",
         """

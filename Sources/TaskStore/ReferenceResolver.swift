@@ -90,6 +90,14 @@ struct ReferenceResolver {
         try findDatasets(connection, wantedDatasets.sorted())
     }
 
+    /// Looks up models alone, each as a task's `model` may spell it.
+    init(_ connection: StoreConnection, models references: [String]) throws(StoreError) {
+        artifacts = nil
+        texts = try StoredTexts(connection, [])
+        fitting = 0
+        try findModels(connection, Array(Set(references.map(ModelReference.init))))
+    }
+
     private mutating func findModels(_ connection: StoreConnection, _ wanted: [ModelReference]) throws(StoreError) {
         guard !wanted.isEmpty else { return }
         func step(_ reference: ModelReference) -> Int? { if case .step(_, let step) = reference { step } else { nil } }
@@ -155,7 +163,9 @@ struct ReferenceResolver {
         return nil
     }
 
-    private func model(_ text: String, field: String) throws(ContractError) -> ResolvedModel {
+    /// The model of a reference that was looked up.
+    /// - Throws: `not_found` with the field that named it.
+    func model(_ text: String, field: String) throws(ContractError) -> ResolvedModel {
         guard let model = models[ModelReference(text)] else { throw ContractError(.notFound, "there is no such model", field: field) }
         return model
     }

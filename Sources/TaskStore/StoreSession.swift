@@ -81,6 +81,7 @@ package struct StoreSession {
         case .get(let ids, let results): try statuses(ids, results: results)
         case .states(let ids): .outlines(try outlines(ids))
         case .explain(let id): try explain(id)
+        case .resolveModels(let references): .resolvedModels(try resolve(references))
         case .models: .models(try models())
         case .datasets: .datasets(try datasets())
         case .registerModel(let registration): try registerModel(registration)

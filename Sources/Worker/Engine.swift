@@ -42,6 +42,10 @@ final class Engine {
     private var events: [GenerationEvent] = []
     /// Bytes of models that had no room when they were loaded: they are not loaded again before there is some.
     private var tooLarge: [ModelIdentity: Int] = [:]
+    /// Preloads whose model is on its way.
+    private var preloading: [Preload] = []
+    /// Models that were preloaded, or are about to make their token: together they have to fit.
+    private var preloaded: Set<ModelIdentity> = []
 
     /// A task whose model or data is on its way.
     private struct PreparingTask {
@@ -78,6 +82,7 @@ final class Engine {
     func handle(_ command: EngineCommand, now: Milliseconds) -> Bool {
         switch command {
         case .start(let grant): start(grant, now: now)
+        case .preload(let preload): self.preload(preload, now: now)
         case .stop(let lease, let reason): stop(lease, reason)
         case .modelLoaded(let identity, let result): modelLoaded(identity, result, now: now)
         case .modelLoading(let identity, let progress): modelLoading(identity, progress, now: now)
@@ -134,11 +139,16 @@ final class Engine {
         let identity = ModelIdentity(model, precision)
         if let bytes = tooLarge[identity], !shelf.hasRoom(for: bytes) { return report(.snoozed(lease)) }
         preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
-        if loading[identity] == nil {
-            loading[identity] = now
-            load(.model(model, precision))
-        }
+        fetch(model, precision, now: now)
         snoozeWaiting(for: identity, now: now)
+    }
+
+    /// Asks the loader for a model, once.
+    private func fetch(_ model: ResolvedModel, _ precision: Precision, now: Milliseconds) {
+        let identity = ModelIdentity(model, precision)
+        guard loading[identity] == nil else { return }
+        loading[identity] = now
+        load(.model(model, precision))
     }
 
     /// Where a model takes long, all but the first of those that wait for it go back.
@@ -189,10 +199,17 @@ final class Engine {
         loading[identity] = nil
         let waiting = preparing.filter { $0.model == identity }
         preparing.removeAll { $0.model == identity }
+        let preloads = preloading.filter { $0.identity == identity }
+        preloading.removeAll { $0.identity == identity }
         do throws(TaskFault) {
             let loaded = try result.get()
             guard hasRoom(for: loaded, identity) else {
                 for entry in waiting { report(.snoozed(entry.lease)) }
+                for preload in preloads { report(.preloaded(preload.number, Self.noRoom)) }
+                return
+            }
+            if waiting.isEmpty, !preloads.isEmpty, !fitsBesidePreloaded(loaded) {
+                for preload in preloads { report(.preloaded(preload.number, Self.tooMuchTogether)) }
                 return
             }
             let seat: ModelSeat
@@ -208,8 +225,10 @@ final class Engine {
                 case .finetune: break
                 }
             }
+            for preload in preloads { pass(preload, on: seat) }
         } catch {
             if error.mend != nil { complain(.cannotPrepare(error)) }
+            for preload in preloads { report(.preloaded(preload.number, error.error)) }
             for entry in waiting {
                 if case .verify(let parameters) = entry.task.parameters {
                     verify(entry.lease, entry.task, parameters, on: .failure(error), now: now)
@@ -227,6 +246,47 @@ final class Engine {
         tooLarge[identity] = fits ? nil : bytes
         return fits
     }
+
+    // MARK: Preloads
+
+    private func preload(_ preload: Preload, now: Milliseconds) {
+        if let seat = shelf.seat(preload.identity, now: now) { return pass(preload, on: seat) }
+        if let bytes = tooLarge[preload.identity], !shelf.hasRoom(for: bytes) { return report(.preloaded(preload.number, Self.noRoom)) }
+        preloading.append(preload)
+        fetch(preload.model, preload.precision, now: now)
+    }
+
+    /// Lets a model make the one token that shows that it can.
+    private func pass(_ preload: Preload, on seat: ModelSeat) {
+        do throws(GenerationError) {
+            seat.passes[try seat.scheduler.add(.oneToken)] = preload
+            preloaded.insert(preload.identity)
+        } catch { report(.preloaded(preload.number, TaskFault(error, hasPromptList: false).error)) }
+    }
+
+    /// Takes what a step said about a request that is no task's.
+    private func take(_ event: GenerationEvent, of seat: ModelSeat) {
+        guard let preload = seat.passes[event.request] else { return }
+        let fault: ContractError?
+        switch event {
+        case .token, .sample: return
+        case .finished: fault = nil
+        case .failed(_, let error): fault = TaskFault(error, hasPromptList: false).error
+        case .cancelled: fault = ContractError(.internalError, "its first token was cut off")
+        }
+        seat.passes[event.request] = nil
+        if fault != nil { preloaded.remove(preload.identity) }
+        report(.preloaded(preload.number, fault))
+    }
+
+    /// Whether a model leaves those in memory that were preloaded before it: one that pushed out another would be preloaded for nothing.
+    private func fitsBesidePreloaded(_ loaded: LoadedModel) -> Bool {
+        let others = shelf.seats.reduce(0) { preloaded.contains($1.identity) ? $0 + $1.loaded.model.weightsByteCount : $0 }
+        return others == 0 || others + loaded.model.weightsByteCount <= settings.modelBytes
+    }
+
+    private static let noRoom = ContractError(.tooLarge, "there is no room in --cache-bytes beside the models at work")
+    private static let tooMuchTogether = ContractError(.tooLarge, "there is no room in --cache-bytes beside the models preloaded before it")
 
     private func modelLoading(_ identity: ModelIdentity, _ progress: WorkerProgress, now: Milliseconds) {
         snoozeWaiting(for: identity, now: now)
@@ -256,7 +316,10 @@ final class Engine {
         seat.scheduler.step(into: &events)
         var ends: [EngineReport] = []
         for event in events {
-            guard let lease = seat.leases[event.request], let index = generating.firstIndex(where: { $0.lease == lease }) else { continue }
+            guard let lease = seat.leases[event.request], let index = generating.firstIndex(where: { $0.lease == lease }) else {
+                take(event, of: seat)
+                continue
+            }
             generating[index].take(event)
             guard let end = generating[index].end(event) else { continue }
             for said in generating[index].reports(now: now) { report(said) }
@@ -295,6 +358,22 @@ final class Engine {
 
     private func workFolder(_ lease: LeaseID) -> String { "\(settings.workFolder)/\(lease)" }
     private func removeWorkFolder(_ lease: LeaseID) { try? FileManager.default.removeItem(atPath: workFolder(lease)) }
+}
+
+extension Preload {
+    /// The model as engine and loader know it.
+    fileprivate var identity: ModelIdentity { ModelIdentity(model, precision) }
+}
+
+extension GenerationRequest {
+    /// The likeliest token behind the first of the vocabulary, which every model has: all of its weights take part.
+    fileprivate static var oneToken: GenerationRequest {
+        var parameters = SamplingParameters()
+        (parameters.doSample, parameters.maxLength) = (false, 2)
+        var text = TextOptions()
+        text.nonemptyOutput = false
+        return GenerationRequest(prompts: [""], promptTokenIDs: [[0]], parameters: parameters, text: text)
+    }
 }
 
 extension GenerationEvent {

@@ -7,6 +7,8 @@ enum EngineCommand: Sendable {
     case start(WorkerGrant)
     /// Stop a task at its next token or step, and say so.
     case stop(LeaseID, StopReason)
+    /// Take a model into memory and let it make one token.
+    case preload(Preload)
     /// A model that was asked for is in memory, or cannot be.
     case modelLoaded(ModelIdentity, Result<LoadedModel, TaskFault>)
     /// How far the loading of a model is: bytes that came, then hundredths of what was loaded.

@@ -45,6 +45,9 @@ package final class LocalEngine {
     /// Hands a task to the engine.
     package func start(_ grant: WorkerGrant) { command(.start(grant)) }
 
+    /// Hands a model to the engine that is to be in memory and to make a token.
+    package func preload(_ preload: Preload) { command(.preload(preload)) }
+
     /// Asks for a task's end.
     package func stop(_ lease: LeaseID, _ reason: StopReason) { command(.stop(lease, reason)) }
 

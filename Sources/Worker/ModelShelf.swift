@@ -46,6 +46,8 @@ final class ModelSeat {
     let loaded: LoadedModel
     let scheduler: BatchScheduler
     var leases: [Generation.RequestID: LeaseID] = [:]
+    /// Requests of no task: the one token of a preload.
+    var passes: [Generation.RequestID: Preload] = [:]
     /// Verifications that run on it; the verifier's memory is given back with the last.
     var verifications = 0 {
         didSet { if verifications == 0 { kept = nil } }
@@ -61,7 +63,7 @@ final class ModelSeat {
         scheduler = try BatchScheduler(model: loaded.model, tokenizer: loaded.tokenizer, pool: pool, options: SchedulerOptions(slots: slots))
     }
 
-    var isIdle: Bool { leases.isEmpty && verifications == 0 }
+    var isIdle: Bool { leases.isEmpty && verifications == 0 && passes.isEmpty }
 
     /// What reads texts with this model.
     func verifier() throws(ModelError) -> Verifier {

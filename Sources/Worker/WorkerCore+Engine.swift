@@ -4,10 +4,11 @@ import TaskProtocol
 extension WorkerCore {
     mutating func engine(_ report: EngineReport, now: Milliseconds, into actions: inout [WorkerAction]) {
         if case .models(let digests) = report { models = digests }
+        if case .preloaded(let number, let fault) = report { preloaded(number, fault, now: now, into: &actions) }
         guard let lease = report.lease else { return }
         guard let task = tasks[lease], task.isRunning else { return settleAbandoned(report) }
         switch report {
-        case .models: break
+        case .models, .preloaded: break
         case .started:
             tasks.markStarted(lease)
             tell(.started(task.held), into: &actions)

@@ -17,16 +17,20 @@ package struct WorkerCore: Sendable {
         package var brokers: [String]
         /// How long generates may go on after a drain began.
         package var drainMilliseconds: Milliseconds
+        /// Models that are taken into memory before a task asks for them.
+        package var preloads: [PreloadRequest]
         /// Reads from a grant what it needs; another one in simulations.
         package var demand: @Sendable (WorkerGrant) throws -> TaskDemand
 
         package init(
             registration: WorkerRegistration, brokers: [String], drainMilliseconds: Milliseconds = 10_000,
+            preloads: [PreloadRequest] = [],
             demand: @escaping @Sendable (WorkerGrant) throws -> TaskDemand = { try TaskDemand(resolved: $0.resolved) }
         ) {
             self.registration = registration
             self.brokers = brokers
             self.drainMilliseconds = drainMilliseconds
+            self.preloads = preloads
             self.demand = demand
         }
     }
@@ -36,10 +40,12 @@ package struct WorkerCore: Sendable {
     var tasks = TaskTable()
     var drain = DrainState.working
     var models: [String] = []
+    var preloads: PreloadTable
     private var beats: UInt64 = 0
 
     package init(_ settings: Settings) {
         self.settings = settings
+        preloads = PreloadTable(settings.preloads)
         let spread = Int(truncatingIfNeeded: settings.registration.session.lo >> 1)
         link = BrokerLink(endpoints: settings.brokers, startingAt: spread & 0xFFFF)
     }
@@ -66,6 +72,7 @@ package struct WorkerCore: Sendable {
         case .welcome(let broker, let heartbeatMilliseconds):
             guard link.welcome(broker, heartbeatMilliseconds: heartbeatMilliseconds, now: now) else { return }
             tasks.offerAnew()
+            preloads.askAnew(now: now)
             for task in tasks.running where task.hasStarted { actions.append(.send(source, .started(task.held))) }
             // Before the checkpoints and ends that follow them.
             for lease in tasks.leasesWithUntoldSteps {
@@ -76,6 +83,7 @@ package struct WorkerCore: Sendable {
         case .grant(let grant): granted(grant, from: source, now: now, into: &actions)
         case .cancel(let lease): cancel(lease, into: &actions)
         case .recorded(let lease): tasks.recorded(lease)
+        case .resolved(let number, let answer): resolved(number, answer, now: now, into: &actions)
         case .checkpointRecorded(let lease, let step, let checkpoint): tasks.checkpointRecorded(lease, step: step, as: checkpoint)
         case .stale(let lease): if tasks.forget(lease) { actions.append(.stop(lease, .stale)) }
         case .leave(let peers):
@@ -94,7 +102,7 @@ package struct WorkerCore: Sendable {
             tasks.add(grant, demand: demand)
             if drain != .working {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .draining, ran: false, resume: grant.resume))
-            } else if !hasRoom(for: demand) {
+            } else if !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .snooze, ran: false, resume: grant.resume))
             }
         } catch {
@@ -129,6 +137,7 @@ package struct WorkerCore: Sendable {
         advanceDrain(now: now, into: &actions)
         startTasks(now: now, into: &actions)
         connectAndBeat(now: now, into: &actions)
+        advancePreloads(now: now, into: &actions)
         if let joined = link.joined { tasks.dueReports(now: now) { actions.append(.send(joined, $0)) } }
         exitIfDone(now: now, into: &actions)
     }
@@ -172,9 +181,8 @@ package struct WorkerCore: Sendable {
     private var heartbeat: WorkerHeartbeat {
         WorkerHeartbeat(
             session: settings.registration.session, sequence: beats, leasesCount: tasks.leases.count,
-            leasesHash: WorkerLeases.hash(tasks.leases.lazy.map(\.lease)), freeSlots: freeSlots, idle: tasks.isIdle && drain == .working,
-            models: models,
-            draining: drain != .working)
+            leasesHash: WorkerLeases.hash(tasks.leases.lazy.map(\.lease)), freeSlots: freeSlots,
+            idle: tasks.isIdle && !preloads.isLoading && drain == .working, models: models, draining: drain != .working)
     }
 
     /// Slots without a task, less the tasks that wait; `-slots` where nothing more is taken.

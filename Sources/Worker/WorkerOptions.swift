@@ -26,11 +26,13 @@ package struct WorkerOptions: Sendable {
     package var credentials: CurveCredentials?
     /// Signs the proof record of every text that is generated here; nil: they stay unsigned.
     package var signingKey: SigningKey?
+    /// Models that must have made a token before the worker calls itself ready; it takes tasks before that.
+    package var preloads: [PreloadRequest]
 
     package init(
         brokers: [String] = ["tcp://127.0.0.1:5572"], threads: Int, slots: Int = 16, artifacts: String? = nil, cacheDirectory: String,
         cacheBytes: Int = 16 << 30, drainTimeoutSeconds: Double = 10, label: String = "", version: String = "", credentials: CurveCredentials? = nil,
-        signingKey: SigningKey? = nil
+        signingKey: SigningKey? = nil, preloads: [PreloadRequest] = []
     ) {
         self.brokers = brokers
         self.threads = threads
@@ -43,6 +45,7 @@ package struct WorkerOptions: Sendable {
         self.version = version
         self.credentials = credentials
         self.signingKey = signingKey
+        self.preloads = preloads
     }
 }
 
@@ -54,6 +57,8 @@ package struct WorkerSnapshot: Sendable, Equatable {
     package var refusal: String?
     /// It takes no new work any more.
     package var draining = false
+    /// Models that are to be preloaded and have made no token yet, a sentence each.
+    package var preloadsOutstanding: [String] = []
     package var tasksRunning = 0
     package var tasksWaiting = 0
     /// Ends that no broker has recorded yet.
@@ -85,8 +90,12 @@ extension WorkerCore {
         snapshot.slots = slots
         snapshot.slotsTaken = tasks.slotsTaken
         snapshot.modelsLoaded = models
+        snapshot.preloadsOutstanding = preloads.outstanding
         return snapshot
     }
+
+    /// Whether every model of ``Settings/preloads`` has made its token.
+    package var hasPreloaded: Bool { preloads.isDone }
 
     /// Whether ``WorkerAction/exit`` was said.
     package var isGone: Bool { drain == .gone }

@@ -184,6 +184,8 @@ struct WorkerReactor: ~Copyable {
             case .stop(let lease, let reason):
                 if reason == .cancelled || reason == .stale { shared.markUnwanted(lease) }
                 shared.toEngine.put(.stop(lease, reason))
+            case .preload(let preload): shared.toEngine.put(.preload(preload))
+            case .note(let note): log.log(note)
             case .exit: isDone = true
             case .learnKeys(let brokers):
                 for broker in brokers {
@@ -195,6 +197,18 @@ struct WorkerReactor: ~Copyable {
     }
 
     private var now: Milliseconds { MonotonicClock.milliseconds }
+}
+
+extension Logger {
+    /// Writes what the logic found worth a line: one message an event, values in the metadata.
+    fileprivate func log(_ note: WorkerNote) {
+        switch note {
+        case .preloadWaits(let preload, let why): warning("a model to preload is waited for", metadata: ["model": "\(preload)", "why": "\(why)"])
+        case .preloadFailed(let preload, let why, let again):
+            error("a model cannot be preloaded", metadata: ["model": "\(preload)", "error": "\(why)", "again_s": "\(again / 1_000)"])
+        case .preloaded(let preload): notice("model preloaded", metadata: ["model": "\(preload)"])
+        }
+    }
 }
 
 extension WorkerAction {

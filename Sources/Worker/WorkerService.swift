@@ -48,7 +48,8 @@ package final class WorkerService: Sendable {
         try takeWorkFolder()
         let core = WorkerCore(
             WorkerCore.Settings(
-                registration: registration, brokers: options.brokers, drainMilliseconds: Milliseconds(options.drainTimeoutSeconds * 1000)))
+                registration: registration, brokers: options.brokers, drainMilliseconds: Milliseconds(options.drainTimeoutSeconds * 1000),
+                preloads: options.preloads))
         let loader = try thread("loader") { [shared, toLoader, waits] () throws(MessagingError) in
             try runLoader(cache: cache, workFolder: work, shared: shared, mailbox: toLoader, wait: waits.loader)
         }
@@ -85,7 +86,10 @@ package final class WorkerService: Sendable {
     /// - Returns: why it left, where that was not a drain.
     @discardableResult
     package func join() -> String? {
-        for thread in threads.withLock({ $0 }) {
+        let threads = threads.withLock { $0 }
+        for (place, thread) in threads.enumerated() {
+            // The loader comes last, and may be at a model for minutes that no task waits for any more.
+            if place == threads.count - 1, shared.isLoadingModel { break }
             thread.join()
             // The reactor is joined first and ends at once where a thread failed; another one may be at work for minutes, for nothing.
             if shared.failure != nil { break }
@@ -129,7 +133,12 @@ private func runLoader(
     var poller = Poller()
     poller.add(mailbox.wakeup)
     while true {
-        for job in mailbox.takeAll() where !loader.perform(job) { return }
+        for job in mailbox.takeAll() {
+            let isModel = if case .model = job { true } else { false }
+            guard !isModel || shared.beginLoadingModel() else { return }
+            defer { if isModel { shared.endLoadingModel() } }
+            guard loader.perform(job) else { return }
+        }
         try wait(&poller)
     }
 }

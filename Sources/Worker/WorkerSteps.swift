@@ -46,6 +46,8 @@ package enum EngineReport: Sendable, Equatable {
     case snoozed(LeaseID)
     /// Checkpoint digests of the models in memory now.
     case models([String])
+    /// A preload of ``WorkerAction/preload(_:)`` ended: its model has made a token, or what kept it from that.
+    case preloaded(Int, ContractError?)
 
     /// The lease spoken of, if any.
     package var lease: LeaseID? {
@@ -53,7 +55,7 @@ package enum EngineReport: Sendable, Equatable {
         case .started(let lease), .remaining(let lease, _), .events(let lease, _), .progress(let lease, _, _), .checkpoint(let lease, _, _, _),
             .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _), .snoozed(let lease):
             lease
-        case .models: nil
+        case .models, .preloaded: nil
         }
     }
 }
@@ -83,6 +85,20 @@ package enum WorkerAction: Sendable, Equatable {
     case start(WorkerGrant)
     /// Stop a task at its next token or step; the engine answers `stopped`, or another end that came first.
     case stop(LeaseID, StopReason)
+    /// Take a model into memory and let it make one token; the engine answers ``EngineReport/preloaded(_:_:)``.
+    case preload(Preload)
+    /// Something for the log.
+    case note(WorkerNote)
     /// Everything is given back and said: the process may end.
     case exit
+}
+
+/// What is worth a line in the worker's log.
+package enum WorkerNote: Sendable, Equatable {
+    /// A model that is to be preloaded cannot be found now; said once for each reason.
+    case preloadWaits(PreloadRequest, why: String)
+    /// It is found and cannot be loaded; it is tried again after a while.
+    case preloadFailed(PreloadRequest, why: String, againMilliseconds: Milliseconds)
+    /// It is in memory and has made a token.
+    case preloaded(PreloadRequest)
 }

@@ -87,6 +87,7 @@ extension WorkerSnapshot {
         var reasons: [String] = []
         if draining { reasons.append("draining: it takes no new work") }
         if !joined { reasons.append("not joined to a broker" + (refusal.map { ": " + $0 } ?? "")) }
+        reasons += preloadsOutstanding
         return Readiness(reasons: reasons)
     }
 

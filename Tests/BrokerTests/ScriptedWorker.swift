@@ -33,7 +33,7 @@ struct ScriptedWorker: Sendable {
         switch message {
         case .welcome: isJoined = true
         case .registerPlease: return [registration]
-        case .heartbeat, .leave, .checkpointRecorded, .artifact, .cancel: break
+        case .heartbeat, .leave, .checkpointRecorded, .artifact, .cancel, .resolved: break
         case .grant(let grant):
             if held[grant.lease] == nil { held[grant.lease] = Held(lease: grant.held) }
             return [.confirm(session: session, lease: grant.lease)]

@@ -138,13 +138,21 @@ extension ModelStore {
 
     private static let digests = (1...3).map { String(repeating: "\($0)", count: 64) }
 
+    private static func model(_ name: String) -> ResolvedModel {
+        ResolvedModel(
+            name: name, checkpoint: UUIDValue(hi: 1, lo: 1), sha256: digests[0], manifest: digests[1], tokenizerSHA256: digests[2],
+            contextLength: 1_024, lineByLine: false)
+    }
+
+    /// What a reference to a model means now.
+    func resolve(_ reference: String) -> Result<ResolvedModel, ContractError> {
+        models.contains(reference)
+            ? .success(Self.model(reference)) : .failure(ContractError(.notFound, "there is no such model", field: "model"))
+    }
+
     /// Turns names into digests, of which the model knows one.
     func pin(_ task: inout ModelTask, _ parameters: TaskParameters) {
-        let model = Self.modelName(parameters).map {
-            ResolvedModel(
-                name: $0, checkpoint: UUIDValue(hi: 1, lo: 1), sha256: Self.digests[0], manifest: Self.digests[1], tokenizerSHA256: Self.digests[2],
-                contextLength: 1_024, lineByLine: false)
-        }
+        let model = Self.modelName(parameters).map(Self.model)
         var texts: [ResolvedText] = []
         if case .verify(let verify) = parameters { texts = self.texts(of: verify.subject) }
         task.model = model?.sha256

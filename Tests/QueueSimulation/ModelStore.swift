@@ -93,6 +93,7 @@ package struct ModelStore: Sendable {
         case .states(let ids): return .outlines(ids.map { tasks[$0].map(outline) })
         // Nothing is told of lives here.
         case .explain: return .refused(ContractError(.notFound, "there is no such task", field: "task"))
+        case .resolveModels(let references): return .resolvedModels(references.map(resolve))
         case .models, .registerModel: return .models([])
         case .datasets, .registerDataset: return .datasets([])
         case .administer(.schedules): return .administered(.schedules([]))

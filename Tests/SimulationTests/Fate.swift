@@ -22,6 +22,11 @@ struct Fate {
         /// Of a thousand attempts that come to their end, so many fail; of a thousand turns of the client, so many cancel a task.
         var failures = 0
         var cancels = 0
+        /// Workers take a while to load a model, and give tasks back meanwhile: so many of a thousand.
+        var snoozes: Int?
+        /// Beats in which a worker's counter stands still until it is taken for dead. No promise rests on their number: fewer mean more workers that
+        /// come back with leases that are not theirs any more.
+        var beatsUntilDead = 5
     }
 
     /// Messages that are lost have no arrival, doubled ones two.
@@ -65,6 +70,8 @@ struct Fate {
         weather.tasks = random.pick([2, 4, 8])
         weather.troubles = random.below(6)
         weather.published = random.chance(300) ? 1 : 0
+        weather.snoozes = random.pick([nil, nil, 50, 300])
+        weather.beatsUntilDead = random.pick([3, 3, 5])
         self.weather = weather
         troubleUntil = start + 2_000 + Int64(random.below(6_000))
     }
@@ -99,6 +106,12 @@ struct Fate {
     mutating func work(_ now: Int64) -> (steps: Int, next: Int64) {
         if isPlanned { return (4, 370) }
         return now < troubleUntil ? (1 + Int(number(6)), 20 + number(700)) : (1 + Int(number(2)), 20 + number(100))
+    }
+
+    /// How long a worker takes to load a model, and whether it gives the task back instead of keeping it; nil where models are there.
+    mutating func load(_ now: Int64) -> (time: Int64, snoozes: Bool)? {
+        guard let snoozes = weather.snoozes else { return nil }
+        return (number(now < troubleUntil ? 3_000 : 500), now < troubleUntil && happens(snoozes))
     }
 
     /// How often, and when, a message sent at this time arrives.

@@ -2,6 +2,7 @@ import FoundationEssentials
 import QueueSimulation
 import TaskProtocol
 import Testing
+import Worker
 
 /// The broker's and the worker's own logic against each other, over a network that loses, delays, doubles and reorders, with machines and
 /// a database that fail. `SIMULATION_SEED=<n>` runs one history again, `SIMULATION_HISTORIES=<n>` chooses how many.
@@ -53,6 +54,15 @@ import Testing
                 lost += task.losses > 0 ? 1 : 0
                 retried += task.retries > 0 ? 1 : 0
             }
+        }
+    }
+
+    @Test("whatever goes wrong, every worker that lives comes to hold what it was told to preload, and no task suffers for it")
+    func preloads() {
+        for seed in UInt64(0)..<200 {
+            let world = SimulatedWorld(seed: seed)
+            world.preloads = [PreloadRequest(model: "demo"), PreloadRequest(model: "demo", precision: .int8)]
+            #expect(world.run() == [], "seed \(seed)")
         }
     }
 

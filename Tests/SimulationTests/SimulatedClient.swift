@@ -19,6 +19,7 @@ struct SimulatedClient {
 
     private var wishes: [Wish] = []
     private(set) var turns = 0
+    private var hasAskedInCalm = false
     private static let patience: Int64 = 4_000
 
     /// Tasks whose acceptance was heard of.
@@ -65,6 +66,11 @@ struct SimulatedClient {
     mutating func turn(now: Int64, fate: inout Fate) -> [Saying] {
         turns += 1
         var sayings: [Saying] = []
+        if now >= fate.troubleUntil, !hasAskedInCalm, !fate.isPlanned {
+            // What was lost in the trouble is not waited for once more: nothing comes of it but time.
+            hasAskedInCalm = true
+            for index in wishes.indices { wishes[index].askedAt = -10_000 }
+        }
         for index in wishes.indices where !wishes[index].hasEnded && now - wishes[index].askedAt > Self.patience + 500 {
             if fate.happens(300) { continue }
             guard let payload = wishes[index].id.map({ wait($0, index) }) ?? submit(index) else { continue }

@@ -12,10 +12,14 @@ struct SimulatedEngine {
         var sequences: Int
         var isFinetune: Bool
         var steps = 0
+        /// Its model is still on its way: it goes back.
+        var snoozes = false
     }
 
     private(set) var tasks: [LeaseID: Running] = [:]
     private var plans = 0
+    /// The one model that there is, is in memory.
+    var hasModel = false
 
     /// - Returns: the number of the plan, which later events of the task must name.
     mutating func start(_ grant: WorkerGrant, _ demand: TaskDemand?) -> Int {
@@ -39,6 +43,11 @@ struct SimulatedEngine {
         guard let task = tasks[lease], task.plan == plan else { return nil }
         return task
     }
+
+    /// Whether the task needs the model, and it is not there.
+    func lacksModel(_ lease: LeaseID) -> Bool { !hasModel && tasks[lease]?.isFinetune == false }
+
+    mutating func snoozes(_ lease: LeaseID) { tasks[lease]?.snoozes = true }
 
     mutating func forget(_ lease: LeaseID) { tasks[lease] = nil }
 

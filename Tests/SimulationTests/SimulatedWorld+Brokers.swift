@@ -2,13 +2,15 @@ import Broker
 import TaskProtocol
 
 extension SimulatedWorld {
-    /// The product's, but for two things: a broker with nothing to do looks about less often (such looks are most of what happens, and find nothing), and
-    /// a claim sees little of a line.
+    /// The product's, but for two things: a broker with nothing to do looks about less often (such looks are most of what happens, and find nothing) and
+    /// asks for no figures, and a claim sees little of a line.
     private static let settings: BrokerSettings = {
         var settings = BrokerSettings()
         settings.idleSweepInterval = settings.sweepInterval
-        settings.tickInterval = 500
-        settings.figuresInterval = 10_000
+        settings.tickInterval = 1_000
+        settings.figuresInterval = 1_000_000
+        settings.durabilityInterval = 1_000_000
+        settings.retryLongest = 4_000
         // So few that lines are longer than what a claim looks at.
         settings.claimWindow = 2
         return settings
@@ -22,7 +24,9 @@ extension SimulatedWorld {
         broker.nextTick = .max
         let id = BrokerID(hi: fate.random.next(), lo: fate.random.next())
         broker.isUp = true
-        broker.core.pointee = BrokerCore(id: id, settings: Self.settings, random: IdentitySource(seed: fate.random.next()))
+        var settings = Self.settings
+        settings.beatsUntilDead = fate.weather.beatsUntilDead
+        broker.core.pointee = BrokerCore(id: id, settings: settings, random: IdentitySource(seed: fate.random.next()))
         let endpoints = ["peers": "\(index)", "workers": "\(index)"]
         tellBroker(index, .start(BrokerRegistration(id: id, host: "b\(index)", pid: index, version: "1", endpoints: endpoints, publicKey: nil)))
     }

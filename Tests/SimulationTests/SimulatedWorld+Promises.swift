@@ -62,7 +62,8 @@ extension SimulatedWorld {
     }
 
     var isOver: Bool {
-        client.isSettled && store.allEnded && workers.allSatisfy { !$0.isUp || $0.core.pointee.leases.isEmpty }
+        client.isSettled && store.allEnded
+            && workers.allSatisfy { !$0.isUp || $0.core.pointee.leases.isEmpty && $0.core.pointee.hasPreloaded }
     }
 
     func finalFaults() -> [String] {
@@ -85,6 +86,9 @@ extension SimulatedWorld {
         if store.tasks.count > client.count + published.count { faults.append("\(store.tasks.count) tasks of \(client.count) keys") }
         for (index, worker) in workers.enumerated() where worker.isUp && !worker.core.pointee.leases.isEmpty {
             faults.append("worker \(index) still holds \(worker.core.pointee.leases.count) leases")
+        }
+        for (index, worker) in workers.enumerated() where worker.isUp && !worker.core.pointee.hasPreloaded {
+            faults.append("worker \(index) is not ready: \(worker.core.pointee.snapshot.preloadsOutstanding)")
         }
         return faults
     }

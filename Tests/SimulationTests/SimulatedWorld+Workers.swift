@@ -12,7 +12,8 @@ extension SimulatedWorld {
         worker.isUp = true
         worker.core.pointee = WorkerCore(
             WorkerCore.Settings(
-                registration: registration, brokers: brokers.indices.map { "\($0)" }, drainMilliseconds: 2_000, demand: demands.of))
+                registration: registration, brokers: brokers.indices.map { "\($0)" }, drainMilliseconds: 2_000,
+                preloads: preloads, demand: demands.of))
         queue.add(.workerTick(index, epoch: worker.epoch), at: now)
     }
 
@@ -66,10 +67,15 @@ extension SimulatedWorld {
             send(point) { .toBroker(link.broker, epoch: epoch, address: link.address, message) }
         case .start(let grant):
             let plan = worker.engine.start(grant, try? demands.of(grant))
-            queue.add(.engine(index, epoch: worker.epoch, grant.lease, plan: plan), at: now + 1 + fate.number(300))
+            let load = worker.engine.lacksModel(grant.lease) ? fate.load(now) : nil
+            if load?.snoozes == true { worker.engine.snoozes(grant.lease) }
+            queue.add(.engine(index, epoch: worker.epoch, grant.lease, plan: plan), at: now + 1 + fate.number(300) + (load?.time ?? 0))
         case .stop(let lease, _):
             guard let plan = worker.engine.replan(lease) else { return }
             queue.add(.engineStopped(index, epoch: worker.epoch, lease, plan: plan), at: now + fate.number(200))
+        case .preload(let preload):
+            queue.add(.preloaded(index, epoch: worker.epoch, number: preload.number), at: now + 1 + fate.number(3_000))
+        case .note: break
         case .exit:
             loseWorker(index)
             queue.add(.startWorker(index), at: now + 100 + fate.number(2_000))
@@ -77,6 +83,13 @@ extension SimulatedWorld {
     }
 
     // MARK: Engine
+
+    func endPreload(_ index: Int, _ number: Int) {
+        // A load in vain is tried again after minutes: once the trouble is over there is none.
+        let isVain = now < fate.troubleUntil && fate.happens(fate.weather.failures)
+        if !isVain { tellWorker(index, .engine(.models([String(repeating: "1", count: 64)]))) }
+        tellWorker(index, .engine(.preloaded(number, isVain ? ContractError(.internalError, "bad luck") : nil)))
+    }
 
     func stopEngine(_ index: Int, _ lease: LeaseID, _ plan: Int) {
         guard workers[index].engine.task(lease, plan: plan) != nil else { return }
@@ -87,6 +100,14 @@ extension SimulatedWorld {
     func runEngine(_ index: Int, _ lease: LeaseID, _ plan: Int) {
         let worker = workers[index]
         guard let task = worker.engine.task(lease, plan: plan) else { return }
+        if task.snoozes {
+            worker.engine.forget(lease)
+            return tellWorker(index, .engine(.snoozed(lease)))
+        }
+        if task.steps == 0, fate.weather.snoozes != nil, worker.engine.lacksModel(lease) {
+            worker.engine.hasModel = true
+            tellWorker(index, .engine(.models([String(repeating: "1", count: 64)])))
+        }
         if task.steps == 0 { tellWorker(index, .engine(.started(lease))) }
         worker.engine.step(lease)
         let work = fate.work(now)
@@ -100,7 +121,8 @@ extension SimulatedWorld {
             return
         }
         worker.engine.forget(lease)
-        if fate.happens(fate.weather.failures) {
+        // Once all is calm nothing fails any more: pauses of a minute are only waiting.
+        if now < fate.troubleUntil, fate.happens(fate.weather.failures) {
             tellWorker(index, .engine(.failed(lease, error: ContractError(.internalError, "bad luck"), final: fate.happens(300))))
         } else {
             tellWorker(index, .engine(.finished(lease, generations: SimulatedEngine.texts(of: task), result: nil)))

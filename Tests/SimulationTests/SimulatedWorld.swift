@@ -23,6 +23,8 @@ final class SimulatedWorld {
         indirect case fromPeer(Int, epoch: Int, BrokerID, PeerMessage)
         case engine(Int, epoch: Int, LeaseID, plan: Int)
         case engineStopped(Int, epoch: Int, LeaseID, plan: Int)
+        /// An engine's word about a model that was to be preloaded.
+        case preloaded(Int, epoch: Int, number: Int)
         case request(Int, epoch: Int, [UInt8])
         case clientReply([UInt8])
         case clientTurn
@@ -110,6 +112,8 @@ final class SimulatedWorld {
     var client: SimulatedClient
     let demands = Demands()
     var published: [TaskID] = []
+    /// What every worker is to hold before it is ready.
+    var preloads: [PreloadRequest] = []
     var databaseAwayUntil: Int64 = 0
     var addresses: UInt64 = 0
     /// Broken promises found on the way.
@@ -147,7 +151,8 @@ final class SimulatedWorld {
 
     private func planTrouble() {
         let span = fate.troubleUntil - now
-        for _ in 0..<fate.weather.troubles { queue.add(.trouble(drawTrouble()), at: now + 500 + fate.number(span)) }
+        // What befalls machines has its consequences while messages still go astray.
+        for _ in 0..<fate.weather.troubles { queue.add(.trouble(drawTrouble()), at: now + 500 + fate.number(span * 2 / 3)) }
         for _ in 0..<fate.weather.published { queue.add(.publish, at: now + fate.number(span)) }
     }
 
@@ -159,7 +164,7 @@ final class SimulatedWorld {
         case 2, 3: return .brokerDies(broker)
         case 4: return .workerDrains(worker)
         case 5: return .brokerStands(broker, until: until)
-        case 6: return .workerStands(worker, until: until + 5_000)
+        case 6: return .workerStands(worker, until: until + 2_000)
         case 7: return .brokerCutOff(broker, until: until)
         case 9: return .brokerDrains(broker)
         case 8: return .keyHeld("key \(fate.number(Int64(fate.weather.tasks)))", until: until)
@@ -201,7 +206,7 @@ final class SimulatedWorld {
         case .workerTick(let index, let epoch):
             guard isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) else { return }
             tellWorker(index, .tick)
-            queue.add(.workerTick(index, epoch: epoch), at: now + 400)
+            queue.add(.workerTick(index, epoch: epoch), at: now + 700)
         case .toWorker(let index, let epoch, let link, let message):
             guard isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) else { return }
             tellWorker(index, .message(message, link: link))
@@ -209,6 +214,8 @@ final class SimulatedWorld {
             if isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) { runEngine(index, lease, plan) }
         case .engineStopped(let index, let epoch, let lease, let plan):
             if isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) { stopEngine(index, lease, plan) }
+        case .preloaded(let index, let epoch, let number):
+            if isAwake(workers[index].epoch == epoch, workers[index].standsUntil, event) { endPreload(index, number) }
         case .store(let index, let epoch, let ticket, let request): perform(index, epoch, ticket, request)
         case .claimLocks(let index, let epoch, let ticket, let request, let scan): lock(index, epoch, ticket, request, scan)
         case .clientReply(let payload): clientHears(payload)

@@ -43,6 +43,7 @@ struct FuzzTests {
         let id = UUIDValue(hi: 5, lo: 6)
         let worker: [WorkerMessage] = [
             .goodbye(session: id), .confirm(session: id, lease: id), .started(Self.lease), .cancelled(Self.lease),
+            .resolve(session: id, number: 1, model: "demo@5"),
             .failed(Self.lease, error: ContractError(.invalidArgument, "no", field: "params.n"), final: true),
             .event(Self.lease, events: [.token(sample: 0, draw: 0, index: 1, tokenID: 2, text: "é")]),
             .heartbeat(
@@ -50,7 +51,12 @@ struct FuzzTests {
         ]
         let broker: [BrokerMessage] = [
             .welcome(broker: id, heartbeatMilliseconds: 1000), .registerPlease, .heartbeat(beatsOK: true), .cancel(lease: id), .stale(lease: id),
-            .checkpointRecorded(lease: id, step: 5, checkpoint: id),
+            .checkpointRecorded(lease: id, step: 5, checkpoint: id), .resolved(number: 1, .failure(ContractError(.notFound, "no", field: "model"))),
+            .resolved(
+                number: 1,
+                .success(
+                    ResolvedModel(
+                        name: "demo", checkpoint: id, sha256: "ab", manifest: "cd", tokenizerSHA256: nil, contextLength: 64, lineByLine: true))),
         ]
         let status = PeerMessage.status(
             PeerStatus(broker: id, beatsOK: true, isDraining: false, workersEndpoint: "tcp://127.0.0.1:1", publicKey: nil))

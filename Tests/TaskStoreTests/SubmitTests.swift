@@ -99,6 +99,11 @@ import Testing
                 continue
             }
         }
+        // The same, asked by a worker that has no task.
+        let known = ["demo", "demo@0", bench.checkpoint.description, "sha256:" + Bench.digest]
+        guard case .resolvedModels(let found) = bench.ask(.resolveModels(known + ["demo@7", "demo@999999999999999"])) else { return unexpected() }
+        #expect(try found.prefix(4).allSatisfy { try $0.get().checkpoint == bench.checkpoint && $0.get().manifest == Bench.manifest })
+        for answer in found.suffix(2) { #expect(throws: ContractError.self) { try answer.get() } }
         let waiting = try bench.submit([bench.item()])[0]
         let other = UUIDValue.version7(milliseconds: bench.now())
         guard case .models(let rows) = bench.ask(.registerModel(Bench.model("demo", checkpoint: other, sha256: Bench.manifest))) else {

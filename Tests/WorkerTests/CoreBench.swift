@@ -11,11 +11,11 @@ struct CoreBench {
     static let session = SessionID(hi: 1, lo: 0)
     static let broker = BrokerID(hi: 2, lo: 2)
 
-    init(slots: Int = 4, brokers: [String] = ["tcp://a", "tcp://b"], drain: Milliseconds = 10_000) {
+    init(slots: Int = 4, brokers: [String] = ["tcp://a", "tcp://b"], drain: Milliseconds = 10_000, preloads: [PreloadRequest] = []) {
         let registration = WorkerRegistration(
             session: Self.session, host: "here", pid: 1, version: "1", numerics: ["float32/1"], instructionSet: "plain", threads: 1, slots: slots,
             parameters: ["model"])
-        let settings = WorkerCore.Settings(registration: registration, brokers: brokers, drainMilliseconds: drain) { grant in
+        let settings = WorkerCore.Settings(registration: registration, brokers: brokers, drainMilliseconds: drain, preloads: preloads) { grant in
             switch grant.resolved.first {
             case 0: .everything
             case let count?: .sequences(Int(count))
@@ -26,11 +26,11 @@ struct CoreBench {
     }
 
     /// A worker that a broker has just welcomed.
-    static func joined(slots: Int = 4, drain: Milliseconds = 10_000) -> CoreBench {
-        var bench = CoreBench(slots: slots, drain: drain)
+    static func joined(slots: Int = 4, drain: Milliseconds = 10_000, preloads: [PreloadRequest] = []) -> CoreBench {
+        var bench = CoreBench(slots: slots, drain: drain, preloads: preloads)
         bench.handle(.tick)
         bench.say(.welcome(broker: broker, heartbeatMilliseconds: 1000))
-        bench.actions = []
+        if preloads.isEmpty { bench.actions = [] }
         return bench
     }
 
@@ -64,6 +64,11 @@ struct CoreBench {
             timeoutSeconds: timeout)
     }
 
+    /// Preloads handed to the engine since the last look.
+    var preloads: [Preload] { actions.compactMap { if case .preload(let preload) = $0 { preload } else { nil } } }
+    /// What the log was told since the last look.
+    var notes: [WorkerNote] { actions.compactMap { if case .note(let note) = $0 { note } else { nil } } }
+
     /// Leases handed to the engine since the last look.
     var started: [LeaseID] { actions.compactMap { if case .start(let grant) = $0 { grant.lease } else { nil } } }
     /// Leases that the engine was told to stop, with the reasons.
@@ -73,5 +78,7 @@ struct CoreBench {
 extension WorkerMessage {
     var isHeartbeat: Bool { if case .heartbeat = self { true } else { false } }
     var isRegister: Bool { if case .register = self { true } else { false } }
+    /// The model asked for, where it is such a question.
+    var question: String? { if case .resolve(_, _, let model) = self { model } else { nil } }
     var isComplete: Bool { if case .complete = self { true } else { false } }
 }

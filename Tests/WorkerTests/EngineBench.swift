@@ -1,5 +1,6 @@
 import ArtifactStore
 import Encodings
+import FoundationEssentials
 import LanguageModels
 import ModelFiles
 import TaskProtocol
@@ -29,6 +30,17 @@ struct EngineBench {
             name: "demo", checkpoint: UUIDValue(hi: 1, lo: 1), sha256: try description.checkpointDigest(description.weights(in: files.tensors)),
             manifest: manifest.sha256,
             tokenizerSHA256: nil, contextLength: description.contextLength, lineByLine: false)
+    }
+
+    /// Puts a model into the store whose weights are no numbers: it loads, and computes nothing.
+    func modelWithoutNumbers() throws -> ResolvedModel {
+        let damaged = folder.path + "/damaged"
+        try FileManager.default.copyItem(atPath: Fixtures.reference + "/gpt2", toPath: damaged)
+        var weights = try Data(contentsOf: URL(filePath: damaged + "/model.safetensors"))
+        let header = weights.prefix(8).enumerated().reduce(0) { $0 | Int($1.element) << (8 * $1.offset) }
+        for place in stride(from: 8 + header, to: weights.count - 3, by: 4) { weights.replaceSubrange(place..<place + 4, with: [0, 0, 0xC0, 0x7F]) }
+        try weights.write(to: URL(filePath: damaged + "/model.safetensors"))
+        return try model(damaged)
     }
 
     /// Starts a task.

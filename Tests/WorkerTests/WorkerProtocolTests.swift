@@ -81,6 +81,20 @@ import Testing
         }
     }
 
+    @Test("an answer with a model that cannot be read is malformed, and a question of a later version is unknown: both are passed over")
+    func models() {
+        var writer = MessagePackWriter()
+        writer.beginMap(3)
+        writer.member("m", "resolved")
+        writer.member("number", 0)
+        writer.key("model")
+        writer.binary(Array(#"{"checkpoint":"no id"}"#.utf8))
+        writer.endMap()
+        #expect(throws: WorkerProtocolError.badField(message: "resolved", field: "model")) { try BrokerMessage.decode(writer.bytes) }
+        let question = WorkerMessage.resolve(session: UUIDValue(hi: 1, lo: 1), number: 0, model: "demo")
+        #expect(throws: WorkerProtocolError.unknownMessage("resolve")) { try BrokerMessage.decode(question.encoded) }
+    }
+
     @Test("the hash of leases does not depend on their order and notices each")
     func leasesHash() {
         var random = MessageMaker(seed: 5)
@@ -143,6 +157,12 @@ private struct MessageMaker {
             : .sample(sample: number(9), promptIndex: number(3), draw: number(17), text: text(), finishReason: "eos", step: maybe(number(100)))
     }
 
+    mutating func model() -> ResolvedModel {
+        ResolvedModel(
+            name: maybe(text()), checkpoint: id(), sha256: digest(), manifest: digest(), tokenizerSHA256: maybe(digest()),
+            contextLength: number(1 << 16), lineByLine: flag(), step: maybe(number(5000)))
+    }
+
     mutating func put() -> ArtifactPut {
         let data = bytes()
         let offset = Int64(number(1 << 30))
@@ -171,6 +191,7 @@ private struct MessageMaker {
             .artifact(number: Int64(number(1 << 40)), .put(put())), .artifact(number: 5, .put(ArtifactPut(sha256: digest(), size: nil))),
             .artifact(
                 number: Int64(number(1 << 40)), .fetch(ArtifactFetch(sha256: digest(), offset: Int64(number(1 << 40)), length: number(1 << 20)))),
+            .resolve(session: id(), number: number(1 << 20), model: text()),
         ]
     }
 
@@ -186,6 +207,9 @@ private struct MessageMaker {
             .artifact(number: Int64(number(1 << 40)), .have(Int64(number(1 << 40)))),
             .artifact(number: 7, .data(bytes(), size: Int64(number(1 << 40)))),
             .artifact(number: 8, .refused(ContractError(ErrorCode.allCases[number(ErrorCode.allCases.count)], text(), field: maybe("sha256")))),
+            .resolved(number: number(64), .success(model())),
+            .resolved(
+                number: number(64), .failure(ContractError(ErrorCode.allCases[number(ErrorCode.allCases.count)], text(), field: maybe("model")))),
         ]
     }
 }

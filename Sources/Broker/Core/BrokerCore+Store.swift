@@ -66,6 +66,7 @@ extension BrokerCore {
         case .steps: return (works, .trainingSteps(works.compactMap { if case .steps(let update) = $0 { update } else { nil } }))
         case .catalogue(_, let request): return (works, request)
         case .adopt(let adoptions): return (works, .adopt(adoptions))
+        case .resolve: return (works, .resolveModels(works.compactMap { if case .resolve(let question) = $0 { question.model } else { nil } }))
         }
     }
 
@@ -143,7 +144,7 @@ extension BrokerCore {
 
     /// What was never sent, and comes from clients, is refused: nothing of it was accepted.
     private mutating func refuseWhatWaits() {
-        for lane in [StoreLane.submit, .keyedSubmit, .heldKeys, .cancel, .retry, .read, .results, .catalogue] {
+        for lane in [StoreLane.submit, .keyedSubmit, .heldKeys, .cancel, .retry, .read, .results, .catalogue, .models] {
             for work in lanes.takeWaiting(lane) {
                 if work.isUncertain { lanes.add(work, to: lane) } else { refuse(work, Self.databaseAway) }
             }
@@ -244,6 +245,7 @@ extension BrokerCore {
         case .checkpoint(let commit, _, let address): checkpointRefused(commit, from: address, error)
         case .unchecked: uncheckedTasks = false
         case .retain: retentionFailed()
+        case .resolve(let question): answer(question, .failure(error))
         case .mark: idle.refused()
         case .steps(let update): counters.droppedTrainingSteps += update.steps.count
         default: break
@@ -286,6 +288,7 @@ extension BrokerCore {
         case .models(let rows): if case .catalogue(let request, let asked)? = works.first { modelsAnswered(request, asked, rows) }
         case .datasets(let rows): if case .catalogue(let request, let asked)? = works.first { datasetsAnswered(request, asked, rows) }
         case .administered(let reply): if case .catalogue(let request, let asked)? = works.first { administered(request, asked, reply) }
+        case .resolvedModels(let answers): modelsResolved(works, answers)
         case .unchecked(let tasks, let isCut): check(tasks, isCut: isCut)
         case .adopted(let reply): adopted(reply)
         case .due(let due): swept(due)
@@ -410,46 +413,6 @@ extension BrokerCore {
         counters.missedWork += 1
         queues.forgetMarks()
         actions.append(.listenAnew)
-    }
-
-    // MARK: Tasks published in SQL
-
-    /// Checks tasks that came by SQL or were unblocked, as a client's would have been.
-    private mutating func check(_ tasks: [UncheckedTask], isCut: Bool) {
-        uncheckedTasks = false
-        let wasAtStart = checkedUpTo == nil
-        moreIsUnchecked = isCut
-        // What cannot be checked now is passed: the next look begins behind it, and after the end again at the start.
-        checkedUpTo = moreIsUnchecked ? tasks.last?.id : nil
-        guard !tasks.isEmpty else {
-            if !wasAtStart { lookForUnchecked() }
-            return
-        }
-        lanes.add(.adopt(tasks.map { verdict($0) }), to: .adopt)
-    }
-
-    private mutating func verdict(_ task: UncheckedTask) -> Adoption {
-        do throws(ContractError) {
-            let submission = try task.checked()
-            var seed = task.seed ?? submission.parameters.seed
-            let isAssigned = task.seed != nil ? task.seedAssigned : seed == nil && submission.parameters.needsSeed
-            if isAssigned, seed == nil { seed = Seed.assigned(using: &random) }
-            return .accept(
-                task: task.id, parameters: submission.parameters, after: submission.after, seed: seed, seedAssigned: isAssigned)
-        } catch {
-            return .reject(task: task.id, error: error)
-        }
-    }
-
-    private mutating func adopted(_ reply: AdoptReply) {
-        for ready in reply.ready {
-            queues.ready(ready.queue, rank: ready.rank)
-            emit(.queued, task: ready.task, attempt: 0, sequence: 0)
-        }
-        for ended in reply.ended { emitEnd(ended.task, ended.attempt, ended.state, ended.error, sequence: nil) }
-        // Where nothing could be checked (a dataset is on its way, somebody holds the rows) the next sweep is soon enough.
-        if uncheckedTasks || moreIsUnchecked && !reply.isEmpty { lookForUnchecked() }
-        moreIsUnchecked = false
     }
 }
 

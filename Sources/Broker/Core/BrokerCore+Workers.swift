@@ -24,6 +24,8 @@ extension BrokerCore {
         case .release(let held, let reason, _, let resume): released(held, reason, resume, from: address)
         case .cancelled(let held): cancelled(held, from: address)
         case .artifact(let number, let operation): artifact(operation, from: .worker(address, number: number))
+        case .resolve(let session, let number, let model):
+            resolve(ModelQuestion(session: session, number: number, model: model, address: address))
         }
     }
 

@@ -93,6 +93,10 @@ package struct BrokerSettings: Sendable {
     package var batchTasks = 1_000
     /// Bytes of one transaction, likewise.
     package var batchBytes = 8 << 20
+    /// Questions of workers which model a reference means that wait for the store together …
+    package var modelQuestions = 1_000
+    /// … and those of one worker among them. Of more, the others are answered `busy`.
+    package var modelQuestionsPerWorker = 64
     /// Training steps of one lease that wait for the store together; of more, the oldest are dropped and counted.
     package var waitingSteps = 10_000
     /// Candidates that a claim looks at.

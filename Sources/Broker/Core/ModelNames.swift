@@ -17,7 +17,12 @@ struct ModelNames: Sendable {
     mutating func learn(_ name: String, from resolved: @autoclosure () -> [UInt8], now: Int64) {
         if let entry = known[name], now - entry.at < Self.trust { return }
         guard let model = try? ResolvedTask.decode(resolved()).model else { return }
+        learn(name, digest: model.sha256, now: now)
+    }
+
+    /// Takes what the store said a name means.
+    mutating func learn(_ name: String, digest: String, now: Int64) {
         if known.count >= Self.bound { known = [:] }
-        known[name] = (model.sha256, now)
+        known[name] = (digest, now)
     }
 }

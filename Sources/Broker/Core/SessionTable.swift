@@ -89,8 +89,12 @@ struct Session: Sendable {
         return loading.removeValue(forKey: key).map { now - $0 }
     }
 
+    private static let knownNames = Set(TaskParameters.knownNames)
+
     /// Takes what it says it knows.
     mutating func learn(_ names: [String]) {
+        // What every worker of this release says, each time that it registers.
+        if names == TaskParameters.knownNames { return (parameters, lacksNames) = (Self.knownNames, false) }
         parameters = Set(names)
         lacksNames = !names.isEmpty && !parameters.isSuperset(of: TaskParameters.knownNames)
     }

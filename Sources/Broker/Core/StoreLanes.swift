@@ -14,6 +14,8 @@ package enum StoreLane: Int, Sendable, CaseIterable {
     /// What workers told of tasks that somebody's open transaction holds: it waits apart, one work after the other.
     case heldTasks
     case progress, cancel, retry, read, results, outlines, catalogue, unchecked, adopt, due, figures, retain
+    /// Which models workers mean.
+    case models
 }
 
 extension StoreLane {

@@ -39,6 +39,16 @@ struct StatusRead: Sendable {
     var purpose: StatusPurpose
 }
 
+/// A worker's question which model a reference means, and where the answer goes.
+struct ModelQuestion: Sendable {
+    var session: SessionID
+    /// The worker's own: the answer repeats it.
+    var number: Int
+    /// As a task's `model` may spell it.
+    var model: String
+    var address: [UInt8]
+}
+
 /// One thing that the store is to do, with what its answer is for.
 enum StoreWork: Sendable {
     case submit(PendingSubmit)
@@ -72,6 +82,7 @@ enum StoreWork: Sendable {
     case steps(TrainingStepsUpdate)
     case catalogue(RequestReference, StoreRequest)
     case adopt([Adoption])
+    case resolve(ModelQuestion)
 
     /// Works of equal kind can share a transaction; nil: each goes alone.
     var batchKind: Int? {
@@ -85,6 +96,7 @@ enum StoreWork: Sendable {
         case .read(let read): read.results ? 7 : 8
         case .progress: 9
         case .steps: 10
+        case .resolve: 11
         default: nil
         }
     }
@@ -104,7 +116,7 @@ enum StoreWork: Sendable {
     var isRepeatedWhenAway: Bool {
         switch self {
         case .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain, .unchecked, .leases, .read, .outlines, .lookBeforeRetry, .mark,
-            .catalogue(_, .models), .catalogue(_, .explain):
+            .resolve, .catalogue(_, .models), .catalogue(_, .explain):
             false
         case .catalogue(_, .administer(let administration)): !administration.isReading
         default: true
@@ -138,7 +150,7 @@ enum StoreWork: Sendable {
     var waitsForLocks: Bool {
         switch self {
         case .submit, .cancel, .lookBeforeRetry, .retry, .read, .catalogue, .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain,
-            .unchecked, .adopt, .leases, .outlines:
+            .unchecked, .adopt, .leases, .outlines, .resolve:
             false
         default: true
         }

@@ -22,6 +22,7 @@ extension StoreRequest {
         case .get: "get"
         case .states: "states"
         case .explain: "explain"
+        case .resolveModels: "resolve"
         case .models, .datasets, .registerModel, .registerDataset: "catalogue"
         case .administer: "administer"
         case .unchecked, .adopt: "adopt"

@@ -52,6 +52,9 @@ struct UpCommand: AsyncParsableCommand {
     @Option(help: "Sequences that each worker runs at once.")
     var slots = 16
 
+    @OptionGroup
+    var preloads: PreloadOptions
+
     @Option(help: ArgumentHelp("How long generates may go on after SIGTERM.", valueName: "seconds"))
     var drainTimeout = 10.0
 
@@ -116,7 +119,7 @@ struct UpCommand: AsyncParsableCommand {
             brokerArguments: drain + (endpoints.insecure ? ["--insecure"] : []) + (migrations.map { ["--migrations", $0] } ?? [])
                 + web.arguments + (keys?.brokerArguments ?? []) + retention.arguments,
             workerArguments: drain + ["--threads", String(perWorker), "--slots", String(slots)] + (keys?.workerArguments ?? [])
-                + signing.arguments, environment: kept,
+                + signing.arguments + preloads.arguments, environment: kept,
             stopSeconds: drainTimeout + 10, workerStopSeconds: WorkerCore.longestDrainSeconds(drainTimeout) + 10)
     }
 

@@ -35,6 +35,9 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("How long generates may go on after SIGTERM.", valueName: "seconds"))
     var drainTimeout = 10.0
 
+    @OptionGroup
+    var preloads: PreloadOptions
+
     @Option(help: ArgumentHelp("Health and metrics over HTTP; off without it.", valueName: "host:port"))
     var http: String?
 
@@ -85,7 +88,7 @@ struct WorkerCommand: AsyncParsableCommand {
             WorkerOptions(
                 brokers: brokers, threads: threads ?? sysconf(Int32(_SC_NPROCESSORS_ONLN)), slots: slots, artifacts: artifacts,
                 cacheDirectory: cacheDir, cacheBytes: cacheBytes, drainTimeoutSeconds: drainTimeout, version: Version.number,
-                credentials: credentials, signingKey: signingKey),
+                credentials: credentials, signingKey: signingKey, preloads: preloads.requests),
             log: logger)
         let role = ServiceHost.Role(
             start: {

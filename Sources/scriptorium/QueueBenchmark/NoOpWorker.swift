@@ -56,7 +56,7 @@ struct NoOpWorker {
         case .recorded(let lease), .stale(let lease): held[lease] = nil
         case .cancel(let lease): if let held = held[lease] { try send(.cancelled(held), socket) }
         case .registerPlease: try send(.register(registration), socket)
-        case .welcome, .heartbeat, .checkpointRecorded, .leave, .artifact: break
+        case .welcome, .heartbeat, .checkpointRecorded, .leave, .artifact, .resolved: break
         }
     }
 

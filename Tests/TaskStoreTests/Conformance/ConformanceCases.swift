@@ -255,6 +255,18 @@ import Testing
         #expect(try bench.claim().map(\.task) == [second])
     }
 
+    @Test("references to models are resolved one by one, in the order asked", arguments: StoreKind.allCases)
+    func models(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        guard case .resolvedModels(let found) = bench.ask(.resolveModels(["absent", "demo", "absent@3", "demo"])) else { return unexpected() }
+        #expect(try found.count == 4 && found[1].get().name == "demo" && found[1] == found[3])
+        for answer in [found[0], found[2]] {
+            guard case .failure(let error) = answer else { return unexpected() }
+            #expect(error.code == .notFound && error.field == "model")
+        }
+        #expect(bench.ask(.resolveModels([])) == .resolvedModels([]))
+    }
+
     @Test("what nobody has checked is read by id, from behind the one that is named", arguments: StoreKind.allCases)
     func uncheckedPages(_ kind: StoreKind) throws {
         let bench = try ConformanceBench(kind)
