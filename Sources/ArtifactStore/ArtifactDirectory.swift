@@ -158,37 +158,52 @@ package struct ArtifactDirectory: Sendable {
     /// - Parameters:
     ///   - sha256: the manifest's digest.
     ///   - directory: must not exist yet; its parent must.
-    package func materialise(_ sha256: String, into directory: String) throws(ArtifactError) {
-        try materialise(try manifest(sha256).files, into: directory)
+    ///   - progress: called with the bytes that are checked so far, and those of all files.
+    package func materialise(
+        _ sha256: String, into directory: String, progress: (_ done: Int64, _ total: Int64) -> Void = { _, _ in }
+    ) throws(ArtifactError) {
+        try materialise(try manifest(sha256).files, into: directory, progress)
     }
 
     /// Makes a folder with one blob in it under a name, checked against its digest. Whatever stops half way, the folder is then not there.
-    /// - Parameter directory: must not exist yet; its parent must.
-    package func materialise(blob sha256: String, as name: String, into directory: String) throws(ArtifactError) {
+    /// - Parameters:
+    ///   - directory: must not exist yet; its parent must.
+    ///   - progress: called with the bytes that are checked so far, and those of the blob.
+    package func materialise(
+        blob sha256: String, as name: String, into directory: String, progress: (_ done: Int64, _ total: Int64) -> Void = { _, _ in }
+    ) throws(ArtifactError) {
         guard let size = size(of: sha256) else { throw .missing(sha256: sha256) }
-        try materialise([try Manifest.File(path: name, sha256: sha256, size: size)], into: directory)
+        try materialise([try Manifest.File(path: name, sha256: sha256, size: size)], into: directory, progress)
     }
 
-    private func materialise(_ files: [Manifest.File], into directory: String) throws(ArtifactError) {
+    private func materialise(_ files: [Manifest.File], into directory: String, _ progress: (Int64, Int64) -> Void) throws(ArtifactError) {
         guard mkdir(directory, 0o755) == 0 else { throw .system(path: directory, errno: errno) }
+        let total = files.reduce(0) { $0 + $1.size }
+        var done: Int64 = 0
+        progress(done, total)
         do throws(ArtifactError) {
-            for file in files { try materialise(file, below: directory) }
+            for file in files {
+                try materialise(file, below: directory) { count in
+                    done += Int64(count)
+                    progress(done, total)
+                }
+            }
         } catch {
             FileTree.remove(directory)
             throw error
         }
     }
 
-    private func materialise(_ file: Manifest.File, below directory: String) throws(ArtifactError) {
+    private func materialise(_ file: Manifest.File, below directory: String, each: (Int) -> Void) throws(ArtifactError) {
         let source = location(of: file.sha256)
         guard let size = size(of: file.sha256) else { throw .missing(sha256: file.sha256) }
         let target = directory + "/" + file.path
         if let slash = file.path.lastIndex(of: "/") { try FileSystem.makeFolders(directory + "/" + file.path[..<slash]) }
         let actual: String
         if link(source, target) == 0 {
-            do throws(FileReadError) { actual = try SHA256Digest.hex(ofFile: target) } catch { throw .system(path: error.path, errno: error.errno) }
+            actual = try InputFile(target).digest(each: each)
         } else {
-            actual = try FileSystem.copy(source, to: target)
+            actual = try FileSystem.copy(source, to: target, each: each)
         }
         guard actual == file.sha256, size == file.size else { throw .digestMismatch(expected: file.sha256, actual: actual) }
     }

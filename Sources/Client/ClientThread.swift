@@ -117,7 +117,7 @@ private struct ClientLoop {
         let settings = settings(for: endpoint)
         var judge = HandshakeJudge(endpoint: endpoint, key: settings.security.shownKey)
         var isRefused = false
-        var hasConnected = false
+        var connection = Connection.first
         let socket = try Socket(context, .dealer, settings)
         try socket.connect(endpoint)
         var poller = Poller()
@@ -129,7 +129,7 @@ private struct ClientLoop {
         isUnavailable = false
         while true {
             var now = monotonicSeconds()
-            poller.watchWritable(place, !isUnavailable && calls.nextUnsent(now: now) != nil)
+            poller.watchWritable(place, !isUnavailable && connection != .broken && calls.nextUnsent(now: now) != nil)
             try poller.wait(milliseconds: pause(now, quietSince))
             let commands = take()
             for (place, command) in commands.enumerated() where !apply(command) {
@@ -144,12 +144,13 @@ private struct ClientLoop {
                 refusals = [:]
                 handle(message.frames, now)
             }
-            if try takeHandshakes(of: socket, &judge, &isRefused, &hasConnected, now) {
+            if try takeHandshakes(of: socket, &judge, &isRefused, &connection, now) {
                 connectionLost("the connection to \(endpoint) broke and was made anew")
                 (quietSince, pinged) = (nil, false)
             }
-            // After the news of a new connection: what goes out before it would count as lost with the old one.
-            if !isUnavailable { try sendAll(socket, now) }
+            // After the news of a new connection: what goes out before it would count as lost with the old one. The socket takes messages for the new one
+            // an instant before it says so.
+            if !isUnavailable, connection != .broken { try sendAll(socket, now) }
             for call in calls.expired(now: now) { call.answer(.failure(.unavailable("\(endpoint) has not answered in time"))) }
             guard !calls.isEmpty else {
                 (silentSince, quietSince, pinged) = (nil, nil, false)
@@ -209,18 +210,21 @@ private struct ClientLoop {
         }
     }
 
-    /// - Parameter hasConnected: whether this socket was connected before.
-    /// - Returns: whether it was, and has connected once more: what was sent over the earlier connection is lost.
+    /// Where a socket stands: first → made ⇄ broken.
+    private enum Connection { case first, made, broken }
+
+    /// - Returns: whether the socket was connected before, and has connected once more: what was sent over the earlier connection is lost.
     private mutating func takeHandshakes(
-        of socket: borrowing Socket, _ judge: inout HandshakeJudge, _ isRefused: inout Bool, _ hasConnected: inout Bool, _ now: Double
+        of socket: borrowing Socket, _ judge: inout HandshakeJudge, _ isRefused: inout Bool, _ connection: inout Connection, _ now: Double
     ) throws(MessagingError) -> Bool {
         var isNewConnection = false
         while let event = try socket.nextHandshake() {
             if event == .succeeded {
                 isRefused = false
-                isNewConnection = hasConnected
-                hasConnected = true
+                isNewConnection = connection != .first
+                connection = .made
             }
+            if event == .disconnected, connection == .made { connection = .broken }
             guard let refusal = judge.take(event, now: Int64(now * 1000)) else { continue }
             isRefused = true
             refused(refusal)

@@ -2,12 +2,13 @@
 package struct CurveCredentials: Sendable {
     package let keys: CurveKeyPair
     private let everyServer: CurvePublicKey?
+    /// The keys that the operator gave, by endpoint.
     private let servers: [String: CurvePublicKey]
     /// What brokers said of each other, the oldest first.
     private var learned: [(endpoint: String, key: CurvePublicKey)] = []
     private static let mostLearned = 256
 
-    /// One key for whichever broker answers.
+    /// One key for whichever broker answers, unless that is learned to have another.
     package init(keys: CurveKeyPair, server: CurvePublicKey) {
         self.keys = keys
         everyServer = server
@@ -15,13 +16,14 @@ package struct CurveCredentials: Sendable {
     }
 
     /// - Parameters:
-    ///   - servers: one key that all brokers have, or one for each endpoint, in the same order.
+    ///   - servers: one key that all brokers have, or one for each endpoint, in the same order. A single one is also tried with brokers that nobody
+    ///     named a key of.
     /// - Returns: nil where their numbers do not fit.
     package init?(keys: CurveKeyPair, servers: [CurvePublicKey], endpoints: [String]) {
         guard let first = servers.first, servers.count == 1 || servers.count == endpoints.count else { return nil }
         self.keys = keys
         everyServer = servers.count == 1 ? first : nil
-        self.servers = servers.count == 1 ? [:] : Dictionary(zip(endpoints, servers)) { _, last in last }
+        self.servers = Dictionary(zip(endpoints, servers.count == 1 ? endpoints.map { _ in first } : servers)) { _, last in last }
     }
 
     /// Keeps the key of a broker that another one named; what the operator gave for an endpoint stands. Of an endpoint that was named before the

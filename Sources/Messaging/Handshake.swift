@@ -1,17 +1,20 @@
 internal import CZeroMQ
 
-/// How a handshake ended: a socket monitor's news (zmq_socket_monitor(3)).
+/// How a handshake ended, and that a connection did: a socket monitor's news (zmq_socket_monitor(3)).
 package enum HandshakeEvent: Sendable, Equatable {
     case succeeded
     case failed(HandshakeFailure)
+    /// The connection is no more, whether its handshake had succeeded or not. The next one, if any, says so by its own handshake.
+    case disconnected
 
     /// - Parameters:
     ///   - event: `ZMQ_EVENT_…`.
     ///   - value: what comes with it: a ZAP status or a protocol error.
-    /// - Returns: nil for events of connections alone.
+    /// - Returns: nil for all other events.
     init?(event: UInt16, value: UInt32) {
         switch Int32(event) {
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: self = .succeeded
+        case ZMQ_EVENT_DISCONNECTED: self = .disconnected
         case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: self = .failed(.refused)
         case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL where value == UInt32(bitPattern: ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH):
             self = .failed(.otherMechanism)
@@ -115,7 +118,7 @@ package struct HandshakeJudge: Sendable {
         case .failed(.refused): return refusal(key == nil ? .keysWanted : .notListed)
         case .failed(.otherMechanism): return refusal(key == nil ? .keysWanted : .keysUnknown)
         case .failed(.undecipherable): return key == nil ? nil : refusal(.wrongServerKey)
-        case .failed(.malformed): return nil
+        case .failed(.malformed), .disconnected: return nil
         case .failed(.cut):
             guard key != nil else { return nil }
             let first = firstCut ?? now

@@ -44,7 +44,8 @@ func startMonitor(
         return nil
     case .owner:
         let endpoint = "inproc://handshakes-\(monitorCount.add(1, ordering: .relaxed).newValue)"
-        guard zmq_socket_monitor(handle, endpoint, failures | ZMQ_EVENT_HANDSHAKE_SUCCEEDED) == 0 else { throw .last("zmq_socket_monitor") }
+        let events = failures | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED
+        guard zmq_socket_monitor(handle, endpoint, events) == 0 else { throw .last("zmq_socket_monitor") }
         guard let reader = zmq_socket(context.handle, ZMQ_PAIR) else { throw .last("zmq_socket") }
         guard zmq_connect(reader, endpoint) == 0 else {
             let error = MessagingError.last("zmq_connect")

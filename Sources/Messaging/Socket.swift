@@ -121,7 +121,7 @@ package struct Socket: ~Copyable {
 
     // MARK: Handshakes
 
-    /// How the next handshake of one of this socket's connections ended; nil where there is no news, or ``SocketOptions/handshakes`` names
+    /// How the next handshake of one of this socket's connections ended, or that one of them has; nil where there is no news, or ``SocketOptions/handshakes`` names
     /// another reader.
     package borrowing func nextHandshake() throws(MessagingError) -> HandshakeEvent? {
         checkThread()

@@ -46,7 +46,13 @@ package final class ChildProcess: Sendable {
     package let pid: Int32
     private let lifeline: Int32
     private let report: Int32
-    private let ended = Condition<ExitStatus>()
+    private let ended = Condition<End>()
+
+    private struct End: Sendable {
+        let status: ExitStatus
+        /// On the monotonic clock.
+        let at: Double
+    }
 
     private init(pid: Int32, lifeline: Int32, report: Int32) {
         self.pid = pid
@@ -68,10 +74,11 @@ package final class ChildProcess: Sendable {
         var lifelinePipe: [Int32] = [-1, -1]
         var reportPipe: [Int32] = [-1, -1]
         if specification.hasPipes {
-            guard pipe(&lifelinePipe) == 0, pipe(&reportPipe) == 0 else {
-                throw .system("making a pipe for \(specification.executable)", errno)
+            lifelinePipe = try makePipe(for: specification.executable)
+            do throws(ProcessError) { reportPipe = try makePipe(for: specification.executable) } catch {
+                for end in lifelinePipe { close(end) }
+                throw error
             }
-            for end in lifelinePipe + reportPipe { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -82,15 +89,8 @@ package final class ChildProcess: Sendable {
             posix_spawn_file_actions_adddup2(&actions, 1, 2)
         }
         if specification.hasPipes {
-            // Through high numbers first, so that neither pipe's end is overwritten by the other's place.
-            posix_spawn_file_actions_adddup2(&actions, lifelinePipe[0], 100)
-            posix_spawn_file_actions_adddup2(&actions, reportPipe[1], 101)
-            posix_spawn_file_actions_adddup2(&actions, 100, 3)
-            posix_spawn_file_actions_adddup2(&actions, 101, 4)
-        }
-        if specification.hasPipes {
-            posix_spawn_file_actions_addclose(&actions, 100)
-            posix_spawn_file_actions_addclose(&actions, 101)
+            posix_spawn_file_actions_adddup2(&actions, lifelinePipe[0], 3)
+            posix_spawn_file_actions_adddup2(&actions, reportPipe[1], 4)
         }
 
         var attributes = posix_spawnattr_t()
@@ -123,8 +123,28 @@ package final class ChildProcess: Sendable {
             throw .system("starting \(specification.executable)", result)
         }
         let child = ChildProcess(pid: pid, lifeline: lifelinePipe[1], report: reportPipe[0])
-        startThread { [ended = child.ended, pid = child.pid] in ended.set(reap(pid)) }
+        startThread { [ended = child.ended, pid = child.pid] in ended.set(End(status: reap(pid), at: monotonicSeconds())) }
         return child
+    }
+
+    /// A pipe's reading and writing end, which close on exec. They are moved above the numbers that a child has its ends at: put there one after the
+    /// other, none takes the place of one that is still to be moved.
+    private static func makePipe(for executable: String) throws(ProcessError) -> [Int32] {
+        let what = "making a pipe for \(executable)"
+        var low: [Int32] = [-1, -1]
+        guard pipe(&low) == 0 else { throw .system(what, errno) }
+        defer { for end in low { close(end) } }
+        var ends: [Int32] = []
+        for end in low {
+            let high = fcntl(end, F_DUPFD_CLOEXEC, 10)
+            guard high >= 0 else {
+                let problem = errno
+                for end in ends { close(end) }
+                throw .system(what, problem)
+            }
+            ends.append(high)
+        }
+        return ends
     }
 
     /// The line that the child reports once it is ready.
@@ -148,11 +168,14 @@ package final class ChildProcess: Sendable {
     }
 
     /// How the child ended, or nil while it runs.
-    package var status: ExitStatus? { ended.value }
+    package var status: ExitStatus? { ended.value?.status }
+
+    /// When the child ended, in seconds of the monotonic clock; nil while it runs.
+    package var endedAt: Double? { ended.value?.at }
 
     /// Waits for the child's end.
     /// - Returns: nil where it still runs after the time.
-    package func wait(seconds: Double) -> ExitStatus? { ended.wait(seconds: seconds) }
+    package func wait(seconds: Double) -> ExitStatus? { ended.wait(seconds: seconds)?.status }
 
     /// Sends a signal to the child. Its end is no error: the signal then goes nowhere.
     package func signal(_ number: Int32) {

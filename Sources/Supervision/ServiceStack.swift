@@ -80,9 +80,8 @@ package final class ServiceStack {
     }
 
     private struct Member {
-        var child: ChildProcess? { didSet { startedAt = monotonicSeconds() } }
-        /// When the child of now was started, on the monotonic clock.
-        private(set) var startedAt = 0.0
+        /// The last one, also after its end.
+        var child: ChildProcess?
         var pace = RestartPace()
         /// When it is started again, on the monotonic clock; nil while it runs.
         var restartAt: Double?
@@ -164,6 +163,7 @@ package final class ServiceStack {
     }
 
     private func start(_ role: Role) throws {
+        members[role, default: Member()].pace.begins(at: monotonicSeconds())
         switch role {
         case .postgres: try startPostgres()
         case .broker: try startBroker()
@@ -174,11 +174,12 @@ package final class ServiceStack {
     /// Starts a child again that ended by itself, when its ``RestartPace`` says so.
     /// - Returns: whether it has just been started.
     private func revive(_ role: Role) -> Bool {
-        guard var member = members[role], let status = member.child?.status else { return false }
+        guard var member = members[role], let child = member.child, let status = child.status else { return false }
         guard let restartAt = member.restartAt else {
             hooks.say("\(role.name) \(status); it is started again")
             let now = monotonicSeconds()
-            member.restartAt = now + member.pace.pause(afterSeconds: now - member.startedAt)
+            // While another child was started nobody looked here: how long this one lived it says itself.
+            member.restartAt = now + member.pace.pause(ended: child.endedAt ?? now)
             members[role] = member
             return false
         }
@@ -207,7 +208,7 @@ package final class ServiceStack {
         try cluster.initialise()
         try cluster.stopLeftOver()
         port = try PostgreSQLCluster.freePort()
-        try startPostgres()
+        try start(.postgres)
         let address = try cluster.address(port: port)
         databaseURL = address.owner
         do {

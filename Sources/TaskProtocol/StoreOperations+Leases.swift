@@ -90,8 +90,11 @@ package struct ClaimReply: Sendable, Equatable {
 package struct BeatRequest: Sendable, Equatable {
     package var broker: BrokerID
     package var sessions: [SessionBeat]
+    /// Whether the broker itself is about to go.
+    package var isDraining: Bool
 
-    package init(broker: BrokerID, sessions: [SessionBeat]) {
+    package init(broker: BrokerID, sessions: [SessionBeat], isDraining: Bool = false) {
+        self.isDraining = isDraining
         self.broker = broker
         self.sessions = sessions
     }

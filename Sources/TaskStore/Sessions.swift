@@ -52,7 +52,11 @@ extension StoreSession {
     // MARK: Beats
 
     private static let beatBroker = Statement(
-        "beat_broker", "UPDATE brokers SET counter = counter + 1, seen_at = now() WHERE id = $1::uuid RETURNING id")
+        "beat_broker",
+        """
+        UPDATE brokers SET counter = counter + 1, seen_at = now(), state = CASE WHEN $2::bool THEN 'draining' ELSE 'running' END
+        WHERE id = $1::uuid RETURNING id
+        """)
     private static let brokerRows = Statement("broker_rows", "SELECT id, counter, endpoints ->> 'peers', public_key, idle FROM brokers ORDER BY id")
     private static let beatSessions = Statement(
         "beat_sessions",
@@ -75,7 +79,7 @@ extension StoreSession {
 
     func beat(_ request: BeatRequest) throws(StoreError) -> BeatReply {
         try connection.transaction { () throws(StoreError) in
-            let known = try connection.run(Self.beatBroker, [.uuid(request.broker)]).count > 0
+            let known = try connection.run(Self.beatBroker, [.uuid(request.broker), .bool(request.isDraining)]).count > 0
             let sessions = request.sessions.sorted { $0.session < $1.session }
             let rows = try connection.run(
                 Self.beatSessions, [.uuids(sessions.map(\.session)), .bools(sessions.map(\.draining)), .uuid(request.broker)])

@@ -29,6 +29,9 @@ package final class SamplingRun {
             isDone = (try? scheduler.add(request)) == nil
         } catch let error as TrainingError {
             throw error
+        } catch let error as ModelFileError {
+            // Of the disk that the weights went over, not of the model.
+            throw .files(error)
         } catch { throw .cannotSample("\(error)") }
     }
 

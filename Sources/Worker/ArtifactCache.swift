@@ -5,9 +5,9 @@ import Glibc
 
 /// Artifacts laid out as files, by their digest: what models and datasets are mapped from.
 ///
-/// One thread uses it; other processes may share the folder. A folder appears whole or not at all; above the bound the least recently used go,
-/// but never one that a ``CachedFolder`` holds: what is in use may take more than the bound. Where the disk is full below the bound, all go that
-/// nobody holds.
+/// One thread uses it; other processes may share the folder, and use and evict what any of them laid out. A folder appears whole or not at all; above
+/// the bound the least recently used go, but never one that a ``CachedFolder`` holds: what is in use may take more than the bound. Where the disk is
+/// full below the bound, as many go as make room, and none where all together would not.
 package struct ArtifactCache {
     let artifacts: any WorkerArtifacts
     let directory: String
@@ -15,7 +15,14 @@ package struct ArtifactCache {
     /// Names what is being laid out. A process id would not do: in containers that share the folder all workers have the same one.
     private let mark = String(UInt64.random(in: 0 ... .max), radix: 36)
     /// Least recently used first.
-    private var entries: [(digest: String, bytes: Int)] = []
+    private var entries: [Entry] = []
+
+    private struct Entry {
+        let digest: String
+        let bytes: Int
+        /// Nanoseconds of the clock that the file system goes by, as other processes see it.
+        var usedAt: Int64
+    }
 
     /// A cache of what a mounted store holds.
     package init(store: ArtifactDirectory, directory: String, byteLimit: Int) throws(TaskFault) {
@@ -28,32 +35,37 @@ package struct ArtifactCache {
         self.byteLimit = byteLimit
         do {
             try FileManager.default.createDirectory(atPath: directory + "/artifacts", withIntermediateDirectories: true)
-            Self.removeLeftovers(directory)
-            for name in try FileManager.default.contentsOfDirectory(atPath: directory + "/artifacts").sorted() where name.utf8.count == 64 {
-                entries.append((name, Self.byteCount(directory + "/artifacts/" + name)))
-            }
         } catch { throw .transient("the cache folder cannot be used: \(error)") }
+        CacheLeftovers.remove(below: directory)
+        lookAgain()
     }
 
     /// The folder with an artifact's files, kept for as long as it is held; laid out now where it is not there yet, every digest checked.
     ///
     /// Of a manifest these are its files; plain bytes are one file, which ``plainFile(in:)`` finds.
     package mutating func folder(_ digest: String, watch: TransferWatch = TransferWatch()) throws(TransferError) -> CachedFolder {
-        let path = directory + "/artifacts/" + digest
-        if let index = entries.firstIndex(where: { $0.digest == digest }) {
-            let entry = entries.remove(at: index)
-            if let folder = CachedFolder(path: path) {
-                entries.append(entry)
-                return folder
-            }
+        let path = path(of: digest)
+        if let folder = CachedFolder(path: path) {
+            markUsed(digest)
+            return folder
         }
         let folder = try layOutWithRoom(digest, at: path, watch)
-        entries.append((digest, Self.byteCount(path)))
-        makeRoom(limit: byteLimit)
+        markUsed(digest)
+        makeRoom()
         return folder
     }
 
-    /// Where the disk is full it is emptied of what nobody holds, and tried once more.
+    /// The file of an artifact that is plain bytes; nil where the folder holds a manifest's files.
+    static func plainFile(in folder: CachedFolder) -> String? {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+        return names == [WorkerArtifactNames.plain] ? folder.path + "/" + WorkerArtifactNames.plain : nil
+    }
+
+    private func path(of digest: String) -> String { "\(directory)/artifacts/\(digest)" }
+
+    // MARK: Laying out
+
+    /// Where the disk is full it is tried again for as long as room could be made.
     private mutating func layOutWithRoom(_ digest: String, at path: String, _ watch: TransferWatch) throws(TransferError) -> CachedFolder {
         var size: Int64 = 0
         let measuring = TransferWatch(
@@ -61,16 +73,16 @@ package struct ArtifactCache {
                 size = max(size, total)
                 watch.progress(done, total)
             }, isStopped: watch.isStopped)
-        do throws(TransferError) {
+        while true {
             do throws(TransferError) { return try layOut(digest, at: path, measuring) } catch {
-                guard error.isFull, makeRoom(limit: 0) else { throw error }
-                return try layOut(digest, at: path, measuring)
+                guard error.isFull else { throw error }
+                if let capacity = DiskRoom.capacity(directory), size > capacity {
+                    // No disk of this size will ever hold it, and that is no fault of the machine.
+                    let why = "it has \(size) bytes, and all of the disk of \(directory) only \(capacity)"
+                    throw .artifact(.unsuitable(path: "sha256:\(digest.prefix(12))…", why))
+                }
+                guard makeRoom(for: size, isQuota: error.isOverQuota) else { throw error }
             }
-        } catch {
-            // No disk of this size will ever hold it, and that is no fault of the machine.
-            guard error.isFull, let capacity = Self.capacity(directory), size > capacity else { throw error }
-            throw .artifact(
-                .unsuitable(path: "sha256:\(digest.prefix(12))…", "it has \(size) bytes, and all of the disk of \(directory) only \(capacity)"))
         }
     }
 
@@ -86,66 +98,74 @@ package struct ArtifactCache {
 
     private static let layOutTries = 5
 
-    /// The file of an artifact that is plain bytes; nil where the folder holds a manifest's files.
-    static func plainFile(in folder: CachedFolder) -> String? {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-        return names == [WorkerArtifactNames.plain] ? folder.path + "/" + WorkerArtifactNames.plain : nil
-    }
-
     private func putInPlace(_ digest: String, at path: String, _ watch: TransferWatch) throws(TransferError) {
-        let beside = "\(directory)/artifacts/.\(digest)-\(mark)"
-        try? FileManager.default.removeItem(atPath: beside)
-        try artifacts.layOut(digest, into: beside, watch: watch)
-        guard rename(beside, path) != 0 else { return }
+        // Held until it is done, so that whoever tidies up can tell it from what a dead worker left half laid out.
+        let beside = "\(directory)/artifacts/\(CacheLeftovers.layingPrefix)\(digest)-\(mark)"
+        FileTree.remove(beside)
+        guard mkdir(beside, 0o755) == 0 else { throw .artifact(.system(path: beside, errno: errno)) }
+        let hold = CachedFolder(path: beside)
+        defer { withExtendedLifetime(hold) { FileTree.remove(beside) } }
+        try artifacts.layOut(digest, into: beside + "/files", watch: watch)
+        guard rename(beside + "/files", path) != 0 else { return }
         let problem = errno
-        try? FileManager.default.removeItem(atPath: beside)
-        guard FileManager.default.fileExists(atPath: path) else {
-            throw .artifact(.system(path: path, errno: problem))
-        }
+        guard FileTree.isFolder(path) else { throw .artifact(.system(path: path, errno: problem)) }
     }
 
-    /// Evicts the least recently used of those that nobody holds, until the rest fits.
-    /// - Returns: whether any went.
-    @discardableResult
-    private mutating func makeRoom(limit: Int) -> Bool {
+    // MARK: Making room
+
+    /// Notes the use of a folder, also for the other processes that share it.
+    private mutating func markUsed(_ digest: String) {
+        let now = FileClock.now
+        let known = entries.firstIndex { $0.digest == digest }.map { entries.remove(at: $0) }
+        entries.append(Entry(digest: digest, bytes: known?.bytes ?? FileSizes.total(path(of: digest)), usedAt: now))
+        // One that another user laid out keeps its time: only they then see it as older than it is.
+        FileClock.set(now, path(of: digest))
+    }
+
+    /// Reads what stands there by now: other processes lay out and evict, too.
+    private mutating func lookAgain() {
+        let known = Dictionary(entries.map { ($0.digest, $0) }) { first, _ in first }
+        entries = FileTree.names(directory + "/artifacts").filter { $0.utf8.count == 64 }.compactMap { digest in
+            guard let time = FileClock.time(of: path(of: digest)) else { return nil }
+            guard var entry = known[digest] else { return Entry(digest: digest, bytes: FileSizes.total(path(of: digest)), usedAt: time) }
+            entry.usedAt = max(entry.usedAt, time)
+            return entry
+        }
+        entries.sort { ($0.usedAt, $0.digest) < ($1.usedAt, $1.digest) }
+    }
+
+    /// Evicts the least recently used of those that nobody holds, until the rest is within the bound.
+    private mutating func makeRoom() {
+        lookAgain()
+        let (limit, folder) = (byteLimit, path(of: ""))
         var bytes = entries.reduce(0) { $0 + $1.bytes }
-        let (before, folder) = (entries.count, directory + "/artifacts/")
         entries.removeAll { entry in
             guard bytes > limit, CachedFolder.evict(folder + entry.digest) else { return false }
             bytes -= entry.bytes
             return true
         }
-        return entries.count < before
     }
 
-    /// Bytes that the disk of a folder holds when it is empty.
-    private static func capacity(_ folder: String) -> Int64? {
-        var state = statvfs()
-        guard statvfs(folder, &state) == 0 else { return nil }
-        return Int64(clamping: UInt64(state.f_blocks) * UInt64(state.f_frsize))
-    }
-
-    /// What workers that were killed left half done more than a day ago. A work folder is held by its worker for as long as that lives, which may
-    /// be longer than a day.
-    private static func removeLeftovers(_ directory: String) {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        for (folder, prefix) in [(directory, "work-"), (directory, ".evicted-"), (directory + "/artifacts", ".")] {
-            for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where name.hasPrefix(prefix) {
-                var status = stat()
-                guard lstat(folder + "/" + name, &status) == 0, now.tv_sec - status.st_mtim.tv_sec > 86_400 else { continue }
-                _ = CachedFolder.evict(folder + "/" + name)
-            }
+    /// Makes room on a full disk: by what dead workers left, else by the least recently used of those that nobody holds, as many as it takes.
+    /// - Parameters:
+    ///   - size: bytes that are to come; 0 where nobody could say.
+    ///   - isQuota: the disk has room, and this worker may not use it: nobody says how much it may.
+    /// - Returns: false where that is in vain: nothing could be freed, or all of it would not do. Nothing is evicted then.
+    private mutating func makeRoom(for size: Int64, isQuota: Bool) -> Bool {
+        if CacheLeftovers.remove(below: directory) { return true }
+        lookAgain()
+        let free = isQuota ? 0 : DiskRoom.free(directory) ?? 0
+        let evictable = entries.map { CachedFolder.isFree(path(of: $0.digest)) ? FileSizes.freed(byRemoving: path(of: $0.digest)) : 0 }
+        guard isQuota || size <= free + evictable.reduce(0, +) else { return false }
+        // Files take whole blocks, so a little more than their bytes; at least one goes each time, or the next try would be the same.
+        let wanted = max(1, size + size / 64 - free)
+        var (freed, evicted) = (Int64(0), Set<String>())
+        for (entry, bytes) in zip(entries, evictable) where bytes > 0 && freed < wanted {
+            guard CachedFolder.evict(path(of: entry.digest)) else { continue }
+            freed += bytes
+            evicted.insert(entry.digest)
         }
-    }
-
-    /// The system's own figures: which type Foundation gives a file's size depends on how much of Foundation a program is linked with.
-    private static func byteCount(_ folder: String) -> Int {
-        FileTree.names(folder).reduce(0) { sum, name in
-            let path = folder + "/" + name
-            if FileTree.isFolder(path) { return sum + byteCount(path) }
-            var status = stat()
-            return lstat(path, &status) == 0 ? sum + Int(status.st_size) : sum
-        }
+        entries.removeAll { evicted.contains($0.digest) }
+        return !evicted.isEmpty
     }
 }

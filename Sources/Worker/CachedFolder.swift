@@ -33,6 +33,14 @@ package final class CachedFolder: Sendable {
         return true
     }
 
+    /// Whether nobody uses a folder now.
+    static func isFree(_ path: String) -> Bool {
+        let lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard lock >= 0 else { return false }
+        defer { close(lock) }
+        return flock(lock, LOCK_EX | LOCK_NB) == 0
+    }
+
     private static func stands(_ file: Int32, at path: String) -> Bool {
         var (opened, named) = (stat(), stat())
         return fstat(file, &opened) == 0 && stat(path, &named) == 0 && opened.st_dev == named.st_dev && opened.st_ino == named.st_ino

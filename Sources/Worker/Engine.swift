@@ -31,11 +31,9 @@ final class Engine {
     private let complain: (EngineComplaint) -> Void
     private var shelf: ModelShelf
     private var preparing: [PreparingTask] = []
-    /// Models that the loader was asked for, and when. Whoever waited for one may be stopped meanwhile: the next that needs it waits for the same load.
-    private var loading: [ModelIdentity: Milliseconds] = [:]
-    /// How long a model may be on its way before one task alone goes on waiting for it here: the others would keep their slots from tasks of models that
-    /// are here already, and another worker may have it.
-    static let loadPatience: Milliseconds = 5_000
+    private var loading = ModelLoads()
+    /// What was last said of it.
+    private var isLoadingLong = false
     private var generating: [GenerateRun] = []
     private var finetuning: FinetuneRun?
     private var verifying: [VerifyRun] = []
@@ -83,7 +81,7 @@ final class Engine {
         switch command {
         case .start(let grant): start(grant, now: now)
         case .preload(let preload): self.preload(preload, now: now)
-        case .stop(let lease, let reason): stop(lease, reason)
+        case .stop(let lease, let reason): stop(lease, reason, now: now)
         case .modelLoaded(let identity, let result): modelLoaded(identity, result, now: now)
         case .modelLoading(let identity, let progress): modelLoading(identity, progress, now: now)
         case .finetunePrepared(let lease, let result): finetunePrepared(lease, result, now: now)
@@ -139,24 +137,29 @@ final class Engine {
         let identity = ModelIdentity(model, precision)
         if let bytes = tooLarge[identity], !shelf.hasRoom(for: bytes) { return report(.snoozed(lease)) }
         preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
-        fetch(model, precision, now: now)
+        fetch(model, precision)
         snoozeWaiting(for: identity, now: now)
     }
 
     /// Asks the loader for a model, once.
-    private func fetch(_ model: ResolvedModel, _ precision: Precision, now: Milliseconds) {
-        let identity = ModelIdentity(model, precision)
-        guard loading[identity] == nil else { return }
-        loading[identity] = now
-        load(.model(model, precision))
+    private func fetch(_ model: ResolvedModel, _ precision: Precision) {
+        if loading.ask(ModelIdentity(model, precision)) { load(.model(model, precision)) }
     }
 
     /// Where a model takes long, all but the first of those that wait for it go back.
     private func snoozeWaiting(for identity: ModelIdentity, now: Milliseconds) {
-        guard let since = loading[identity], now - since >= Self.loadPatience else { return }
+        guard loading.isLong(identity, now: now) else { return }
         let given = Set(preparing.lazy.filter { $0.model == identity }.dropFirst().map(\.lease))
         preparing.removeAll { given.contains($0.lease) }
         for lease in given.sorted() { report(.snoozed(lease)) }
+        sayLoading(now: now)
+    }
+
+    private func sayLoading(now: Milliseconds) {
+        let isLong = preparing.contains { entry in entry.model.map { loading.isLong($0, now: now) } ?? false }
+        guard isLong != isLoadingLong else { return }
+        isLoadingLong = isLong
+        report(.loadingLong(isLong))
     }
 
     private func startVerify(_ lease: LeaseID, _ task: ResolvedTask, _ parameters: VerifyParameters, now: Milliseconds) {
@@ -196,11 +199,12 @@ final class Engine {
     // MARK: What was prepared
 
     private func modelLoaded(_ identity: ModelIdentity, _ result: Result<LoadedModel, TaskFault>, now: Milliseconds) {
-        loading[identity] = nil
+        loading.ended(identity)
         let waiting = preparing.filter { $0.model == identity }
         preparing.removeAll { $0.model == identity }
         let preloads = preloading.filter { $0.identity == identity }
         preloading.removeAll { $0.identity == identity }
+        defer { sayLoading(now: now) }
         do throws(TaskFault) {
             let loaded = try result.get()
             guard hasRoom(for: loaded, identity) else {
@@ -253,7 +257,7 @@ final class Engine {
         if let seat = shelf.seat(preload.identity, now: now) { return pass(preload, on: seat) }
         if let bytes = tooLarge[preload.identity], !shelf.hasRoom(for: bytes) { return report(.preloaded(preload.number, Self.noRoom)) }
         preloading.append(preload)
-        fetch(preload.model, preload.precision, now: now)
+        fetch(preload.model, preload.precision)
     }
 
     /// Lets a model make the one token that shows that it can.
@@ -289,7 +293,8 @@ final class Engine {
     private static let tooMuchTogether = ContractError(.tooLarge, "there is no room in --cache-bytes beside the models preloaded before it")
 
     private func modelLoading(_ identity: ModelIdentity, _ progress: WorkerProgress, now: Milliseconds) {
-        snoozeWaiting(for: identity, now: now)
+        loading.goesOn(identity, now: now)
+        for model in loading.asked { snoozeWaiting(for: model, now: now) }
         for entry in preparing where entry.model == identity { report(.progress(entry.lease, progress, steps: [])) }
     }
 
@@ -335,11 +340,12 @@ final class Engine {
 
     // MARK: Stopping
 
-    private func stop(_ lease: LeaseID, _ reason: StopReason) {
+    private func stop(_ lease: LeaseID, _ reason: StopReason, now: Milliseconds) {
         if let index = preparing.firstIndex(where: { $0.lease == lease }) {
             preparing[index].stop.raise()
             preparing.remove(at: index)
             report(.stopped(lease, resume: nil))
+            sayLoading(now: now)
         } else if let run = generating.first(where: { $0.lease == lease }) {
             run.seat.scheduler.cancel(run.request)
         } else if let index = verifying.firstIndex(where: { $0.lease == lease }) {

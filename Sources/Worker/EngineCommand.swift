@@ -11,7 +11,7 @@ enum EngineCommand: Sendable {
     case preload(Preload)
     /// A model that was asked for is in memory, or cannot be.
     case modelLoaded(ModelIdentity, Result<LoadedModel, TaskFault>)
-    /// How far the loading of a model is: bytes that came, then hundredths of what was loaded.
+    /// How far the loading of a model is, from its beginning on: bytes that came, then hundredths of what was loaded.
     case modelLoading(ModelIdentity, WorkerProgress)
     /// What a finetune needs is there, or cannot be.
     case finetunePrepared(LeaseID, Result<PreparedFinetune, TaskFault>)

@@ -8,9 +8,11 @@ enum EngineComplaint {
     case cannotPrepare(TaskFault)
     /// A finetune's state cannot be saved now; it goes on without, and tries again.
     case cannotSave(LeaseID, TaskFault)
+    /// The model in training cannot be sampled now; it goes on without these samples.
+    case cannotSample(LeaseID, TaskFault)
 }
 
-/// Writes complaints to the log, each cause once in half a minute: tasks that went back come again every second.
+/// Writes complaints to the log, each cause once in half a minute: what goes back comes again.
 struct ComplaintLog {
     let log: Logger
     private var limiter = NoteLimiter()
@@ -27,6 +29,8 @@ struct ComplaintLog {
                 metadata: ["error": "\(fault.error.message)", "mend": "\(mend)", "unsaid": "\(unsaid)"])
         case .cannotSave(let lease, let fault):
             log.error("a checkpoint cannot be saved now", metadata: ["lease": "\(lease)", "error": "\(fault.error.message)"])
+        case .cannotSample(let lease, let fault):
+            log.error("samples of a training were left out", metadata: ["lease": "\(lease)", "error": "\(fault.error.message)"])
         }
     }
 }

@@ -197,8 +197,19 @@ final class FinetuneRun {
         } catch { throw TaskFault(error) }
     }
 
+    /// Begins, or goes on without these samples where that merely cannot be now: the model is written to the disk on its way, which may be full.
+    private func beginSamplingIfPossible() throws(TaskFault) {
+        do throws(TaskFault) {
+            try beginSampling()
+        } catch {
+            guard !error.isFinal else { throw error }
+            complain(.cannotSample(lease, error))
+            trainer.samplesAreDue = false
+        }
+    }
+
     private func sampleOn() throws(TaskFault) {
-        if sampling == nil { try beginSampling() }
+        if sampling == nil { try beginSamplingIfPossible() }
         guard let run = sampling else { return }
         let events = run.step().map { sample in
             WorkerEvent.sample(

@@ -31,6 +31,8 @@ final class Loader {
     func perform(_ job: LoadJob) -> Bool {
         switch job {
         case .model(let model, let precision):
+            // It may have stood behind other jobs: only now its load begins.
+            answer(.modelLoading(ModelIdentity(model, precision), WorkerProgress(phase: .loading, done: 0)))
             answer(.modelLoaded(ModelIdentity(model, precision), Result { () throws(TaskFault) in try load(model, precision) }))
         case .finetune(let lease, let task, let resume, let stop):
             guard !stop.isRaised else { return true }

@@ -15,10 +15,13 @@ package final class LocalEngine {
     private let state = State()
     /// Where the time comes from.
     package var clock: () -> Int64 = { MonotonicClock.milliseconds }
+    /// Called whenever the loader says how far a model is, once the engine has heard it: whatever else may befall the engine during a load.
+    package var whileLoading: () -> Void = {}
 
     /// What the closures of engine and loader share with it.
     private final class State {
         var commands: [EngineCommand] = []
+        var loading: () -> Void = {}
         var jobs: [LoadJob] = []
         var reports: [EngineReport] = []
         var complaints: [String] = []
@@ -34,7 +37,10 @@ package final class LocalEngine {
         let work = cacheDirectory + "/work"
         let mounted = MountedArtifacts(directory: artifacts)
         let cache = try ArtifactCache(artifacts: mounted, directory: cacheDirectory, byteLimit: cacheBytes)
-        loader = Loader(cache: cache, pool: pool, workFolder: work) { [state] in state.commands.append($0) }
+        loader = Loader(cache: cache, pool: pool, workFolder: work) { [state] answer in
+            state.commands.append(answer)
+            if case .modelLoading = answer { state.loading() }
+        }
         engine = Engine(
             settings: Engine.Settings(slots: slots, modelBytes: cacheBytes, workFolder: work, signingKey: signingKey), pool: pool,
             checkpoints: { CheckpointStore(artifacts: mounted, workFolder: $1, prepared: $0) }, load: { [state] in state.jobs.append($0) },
@@ -58,9 +64,13 @@ package final class LocalEngine {
     /// The same at a given time: intervals between checkpoints count by it.
     package func turn(now: Milliseconds) -> Bool {
         let job = state.jobs.isEmpty ? nil : state.jobs.removeFirst()
+        state.loading = { [unowned self] in
+            handOver(now: clock())
+            whileLoading()
+        }
         if let job { _ = loader.perform(job) }
-        for answer in state.commands { _ = engine.handle(answer, now: now) }
-        state.commands = []
+        state.loading = {}
+        handOver(now: now)
         return engine.turn(now: now) || job != nil
     }
 
@@ -72,6 +82,13 @@ package final class LocalEngine {
 
     /// What this machine's keeper was told so far.
     package var complaints: [String] { state.complaints }
+
+    /// The engine hears what the loader answered.
+    private func handOver(now: Milliseconds) {
+        let answers = state.commands
+        state.commands = []
+        for answer in answers { _ = engine.handle(answer, now: now) }
+    }
 
     private func command(_ command: EngineCommand) { _ = engine.handle(command, now: clock()) }
 }

@@ -21,6 +21,9 @@ extension ArtifactError {
 }
 
 extension TransferError {
-    /// The disk that it was written to is full.
+    /// The disk that it was written to is full, or as much of it as this worker may use.
     var isFull: Bool { if case .artifact(let error) = self { error.isFull } else { false } }
+
+    /// It is the latter.
+    var isOverQuota: Bool { if case .artifact(.system(_, EDQUOT)) = self { true } else { false } }
 }

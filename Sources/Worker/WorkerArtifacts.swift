@@ -28,11 +28,9 @@ struct MountedArtifacts: WorkerArtifacts {
     func layOut(_ digest: String, into folder: String, watch: TransferWatch) throws(TransferError) {
         do throws(ArtifactError) {
             if directory.isManifest(digest) {
-                watch.progress(0, Int64(try directory.manifest(digest).byteCount))
-                try directory.materialise(digest, into: folder)
+                try directory.materialise(digest, into: folder, progress: watch.progress)
             } else {
-                watch.progress(0, directory.size(of: digest) ?? 0)
-                try directory.materialise(blob: digest, as: WorkerArtifactNames.plain, into: folder)
+                try directory.materialise(blob: digest, as: WorkerArtifactNames.plain, into: folder, progress: watch.progress)
             }
         } catch { throw .artifact(directory.absence ?? error) }
     }

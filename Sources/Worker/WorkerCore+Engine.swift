@@ -3,13 +3,22 @@ import TaskProtocol
 /// What the engine says, and what becomes of it.
 extension WorkerCore {
     mutating func engine(_ report: EngineReport, now: Milliseconds, into actions: inout [WorkerAction]) {
-        if case .models(let digests) = report { models = digests }
-        if case .preloaded(let number, let fault) = report { preloaded(number, fault, now: now, into: &actions) }
+        switch report {
+        case .models(let digests): models = digests
+        case .preloaded(let number, let fault): preloaded(number, fault, now: now, into: &actions)
+        case .loadingLong(let isLong):
+            // Whoever waits for room here is told at once that there is some.
+            if isLoadingLong, !isLong { link.hasten(now: now) }
+            isLoadingLong = isLong
+        case .unfit(_, let mend): becomeUnfit(mend, now: now)
+        default: break
+        }
         guard let lease = report.lease else { return }
         guard let task = tasks[lease], task.isRunning else { return settleAbandoned(report) }
         switch report {
-        case .models, .preloaded: break
+        case .models, .preloaded, .loadingLong: break
         case .started:
+            fitness.started()
             tasks.markStarted(lease)
             tell(.started(task.held), into: &actions)
         case .remaining(_, let sequences): tasks.shrink(lease, to: sequences)
@@ -23,7 +32,7 @@ extension WorkerCore {
             tasks.end(lease, with: .complete(task.held, generations: generations, result: result, checkpoint: nil))
         case .failed(_, let error, let final): tasks.end(lease, with: .failed(task.held, error: error, final: final))
         case .stopped(_, let resume): stopped(task, resume: resume)
-        case .snoozed: snoozed(task)
+        case .snoozed, .unfit: snoozed(task)
         }
     }
 
@@ -40,7 +49,7 @@ extension WorkerCore {
         }
     }
 
-    /// A task that was told to stop before it was found to have no room ends as it was told to.
+    /// A task that was told to stop before it was found that it cannot run here now ends as it was told to.
     private mutating func snoozed(_ task: HeldTask) {
         guard tasks.stopping(task.held.lease) == nil else { return stopped(task, resume: task.grant?.resume) }
         tasks.end(task.held.lease, with: .release(task.held, reason: .snooze, ran: false, resume: task.grant?.resume))
@@ -49,7 +58,8 @@ extension WorkerCore {
     /// The engine's last word about a task whose lease was lost frees its slots.
     private mutating func settleAbandoned(_ report: EngineReport) {
         switch report {
-        case .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _), .snoozed(let lease): tasks.engineForgot(lease)
+        case .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _), .snoozed(let lease), .unfit(let lease, _):
+            tasks.engineForgot(lease)
         default: break
         }
     }

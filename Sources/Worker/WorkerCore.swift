@@ -41,6 +41,9 @@ package struct WorkerCore: Sendable {
     var drain = DrainState.working
     var models: [String] = []
     var preloads: PreloadTable
+    var fitness = MachineFitness()
+    /// Tasks wait for a model that has been on its way for long.
+    var isLoadingLong = false
     private var beats: UInt64 = 0
 
     package init(_ settings: Settings) {
@@ -102,7 +105,7 @@ package struct WorkerCore: Sendable {
             tasks.add(grant, demand: demand)
             if drain != .working {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .draining, ran: false, resume: grant.resume))
-            } else if !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
+            } else if fitness.mend != nil || !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .snooze, ran: false, resume: grant.resume))
             }
         } catch {
@@ -133,6 +136,7 @@ package struct WorkerCore: Sendable {
 
     /// What time and free slots ask for, after every event.
     private mutating func advance(now: Milliseconds, into actions: inout [WorkerAction]) {
+        fitness.advance(now: now)
         for lease in tasks.overdue(now: now) { stop(lease, .timedOut, into: &actions) }
         advanceDrain(now: now, into: &actions)
         startTasks(now: now, into: &actions)
@@ -182,12 +186,12 @@ package struct WorkerCore: Sendable {
         WorkerHeartbeat(
             session: settings.registration.session, sequence: beats, leasesCount: tasks.leases.count,
             leasesHash: WorkerLeases.hash(tasks.leases.lazy.map(\.lease)), freeSlots: freeSlots,
-            idle: tasks.isIdle && !preloads.isLoading && drain == .working, models: models, draining: drain != .working)
+            idle: tasks.isIdle && !preloads.isLoading && takesWork, models: models, draining: drain != .working)
     }
 
     /// Slots without a task, less the tasks that wait; `-slots` where nothing more is taken.
     private var freeSlots: Int {
-        guard drain == .working, tasks.unreportedCount < Self.mostUnrecorded, !tasks.holdsEverything(except: false) else { return -slots }
+        guard takesWork, tasks.unreportedCount < Self.mostUnrecorded, !tasks.holdsEverything(except: false) else { return -slots }
         return max(-slots, slots - tasks.slotsTaken - tasks.waitingCount)
     }
 }

@@ -59,6 +59,8 @@ package struct WorkerSnapshot: Sendable, Equatable {
     package var draining = false
     /// Models that are to be preloaded and have made no token yet, a sentence each.
     package var preloadsOutstanding: [String] = []
+    /// What is to be mended on this machine before it takes work again; nil where nothing is known to be wrong.
+    package var mend: String?
     package var tasksRunning = 0
     package var tasksWaiting = 0
     /// Ends that no broker has recorded yet.
@@ -84,6 +86,7 @@ extension WorkerCore {
         var snapshot = WorkerSnapshot()
         snapshot.joined = link.joined != nil
         snapshot.draining = drain != .working
+        snapshot.mend = fitness.mend
         snapshot.tasksRunning = tasks.running.count
         snapshot.tasksWaiting = tasks.waitingCount
         snapshot.tasksUnrecorded = tasks.unreportedCount

@@ -42,20 +42,24 @@ package enum EngineReport: Sendable, Equatable {
     case failed(LeaseID, error: ContractError, final: Bool)
     /// The task ended because of ``WorkerAction/stop(_:_:)``; the engine has forgotten it.
     case stopped(LeaseID, resume: [UInt8]?)
-    /// There is no memory for the task's model beside those at work, or this machine has a fault that is not the task's: it goes back unstarted.
+    /// There is no memory for the task's model beside those at work, or it takes long to come: the task goes back unstarted.
     case snoozed(LeaseID)
+    /// This machine has a fault that is not the task's, so that it goes back unstarted; `mend` says what its keeper has to do.
+    case unfit(LeaseID, mend: String)
     /// Checkpoint digests of the models in memory now.
     case models([String])
     /// A preload of ``WorkerAction/preload(_:)`` ended: its model has made a token, or what kept it from that.
     case preloaded(Int, ContractError?)
+    /// Whether tasks wait for a model that has been on its way for long.
+    case loadingLong(Bool)
 
     /// The lease spoken of, if any.
     package var lease: LeaseID? {
         switch self {
         case .started(let lease), .remaining(let lease, _), .events(let lease, _), .progress(let lease, _, _), .checkpoint(let lease, _, _, _),
-            .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _), .snoozed(let lease):
+            .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _), .snoozed(let lease), .unfit(let lease, _):
             lease
-        case .models, .preloaded: nil
+        case .models, .preloaded, .loadingLong: nil
         }
     }
 }

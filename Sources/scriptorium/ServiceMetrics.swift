@@ -88,6 +88,7 @@ extension WorkerSnapshot {
         if draining { reasons.append("draining: it takes no new work") }
         if !joined { reasons.append("not joined to a broker" + (refusal.map { ": " + $0 } ?? "")) }
         reasons += preloadsOutstanding
+        if let mend { reasons.append("this machine cannot prepare tasks, and takes none for a while: " + mend) }
         return Readiness(reasons: reasons)
     }
 

@@ -51,7 +51,12 @@ import Testing
         let text = String(decoding: manifest.json, as: UTF8.self)
         #expect(text.hasPrefix("{\"files\":[{\"path\":\"config.json\",\"sha256\":\"") && !text.contains(" "))
         #expect(try store.manifest(manifest.sha256) == manifest)
-        try store.materialise(manifest.sha256, into: folder.path + "/out")
+        var progress: [Int64] = []
+        try store.materialise(manifest.sha256, into: folder.path + "/out") { done, total in
+            #expect(total == manifest.byteCount)
+            progress.append(done)
+        }
+        #expect(progress.first == 0 && progress.last == 2_800_002 && progress.count > 3 && progress == progress.sorted(), "a sign of life a MiB")
         for file in manifest.files {
             let copy = try Data(contentsOf: URL(filePath: folder.path + "/out/" + file.path))
             #expect(try copy == Data(contentsOf: URL(filePath: folder.path + "/model/" + file.path)))

@@ -171,6 +171,34 @@ import Testing
             #expect(throws: WorkerProtocolError.self) { try PeerMessage.decode(topic: Array(topic.utf8), payload: Array(payload.utf8)) }
         }
     }
+
+    @Test(
+        "a broker that drains before it has heard of the others waits for one to say that it takes its workers, but not for ever",
+        arguments: [true, false])
+    func drainBeforeRefuge(isHeard: Bool) {
+        var bench = CoreBench()
+        bench.joinWorker()
+        addPeer(&bench)
+        bench.pass(1_600)
+        bench.told = []
+        bench.feed(.drain)
+        bench.pass(1_000)
+        #expect(!bench.isDrained && bench.told.allSatisfy { if case .leave = $0 { false } else { true } })
+        if isHeard { bench.feed(.peerMessage(over: other, status())) }
+        bench.pass(1_100)
+        let wasSentAway = bench.told.contains { if case .leave(let peers) = $0 { peers.map(\.endpoint) == ["tcp://other:2"] } else { false } }
+        #expect(wasSentAway == isHeard && bench.isDrained == isHeard)
+        bench.pass(2_000)
+        #expect(bench.isDrained)
+    }
+
+    @Test("a broker that is alone drains at once") func drainAlone() {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.feed(.drain)
+        bench.pass(300)
+        #expect(bench.isDrained)
+    }
 }
 
 /// What workers and their broker believe of leases, where messages between them were lost.

@@ -57,7 +57,10 @@ final class ScriptedBroker: Sendable {
                 while true {
                     _ = try? poller.wait(milliseconds: -1)
                     guard let owner = box.owner, !owner.stop.load(ordering: .acquiring) else { return }
-                    while let message = try? socket.receive() { owner.reply(message, socket, answer) }
+                    // Nothing is taken after the last request before a restart.
+                    while restart.map({ owner.requests.count < $0 }) ?? true, let message = try? socket.receive() {
+                        owner.reply(message, socket, answer)
+                    }
                     guard let count = restart, owner.requests.count >= count else { continue }
                     restart = nil
                     continue lives

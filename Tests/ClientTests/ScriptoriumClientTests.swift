@@ -169,6 +169,21 @@ struct ScriptoriumClientTests {
         #expect(broker.ops == ["submit", "submit", "submit"])
     }
 
+    @Test("what the new broker took is not counted as lost with the connection to the old one")
+    func sentToTheNewOne() async throws {
+        let accepted: JSONObject = ["tasks": [["id": .string(id), "state": "queued", "duplicate": false]]]
+        for round in 0..<50 {
+            let broker = try ScriptedBroker(restartAfter: 1) { request, _ in request["op"] == "submit" ? [accepted] : [["models": []]] }
+            let client = try ScriptoriumClient(brokers: [broker.endpoint], options: impatient())
+            _ = try await client.models()
+            let error = await failure { () throws(ClientError) in
+                _ = try await client.submit(TaskRequest(kind: "generate", parameters: ["model": "m"]))
+            }
+            // The old one takes nothing more: where the request went there, nobody took it.
+            #expect(error == nil || !broker.ops.contains("submit"), "round \(round)")
+        }
+    }
+
     @Test("a watch that is refused for longer than a request may take fails with the reason")
     func watchGivesUp() async throws {
         let broker = try ScriptedBroker { _, _ in [Self.draining] }

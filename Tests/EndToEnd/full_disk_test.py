@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import unittest
 
 import load
@@ -101,6 +102,10 @@ class FullCache(support.ServiceTestCase):
     def attempts(self, task):
         return [outcome for (outcome,) in self.service.sql("SELECT outcome FROM scriptorium.attempts WHERE task_id = %s ORDER BY attempt", task)]
 
+    def reasons(self, task):
+        """Why a task was given back: another test's worker may just have died with its lease."""
+        return [why for (why,) in self.service.sql("SELECT error ->> 'reason' FROM scriptorium.attempts WHERE task_id = %s", task)]
+
     def test_a_full_disk_gives_tasks_back_until_there_is_room_and_makes_it_where_it_can(self):
         self.service.import_reference("other", "gpt2-variant")
         # Room for one model, not for two.
@@ -128,6 +133,40 @@ class FullCache(support.ServiceTestCase):
         self.assertEqual(self.attempts(task), ["succeeded"])
         self.assertEqual(len(os.listdir(cache)), 1)
         self.assertNotIn(demo, os.listdir(cache))
+
+    def test_what_no_eviction_makes_room_for_evicts_nothing(self):
+        self.small_disk(4 << 20)
+        self.start()
+        self.assertEqual(self.client.result(self.submit("demo"))["state"], "succeeded")
+        cache = os.path.join(self.mount, "cache/artifacts")
+        (demo,) = os.listdir(cache)
+        with open(self.filler, "wb") as file:
+            file.write(bytes(2 << 20))
+        text = os.path.join(self.service.folder, "large.txt")
+        with open(text, "w") as file:
+            file.write("the granite violet\n" * (3 << 20 >> 4))
+        self.service.run("dataset", "add", text, "--name", "large")
+        task = self.client.submit(
+            "finetune", {"config": "gpt2-cpu", "output": "out", "dataset": {"name": "large"}, "tokenizer": {"train": {}}, "num_steps": 1})
+        support.wait_until(lambda: "snooze" in self.reasons(task), 30, "the finetune to be given back")
+        self.assertEqual(os.listdir(cache), [demo])
+        self.client.ask("cancel", ids=[task])
+
+    def test_what_dead_workers_left_goes_first_when_the_disk_is_full(self):
+        self.small_disk(1600 << 10)
+        self.start()
+        cache = os.path.join(self.mount, "cache")
+        support.wait_until(lambda: os.path.isdir(os.path.join(cache, "artifacts")), 20, "the cache")
+        left = os.path.join(cache, "work-dead")
+        os.mkdir(left)
+        with open(os.path.join(left, "half"), "wb") as file:
+            file.write(bytes(1200 << 10))
+        old = time.time() - 120
+        os.utime(left, (old, old))
+        task = self.submit("demo")
+        self.assertEqual(self.client.result(task)["state"], "succeeded")
+        self.assertNotIn("snooze", self.reasons(task))
+        self.assertFalse(os.path.exists(left))
 
     def test_a_model_that_no_disk_of_that_size_can_hold_fails_its_task(self):
         self.small_disk(64 << 10)

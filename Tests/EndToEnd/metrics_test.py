@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -187,16 +188,38 @@ class MetricsTest(ServiceTestCase):
         self.assertIn("not joined to a broker", text)
         self.assertEqual(metrics(address).value("scriptorium_worker_joined"), 0)
 
+    def test_a_worker_whose_machine_is_at_fault_is_not_ready_and_says_what_to_mend(self):
+        """Its tasks go to the healthy worker, and it is not handed them again each second."""
+        away = os.path.join(self.service.folder, "not-mounted")
+        os.mkdir(away)
+        address = self.start_worker(self.service.file["workers"], artifacts=away, cache="cache3", slots=64)
+        wait_until(lambda: get(address, "/readyz")[0] == 200, 30, "the worker's readiness")
+        client = self.service.client()
+
+        def met():
+            client.generate(model="demo", max_length=8)
+            return (page := get(address, "/readyz"))[0] == 503 and page
+
+        _, _, text = wait_until(met, 60, "a task that meets the fault")
+        self.assertIn("mount the artifact store", text)
+        session = "SELECT count(*) FROM scriptorium.attempts WHERE outcome = 'released'"
+        before = self.service.sql(session)
+        for _ in range(20):
+            client.generate(model="demo", max_length=8)
+        self.assertEqual(get(address, "/readyz")[0], 503)
+        self.assertEqual(self.service.sql(session), before)
+        self.assertEqual(get(address, "/healthz")[0], 200)
+
     def test_other_paths_say_what_there_is(self):
         status, _, text = get(self.service.file["http"], "/nothing")
         self.assertEqual(status, 404)
         self.assertIn("/readyz", text)
 
-    def start_worker(self, endpoint):
+    def start_worker(self, endpoint, artifacts=None, cache="cache2", slots=16):
         """A worker with an HTTP endpoint of its own; its address, as its log tells it."""
         process = subprocess.Popen(
-            [PROGRAM, "worker", "--broker", endpoint, "--artifacts", self.service.file["artifacts"], "--cache-dir", self.service.folder + "/cache2",
-             "--threads", "1", "--http", "127.0.0.1:0", "--log-format", "json"],
+            [PROGRAM, "worker", "--broker", endpoint, "--artifacts", artifacts or self.service.file["artifacts"],
+             "--cache-dir", os.path.join(self.service.folder, cache), "--slots", str(slots), "--threads", "1", "--http", "127.0.0.1:0", "--log-format", "json"],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(), text=True,
         )  # fmt: skip
         self.workers_at.append(process)

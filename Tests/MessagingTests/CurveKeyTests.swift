@@ -70,6 +70,9 @@ private let secretText = "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"
         #expect(server("z") == new)
         for number in 0..<300 { credentials.learn(old, of: "\(number)") }
         #expect(server("z") == nil && server("299") == old && server("x") == given && server("y") == given)
+        credentials = try #require(CurveCredentials(keys: pair, servers: [given], endpoints: ["x", "y"]))
+        for endpoint in ["y", "z"] { credentials.learn(new, of: endpoint) }
+        #expect(server("x") == given && server("y") == given && server("z") == new && server("elsewhere") == given)
     }
 }
 

@@ -27,6 +27,8 @@ struct Fate {
         /// Beats in which a worker's counter stands still until it is taken for dead. No promise rests on their number: fewer mean more workers that
         /// come back with leases that are not theirs any more.
         var beatsUntilDead = 5
+        /// Of a thousand tasks that an engine begins with, so many cannot be prepared for a fault of its machine.
+        var machineFaults = 0
     }
 
     /// Messages that are lost have no arrival, doubled ones two.
@@ -72,6 +74,7 @@ struct Fate {
         weather.published = random.chance(300) ? 1 : 0
         weather.snoozes = random.pick([nil, nil, 50, 300])
         weather.beatsUntilDead = random.pick([3, 3, 5])
+        weather.machineFaults = random.pick([0, 0, 20, 200])
         self.weather = weather
         troubleUntil = start + 2_000 + Int64(random.below(6_000))
     }

@@ -30,7 +30,7 @@ import Worker
         }
         // The trouble was real: machines fell, attempts were repeated, stale writes refused, some tasks cancelled.
         #expect(seen.crashes > 0 && seen.succeeded > 0 && seen.repeated > 0, "\(seen)")
-        if count >= 5000 { #expect(seen.stale > 0 && seen.cancelled > 0 && seen.lost > 0 && seen.retried > 0, "\(seen)") }
+        if count >= 5000 { #expect(seen.stale > 0 && seen.cancelled > 0 && seen.lost > 0 && seen.retried > 0 && seen.unfit > 0, "\(seen)") }
     }
 
     private struct Tally {
@@ -41,11 +41,13 @@ import Worker
         var lost = 0
         var stale = 0
         var retried = 0
+        var unfit = 0
         var broken = 0
 
         mutating func add(_ world: SimulatedWorld, faults: Int) {
             crashes += world.crashes
             stale += world.store.staleWrites
+            unfit += world.machineFaults
             broken += faults > 0 ? 1 : 0
             for task in world.store.tasks.values {
                 succeeded += task.state == .succeeded ? 1 : 0

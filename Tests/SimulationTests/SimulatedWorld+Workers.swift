@@ -104,11 +104,18 @@ extension SimulatedWorld {
             worker.engine.forget(lease)
             return tellWorker(index, .engine(.snoozed(lease)))
         }
-        if task.steps == 0, fate.weather.snoozes != nil, worker.engine.lacksModel(lease) {
-            worker.engine.hasModel = true
-            tellWorker(index, .engine(.models([String(repeating: "1", count: 64)])))
+        if task.steps == 0 {
+            if now < fate.troubleUntil, fate.happens(fate.weather.machineFaults) {
+                machineFaults += 1
+                worker.engine.forget(lease)
+                return tellWorker(index, .engine(.unfit(lease, mend: "its disk")))
+            }
+            if fate.weather.snoozes != nil, worker.engine.lacksModel(lease) {
+                worker.engine.hasModel = true
+                tellWorker(index, .engine(.models([String(repeating: "1", count: 64)])))
+            }
+            tellWorker(index, .engine(.started(lease)))
         }
-        if task.steps == 0 { tellWorker(index, .engine(.started(lease))) }
         worker.engine.step(lease)
         let work = fate.work(now)
         if task.steps < work.steps {

@@ -122,6 +122,8 @@ final class SimulatedWorld {
     var retriesAsked: [TaskID: Int] = [:]
     /// Processes that died.
     var crashes = 0
+    /// Tasks that could not be prepared for a fault of their machine.
+    var machineFaults = 0
     /// The brokers' and workers' actions of one event, kept for its room.
     var brokerActions: [BrokerAction] = []
     var workerActions: [WorkerAction] = []

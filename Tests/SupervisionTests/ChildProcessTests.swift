@@ -15,6 +15,17 @@ struct ChildProcessTests {
         #expect(try shell("exit 7").wait(seconds: 10) == .exited(7))
     }
 
+    @Test("when a child ended is known, however late anybody looks")
+    func endTime() throws {
+        let child = try shell("read -r line <&3", pipes: true)
+        #expect(child.endedAt == nil)
+        child.signal(SIGKILL)
+        _ = child.wait(seconds: 10)
+        let noticed = monotonicSeconds()
+        let ended = try #require(child.endedAt)
+        #expect(ended <= noticed && child.endedAt == ended)
+    }
+
     @Test("a child that a signal ended says which")
     func signalled() throws {
         let child = try shell("exec sleep 60")
@@ -47,6 +58,19 @@ struct ChildProcessTests {
         while DataDirectory.read(folder.path + "/said") == nil, monotonicSeconds() < deadline { usleep(5000) }
         #expect(DataDirectory.read(folder.path + "/said") == "over\n")
         _ = pid
+    }
+
+    @Test("the pipes reach the child whatever descriptors are open here already")
+    func crowded() throws {
+        var opened: [Int32] = []
+        defer { for file in opened { close(file) } }
+        for _ in 0..<120 {
+            opened.append(open("/dev/null", O_RDONLY | O_CLOEXEC))
+            let child = try shell("echo up >&4; read -r line <&3", pipes: true)
+            let line = child.reportedLine(withinSeconds: 10)
+            #expect(line == "up", "with \(opened.last ?? -1) open")
+            child.signal(SIGKILL)
+        }
     }
 
     @Test("what a child writes is appended to its log")

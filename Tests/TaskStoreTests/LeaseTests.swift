@@ -71,6 +71,9 @@ import Testing
         guard case .beaten(let after) = bench.ask(.beat(beat)) else { return unexpected() }
         #expect(after.unknown == [unknown] && after.brokerKnown && abs(after.databaseMilliseconds - bench.now()) < 10_000)
         #expect(after.counters.map(\.counter) == [counter + 1])
+        #expect(try bench.value("SELECT state FROM brokers WHERE id = '\(bench.broker)'") == "running")
+        _ = bench.ask(.beat(BeatRequest(broker: bench.broker, sessions: [], isDraining: true)))
+        #expect(try bench.value("SELECT state FROM brokers WHERE id = '\(bench.broker)'") == "draining")
         guard case .swept(let none) = bench.ask(.sweep([DeadSession(session: bench.session, counter: counter)])) else { return unexpected() }
         #expect(none.ended.isEmpty)
         #expect(try bench.state(grant.task) == .running)

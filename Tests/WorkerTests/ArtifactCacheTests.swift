@@ -74,21 +74,59 @@ struct ArtifactCacheTests {
         #expect(FileTree.names(theirs) == ["half"])
     }
 
-    @Test("what dead workers left goes after a day, what a living one holds stays, however long it runs")
+    @Test("what another worker laid out meanwhile is used as it is, and evicted with the rest by when it was used")
+    func usesOthers() throws {
+        var (mine, theirs) = (try cache(bytes: 2000), try cache(bytes: 2000))
+        _ = try theirs.folder(digests[0])
+        let blob = store.path + "/sha256"
+        try #require(rename(blob, blob + "-away") == 0)
+        #expect(FileTree.names(try mine.folder(digests[0]).path) == ["data"])
+        try #require(rename(blob + "-away", blob) == 0)
+        // Theirs is the older one by now, as they used it first; what they use again is not.
+        _ = try theirs.folder(digests[1])
+        _ = try theirs.folder(digests[0])
+        _ = try mine.folder(digests[2])
+        #expect(standing == [digests[0], digests[2]])
+    }
+
+    @Test("nothing of what is laid out half way looks like a leftover while its worker lives, and nothing is left of it afterwards")
+    func holdsWhatItLaysOut() throws {
+        var (mine, theirs) = (try cache(bytes: 2000), try cache(bytes: 2000))
+        let artifacts = temporary.path + "/cache/artifacts"
+        var laying: [String] = []
+        let watch = TransferWatch(progress: { [digests] _, _ in
+            laying = FileTree.names(artifacts).filter { $0.contains(digests[0]) }
+            for name in laying { Self.age(artifacts + "/" + name, seconds: 120) }
+            // A worker that starts tidies up.
+            theirs = (try? self.cache(bytes: 2000)) ?? theirs
+        })
+        #expect(FileTree.names(try mine.folder(digests[0], watch: watch).path) == ["data"])
+        #expect(laying.count == 1 && standing == [digests[0]])
+    }
+
+    private static func age(_ path: String, seconds: Int) {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        let old = timeval(tv_sec: now.tv_sec - seconds, tv_usec: 0)
+        #expect(utimes(path, [old, old]) == 0)
+    }
+
+    @Test("what dead workers left goes after a minute, what a living one holds stays, however long it runs")
     func leftovers() throws {
-        let names = ["work-dead", "work-living", "artifacts/.abc-dead", "work-new"].map { temporary.path + "/cache/" + $0 }
+        let names = ["work-dead", "work-living", "artifacts/.laying-abc-dead", "work-new", "artifacts/.abc-earlier"].map {
+            temporary.path + "/cache/" + $0
+        }
         for name in names { try FileTree.makeFolders(name + "/inside") }
         let lock = open(names[1], O_RDONLY | O_DIRECTORY)
         defer { close(lock) }
         #expect(flock(lock, LOCK_SH | LOCK_NB) == 0)
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        for name in names.dropLast() {
-            let old = timeval(tv_sec: now.tv_sec - 90_000, tv_usec: 0)
-            #expect(utimes(name, [old, old]) == 0)
-        }
+        for name in names where !name.hasSuffix("new") { Self.age(name, seconds: 120) }
         _ = try cache(bytes: 2000)
-        #expect(names.map { FileTree.isFolder($0 + "/inside") } == [false, true, false, true])
+        #expect(names.map { FileTree.isFolder($0 + "/inside") } == [false, true, false, true, true])
+        // Earlier versions lay out without holding: theirs are given a day.
+        Self.age(names[4], seconds: 90_000)
+        _ = try cache(bytes: 2000)
+        #expect(!FileTree.isFolder(names[4]))
         #expect(FileTree.names(temporary.path + "/cache") == ["artifacts", "work-living", "work-new"])
     }
 

@@ -1,4 +1,5 @@
 import ArtifactStore
+import DurableFiles
 import Encodings
 import Glibc
 import TaskProtocol
@@ -38,6 +39,39 @@ import Worker
         #expect(reports.checkpoints.map(\.step) == [7, 8])
         #expect(reports.failure(of: lease) == nil && reports.result(of: lease)?["steps"] == 8)
         #expect(bench.engine.complaints.count == 1)
+    }
+
+    @Test("samples that cannot be made now are left out, and the training goes on with the same bits")
+    func leavesSamplesOut() throws {
+        func train(isDiskAway: Bool) throws -> (reports: [EngineReport], lease: LeaseID, complaints: [String]) {
+            var bench = try EngineBench()
+            let lease = bench.start(
+                try EngineBench.finetune {
+                    ($0.generateEvery, $0.saveEvery) = (2, 0)
+                })
+            var reports = bench.run { $0.contains(.started(lease)) }
+            let work = bench.folder.path + "/cache/work"
+            if isDiskAway {
+                // Nothing can be written where the task works; what it reads is open already.
+                FileTree.remove(work)
+                try DurableFile.write([1], to: work)
+            }
+            let engine = bench.engine
+            reports += bench.run { reports in engine.complaints.count == 2 || reports.contains(where: Self.isSample) }
+            if isDiskAway { FileTree.remove(work) }
+            return (reports + bench.run(), lease, engine.complaints)
+        }
+        let (disturbed, whole) = (try train(isDiskAway: true), try train(isDiskAway: false))
+        #expect(disturbed.reports.failure(of: disturbed.lease) == nil)
+        #expect(disturbed.complaints.count == 2 && disturbed.complaints.allSatisfy { $0.contains("cannotSample") } && whole.complaints.isEmpty)
+        #expect(disturbed.reports.count(where: Self.isSample) == 2 && whole.reports.count(where: Self.isSample) == 4)
+        let result = try #require(disturbed.reports.result(of: disturbed.lease))
+        #expect(result["steps"] == 8 && result["final_loss"] == whole.reports.result(of: whole.lease)?["final_loss"])
+    }
+
+    private static func isSample(_ report: EngineReport) -> Bool {
+        guard case .events(_, let events) = report else { return false }
+        return events.contains { if case .sample = $0 { true } else { false } }
     }
 
     @Test("the last state must be saved: where it cannot be, the attempt fails, and another may follow")

@@ -171,29 +171,76 @@ import Worker
         #expect(reports.filter { if case .models = $0 { true } else { false } } == [.models([model.sha256])], "loaded twice")
     }
 
+    /// A bench in which `during` is called with its engine when the first load begins, and time passes only as the test says.
+    private static func slowBench(_ now: Clock, during: @escaping () -> Void) throws -> EngineBench {
+        let bench = try EngineBench()
+        bench.engine.clock = { now.time }
+        var isFirst = true
+        bench.engine.whileLoading = {
+            if isFirst {
+                isFirst = false
+                during()
+            }
+        }
+        return bench
+    }
+
+    private final class Clock { var time: Int64 = 1_000 }
+
     @Test("where a model takes long to load one task waits for it, and the others go back: their slots are for those of models that are here")
     func slowLoad() throws {
-        var bench = try EngineBench()
+        let clock = Clock()
+        var leases: [LeaseID] = []
+        var early: [[EngineReport]] = []
+        var begun: () -> Void = {}
+        var bench = try Self.slowBench(clock) { begun() }
         let model = try bench.model()
-        var now: Int64 = 1_000
-        bench.engine.clock = { now }
-        let first = bench.start(EngineBench.generate(), model: model)
-        now += 4_900
-        let second = bench.start(EngineBench.generate(), model: model)
-        #expect(bench.engine.takeReports().isEmpty, "most models are here sooner")
-        now += 100
-        let third = bench.start(EngineBench.generate(), model: model)
-        #expect(bench.engine.takeReports() == [.snoozed(second), .snoozed(third)])
-        // Who waits is stopped: the next one waits in its place.
-        bench.engine.stop(first, .cancelled)
-        let fourth = bench.start(EngineBench.generate(), model: model)
-        let fifth = bench.start(EngineBench.generate(), model: model)
+        begun = {
+            clock.time += 4_900
+            leases.append(bench.start(EngineBench.generate(), model: model))
+            early.append(bench.engine.takeReports())
+            clock.time += 100
+            leases.append(bench.start(EngineBench.generate(), model: model))
+            early.append(bench.engine.takeReports())
+            // Who waits is stopped: the next one waits in its place.
+            bench.engine.stop(leases[0], .cancelled)
+            early.append(bench.engine.takeReports())
+            for _ in 1...2 { leases.append(bench.start(EngineBench.generate(), model: model)) }
+        }
+        leases.append(bench.start(EngineBench.generate(), model: model))
+        // It stands behind another job of the loader: that is no load that takes long.
+        clock.time += 60_000
+        #expect(bench.engine.takeReports().isEmpty)
         let reports = bench.run()
-        #expect(reports.stopped(first).isStopped)
-        #expect(reports.contains(.snoozed(fifth)))
-        #expect(reports.texts(of: fourth)?.count == 1)
-        let sixth = bench.start(EngineBench.generate(), model: model)
-        #expect(bench.run().texts(of: sixth)?.count == 1, "it is here")
+        #expect(early[0].allSatisfy { if case .progress = $0 { true } else { false } }, "most models are here sooner")
+        #expect(early[1] == [.snoozed(leases[1]), .snoozed(leases[2]), .loadingLong(true)])
+        #expect(early[2] == [.stopped(leases[0], resume: nil), .loadingLong(false)])
+        #expect(reports.contains(.snoozed(leases[4])) && reports.texts(of: leases[3])?.count == 1)
+        #expect(reports.compactMap { if case .loadingLong(let isLong) = $0 { isLong } else { nil } } == [true, false])
+        let last = bench.start(EngineBench.generate(), model: model)
+        #expect(bench.run().texts(of: last)?.count == 1, "it is here")
+    }
+
+    @Test("a model that stands behind one that takes long does so too; behind short ones its time begins with its own load")
+    func behindAnother() throws {
+        let clock = Clock()
+        var second: [LeaseID] = []
+        var early: [[EngineReport]] = []
+        var begun: () -> Void = {}
+        var bench = try Self.slowBench(clock) { begun() }
+        let (model, other) = (try bench.model(), try bench.model(Fixtures.reference + "/gpt2-variant"))
+        let first = bench.start(EngineBench.generate(), model: model)
+        begun = {
+            for passed: Int64 in [4_000, 1_000] {
+                clock.time += passed
+                second.append(bench.start(EngineBench.generate(), model: other))
+                early.append(bench.engine.takeReports())
+            }
+        }
+        let reports = bench.run()
+        #expect(!early[0].contains { if case .snoozed = $0 { true } else { false } })
+        #expect(early[1].contains(.snoozed(second[1])) && !early[1].contains(.snoozed(second[0])))
+        #expect(reports.texts(of: first)?.count == 1 && reports.texts(of: second[0])?.count == 1)
     }
 
     @Test("a model that is not in the store fails the attempt, not the task")

@@ -21,7 +21,10 @@ extension BrokerCore {
 
     mutating func peerMessage(_ message: PeerMessage, over link: BrokerID) {
         switch message {
-        case .status(let status): peers.heard(status, over: link, now: now)
+        case .status(let status):
+            peers.heard(status, over: link, now: now)
+            // It may be the refuge that the workers of a broker which drains wait for.
+            if isDraining { sendWorkersAway() }
         case .wake(let broker): if broker == link, isReady { lookAgain() }
         case .event(let event, let json): if peers.isGenuine(link) { foreign(event, json) }
         }

@@ -33,7 +33,7 @@ extension BrokerCore {
         switch first {
         case .submit: return submitRequest(works)
         case .claim(let queue, _): return claimRequest(queue).map { ([$0.0], $0.1) }
-        case .beat: return (works, .beat(BeatRequest(broker: id, sessions: sessions.takeBeats())))
+        case .beat: return (works, .beat(BeatRequest(broker: id, sessions: sessions.takeBeats(), isDraining: isDraining)))
         case .due: return (works, .dueSweep(after: blockedLookedAt))
         case .endBackoffs: return (works, .endBackoffs(longestMilliseconds: settings.retryLongest + Self.backoffLeeway))
         case .figures: return (works, .figures)

@@ -60,6 +60,8 @@ package struct BrokerCore: Sendable {
     var isStoreAway = false
     var isDraining = false
     var isDrained = false
+    /// When a drain began.
+    var drainBegan: Int64?
     var submitBytes = 0
     var uncheckedTasks = false
     /// The last look at what nobody has checked did not reach its end.

@@ -50,6 +50,8 @@ package struct BrokerSettings: Sendable {
     package var retentionRepeat: Int64 = 30_000
     /// Before the same request goes to a store that was away.
     package var storeRetry: Int64 = 250
+    /// How long a broker that drains waits for another to say that it takes workers.
+    package var refugePatience: Int64 = 3_000
     /// Before a broker that the database did not take asks again: somebody has to mend it.
     package var unfitRetry: Int64 = 2_000
     /// Without a sign of life a started task lapses: generate and verify.

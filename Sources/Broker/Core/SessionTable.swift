@@ -21,6 +21,8 @@ struct Session: Sendable {
     /// Whether it gave a sign of life that no beat has counted yet.
     var isUncounted = true
     var isDraining = false
+    /// It gave a task back for want of room: it gets nothing before its next heartbeat has said how much it has.
+    var isFull = false
     /// It has not been heard for longer than a heartbeat takes: it may be dead, and gets nothing new until it speaks.
     var isQuiet = false
     /// What its last heartbeat said, and how many grants and ends it could not know of.
@@ -52,7 +54,7 @@ struct Session: Sendable {
 
     /// The same, with what is offered by requests under way.
     var room: Int {
-        guard mayRun else { return 0 }
+        guard takesMore else { return 0 }
         let slots = registration.slots
         return max(0, min(2 * slots - leases.count, slots + reportedFree - grantedSince + settledSince))
     }
@@ -62,6 +64,8 @@ struct Session: Sendable {
 
     /// Whether what it holds goes on, and what is granted to it will run.
     var mayRun: Bool { state == .joined && !isDraining && !isQuiet && exclusive == nil }
+    /// Whether anything is granted to it.
+    private var takesMore: Bool { mayRun && !isFull }
 
     /// - Parameter now: for how long ago it gave tasks back.
     func offer(now: Int64) -> PlacementOffer {
@@ -182,6 +186,7 @@ struct SessionTable: Sendable {
         session.reportedFree = min(beat.freeSlots, session.registration.slots)
         session.grantedSince = unconfirmed
         session.settledSince = 0
+        session.isFull = false
         session.models = Set(beat.models)
         session.isDraining = beat.draining
         let loaded = beat.models.compactMap { key in session.has(key, now: now).map { (key, $0) } }
@@ -235,12 +240,8 @@ struct SessionTable: Sendable {
         generation += 1
     }
 
-    /// A snoozing worker has no room until it says otherwise.
-    mutating func isFull(_ id: SessionID) {
-        guard let session = all[id] else { return }
-        all[id]?.reportedFree = -session.registration.slots
-        all[id]?.settledSince = 0
-    }
+    /// A snoozing worker has no room until its next heartbeat says otherwise.
+    mutating func isFull(_ id: SessionID) { all[id]?.isFull = true }
 
     /// A worker gives back because it leaves: it gets nothing more, whatever its last heartbeat said.
     mutating func drains(_ id: SessionID) { all[id]?.isDraining = true }

@@ -1,0 +1,34 @@
+/// The models that the loader was asked for and has not answered yet, and which of them take long.
+///
+/// Whoever waited for one may be stopped meanwhile: the next that needs it waits for the same load. A value that is told the time.
+struct ModelLoads {
+    /// How long a model may be on its way before one task alone goes on waiting for it here: the others would keep their slots from tasks of models that
+    /// are here already, and another worker may have it.
+    static let patience: Milliseconds = 5_000
+    /// In the order in which they were asked for; `begun` is nil for one that stands behind others.
+    private var loads: [(model: ModelIdentity, begun: Milliseconds?)] = []
+
+    /// - Returns: true where the loader is to be asked now, false where it was already.
+    mutating func ask(_ model: ModelIdentity) -> Bool {
+        guard !asked.contains(model) else { return false }
+        loads.append((model, nil))
+        return true
+    }
+
+    /// The loader is at work on a model.
+    mutating func goesOn(_ model: ModelIdentity, now: Milliseconds) {
+        guard let index = loads.firstIndex(where: { $0.model == model }), loads[index].begun == nil else { return }
+        loads[index].begun = now
+    }
+
+    mutating func ended(_ model: ModelIdentity) { loads.removeAll { $0.model == model } }
+
+    var asked: [ModelIdentity] { loads.map(\.model) }
+
+    /// Whether a model takes long: its own load does, or it has not begun and stands behind one that does. Behind short ones it is as good as begun.
+    func isLong(_ model: ModelIdentity, now: Milliseconds) -> Bool {
+        guard let load = loads.first(where: { $0.model == model }) else { return false }
+        if let begun = load.begun { return now - begun >= Self.patience }
+        return loads.contains { $0.begun.map { now - $0 >= Self.patience } ?? false }
+    }
+}
