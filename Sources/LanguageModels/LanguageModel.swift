@@ -35,7 +35,7 @@ package final class LanguageModel: Sendable {
     ) throws(ModelError) -> LanguageModel {
         let description = try Architectures.describe(config: directory.config, generation: directory.generationConfig)
         let weights = try description.weights(in: directory.tensors)
-        let digest = if let checkpointSHA256 { checkpointSHA256 } else { try description.checkpointDigest(weights) }
+        let digest = if let checkpointSHA256 { checkpointSHA256 } else { try description.checkpointDigest(weights) { progress?(0) } }
         for name in weights.names { weights.releasePages(of: name) }
         let source = DirectoryWeights(tensors: weights)
         return try LanguageModel(description, from: source, precision: precision, digest: digest, pool: pool, progress: progress)
@@ -129,12 +129,14 @@ extension ModelDescription {
     }
 
     /// The digest of a checkpoint with this description.
-    /// - Parameter weights: its tensors (``weights(in:)``).
-    package func checkpointDigest(_ weights: TensorCollection) throws(ModelError) -> String {
+    /// - Parameters:
+    ///   - weights: its tensors (``weights(in:)``).
+    ///   - progress: called after each of them.
+    package func checkpointDigest(_ weights: TensorCollection, progress: (() -> Void)? = nil) throws(ModelError) -> String {
         do {
             return try ModelFiles.checkpointDigest(
                 architecture: architecture, configKeys: digestKeys, bosTokenID: bosID.map { Int($0) }, eosTokenIDs: eosIDs.map { Int($0) },
-                tensors: weights)
+                tensors: weights, progress: progress)
         } catch {
             throw .files(error.description)
         }

@@ -13,8 +13,9 @@ package import Encodings
 ///   - bosTokenID: the token that begins a text; nil is written as null.
 ///   - eosTokenIDs: the tokens that end one.
 ///   - tensors: the model's weights and nothing else (``TensorCollection/selecting(_:)``).
+///   - progress: called after each of them.
 package func checkpointDigest(
-    architecture: String, configKeys: JSONObject, bosTokenID: Int?, eosTokenIDs: [Int], tensors: TensorCollection
+    architecture: String, configKeys: JSONObject, bosTokenID: Int?, eosTokenIDs: [Int], tensors: TensorCollection, progress: (() -> Void)? = nil
 ) throws(ModelFileError) -> String {
     var digest = SHA256Digest()
     let head: JSONObject = [
@@ -25,17 +26,17 @@ package func checkpointDigest(
         "eos_token_id": .array(eosTokenIDs.sorted().map { .integer(Int64($0)) }),
     ]
     digest.append(part: JSONValue.object(head).canonical)
-    try append(tensors.unmerged, to: &digest)
+    try append(tensors.unmerged, to: &digest, progress)
     if let adapter = tensors.adapter {
         let head: JSONObject = ["adapter": .string("lora"), "alpha": .real(adapter.alpha), "rank": .integer(Int64(adapter.rank))]
         digest.append(part: JSONValue.object(head).canonical)
-        try append(adapter.tensors, to: &digest)
+        try append(adapter.tensors, to: &digest, progress)
     }
     return hexString(digest.finish())
 }
 
 /// Every tensor as stored, in the order of their names.
-private func append(_ tensors: TensorCollection, to digest: inout SHA256Digest) throws(ModelFileError) {
+private func append(_ tensors: TensorCollection, to digest: inout SHA256Digest, _ progress: (() -> Void)?) throws(ModelFileError) {
     for name in tensors.names {
         guard let info = tensors.info(name) else { continue }
         let description: JSONObject = [
@@ -46,6 +47,7 @@ private func append(_ tensors: TensorCollection, to digest: inout SHA256Digest) 
             digest.append(length: bytes.count)
             digest.update(bytes)
         }
+        progress?()
     }
 }
 

@@ -98,7 +98,8 @@ package struct ClaimDeal: Sendable {
             guard let offer = placement.place(placed, waited: candidate.grant.waitedMilliseconds ?? 0) else { continue }
             leases = leases.dropFirst()
             var grant = candidate.grant
-            (grant.session, grant.lease, grant.modelKey) = (offers[offer].session, lease, placed.modelKey)
+            (grant.session, grant.lease) = (offers[offer].session, lease)
+            if grant.kind == .generate { grant.modelKey = placed.modelKey }
             grant.newNumerics = candidate.preference.replacement(offers[offer].numerics)
             grants.append(grant)
             gone.insert(place.task)

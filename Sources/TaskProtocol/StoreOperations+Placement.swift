@@ -97,6 +97,10 @@ package struct PlacementOutcome: Sendable, Equatable {
 package struct Placement: Sendable {
     private var offers: [PlacementOffer]
     private var costs: [String: ModelCost]
+    /// Tasks of each model that are left to wait. Of so many that stand in line, however short each is, a claim looks at no more than needed to see that a
+    /// second worker is worth its while.
+    private var deferred: [String: Int] = [:]
+    private static let mostDeferred = 64
     /// How many more tasks may find a place.
     package private(set) var room: Int
     /// The index of the offer that is left to become idle, for the first candidate that needs all of one.
@@ -143,13 +147,22 @@ package struct Placement: Sendable {
 
     /// Compares waiting for a session that holds the model with loading it elsewhere.
     private mutating func chooseByCost(for candidate: PlacementCandidate, waited: Int64) -> Int? {
-        guard let key = candidate.modelKey, let cost = costs[key], let wait = cost.wait else { return choose(for: candidate) }
+        guard candidate.kind == .generate, let key = candidate.modelKey, let cost = costs[key], let wait = cost.wait else {
+            return choose(for: candidate)
+        }
         let holder = best(for: candidate) { $0.models.contains(key) }
         let loading = best(for: candidate) { $0.loading.contains(key) }
         // It has to be worth its while: what would only queue there, too, is no gain.
         let cold = best(for: candidate) { !$0.models.contains(key) && !$0.loading.contains(key) && $0.freeSlots > $0.slots }
         let elsewhere = loading.map { (index: $0, time: cost.loadedIn ?? cost.load) } ?? cold.map { (index: $0, time: cost.load) }
-        if let elsewhere, (holder == nil ? waited : 0) + wait > elsewhere.time { return elsewhere.index }
+        if holder == nil {
+            // Those that hold the model may not do for this task, or stand still: it has waited long enough for them.
+            if waited > 2 * cost.load + wait { return choose(for: candidate) }
+            if let elsewhere, waited + wait > elsewhere.time || deferred[key, default: 0] >= Self.mostDeferred { return elsewhere.index }
+            deferred[key, default: 0] += 1
+        } else if let elsewhere, wait > elsewhere.time {
+            return elsewhere.index
+        }
         costs[key]?.held += 1
         return holder
     }

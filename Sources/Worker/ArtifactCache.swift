@@ -102,7 +102,13 @@ package struct ArtifactCache {
         // Held until it is done, so that whoever tidies up can tell it from what a dead worker left half laid out.
         let beside = "\(directory)/artifacts/\(CacheLeftovers.layingPrefix)\(digest)-\(mark)"
         FileTree.remove(beside)
-        guard mkdir(beside, 0o755) == 0 else { throw .artifact(.system(path: beside, errno: errno)) }
+        if mkdir(beside, 0o755) != 0 {
+            let problem = errno
+            // Somebody emptied the cache under its workers: that is what a cache is for.
+            guard problem == ENOENT, (try? FileManager.default.createDirectory(atPath: beside, withIntermediateDirectories: true)) != nil else {
+                throw .artifact(.system(path: beside, errno: problem))
+            }
+        }
         let hold = CachedFolder(path: beside)
         defer { withExtendedLifetime(hold) { FileTree.remove(beside) } }
         try artifacts.layOut(digest, into: beside + "/files", watch: watch)

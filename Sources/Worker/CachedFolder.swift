@@ -14,8 +14,21 @@ package final class CachedFolder: Sendable {
         self.path = path
         lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         // A folder that was renamed away between open and lock has the lock, but no longer the name.
-        guard lock >= 0, flock(lock, LOCK_SH | LOCK_NB) == 0, Self.stands(lock, at: path) else { return nil }
+        guard lock >= 0, Self.share(lock), Self.stands(lock, at: path) else { return nil }
     }
+
+    /// Another worker that makes room holds each folder alone for the moment in which it looks whether anybody uses it: that is no eviction.
+    private static func share(_ lock: Int32) -> Bool {
+        for _ in 0..<lookTries {
+            if flock(lock, LOCK_SH | LOCK_NB) == 0 { return true }
+            guard errno == EWOULDBLOCK else { return false }
+            usleep(lookMicroseconds)
+        }
+        return false
+    }
+
+    private static let lookTries = 10
+    private static let lookMicroseconds: UInt32 = 2_000
 
     deinit { if lock >= 0 { close(lock) } }
 

@@ -85,8 +85,7 @@ final class Engine {
         case .modelLoaded(let identity, let result): modelLoaded(identity, result, now: now)
         case .modelLoading(let identity, let progress): modelLoading(identity, progress, now: now)
         case .finetunePrepared(let lease, let result): finetunePrepared(lease, result, now: now)
-        case .finetunePreparing(let lease, let progress):
-            if preparing.contains(where: { $0.lease == lease }) { report(.progress(lease, progress, steps: [])) }
+        case .finetunePreparing(let lease, let progress): finetunePreparing(lease, progress, now: now)
         case .end: return false
         }
         return true
@@ -295,7 +294,24 @@ final class Engine {
     private func modelLoading(_ identity: ModelIdentity, _ progress: WorkerProgress, now: Milliseconds) {
         loading.goesOn(identity, now: now)
         for model in loading.asked { snoozeWaiting(for: model, now: now) }
-        for entry in preparing where entry.model == identity { report(.progress(entry.lease, progress, steps: [])) }
+        let waiting = preparing.filter { $0.model == identity }
+        for entry in waiting { report(.progress(entry.lease, progress, steps: [])) }
+        if waiting.isEmpty { loaderGoesOn() }
+    }
+
+    /// The loader is at something that no task here waits for: a preload, or what a task wanted that has been stopped. For those that stand behind it that
+    /// is a sign of life.
+    private func loaderGoesOn() {
+        guard let first = preparing.first else { return }
+        report(.progress(first.lease, WorkerProgress(phase: .loading, done: 0), steps: []))
+    }
+
+    /// A finetune's data cannot be cut short everywhere: what was stopped goes on for a while, and the models behind it take long.
+    private func finetunePreparing(_ lease: LeaseID, _ progress: WorkerProgress, now: Milliseconds) {
+        if preparing.contains(where: { $0.lease == lease }) { return report(.progress(lease, progress, steps: [])) }
+        loading.standBehind(now: now)
+        for model in loading.asked { snoozeWaiting(for: model, now: now) }
+        loaderGoesOn()
     }
 
     private func finetunePrepared(_ lease: LeaseID, _ result: Result<PreparedFinetune, TaskFault>, now: Milliseconds) {

@@ -7,6 +7,8 @@ struct ModelLoads {
     static let patience: Milliseconds = 5_000
     /// In the order in which they were asked for; `begun` is nil for one that stands behind others.
     private var loads: [(model: ModelIdentity, begun: Milliseconds?)] = []
+    /// Since when the loader is at something that is no model, and that nobody waits for any more.
+    private var standingSince: Milliseconds?
 
     /// - Returns: true where the loader is to be asked now, false where it was already.
     mutating func ask(_ model: ModelIdentity) -> Bool {
@@ -17,9 +19,13 @@ struct ModelLoads {
 
     /// The loader is at work on a model.
     mutating func goesOn(_ model: ModelIdentity, now: Milliseconds) {
+        standingSince = nil
         guard let index = loads.firstIndex(where: { $0.model == model }), loads[index].begun == nil else { return }
         loads[index].begun = now
     }
+
+    /// The loader is at work on what a stopped task wanted.
+    mutating func standBehind(now: Milliseconds) { standingSince = standingSince ?? now }
 
     mutating func ended(_ model: ModelIdentity) { loads.removeAll { $0.model == model } }
 
@@ -29,6 +35,7 @@ struct ModelLoads {
     func isLong(_ model: ModelIdentity, now: Milliseconds) -> Bool {
         guard let load = loads.first(where: { $0.model == model }) else { return false }
         if let begun = load.begun { return now - begun >= Self.patience }
+        if let standingSince, now - standingSince >= Self.patience { return true }
         return loads.contains { $0.begun.map { now - $0 >= Self.patience } ?? false }
     }
 }

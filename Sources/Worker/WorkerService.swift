@@ -89,7 +89,7 @@ package final class WorkerService: Sendable {
         let threads = threads.withLock { $0 }
         for (place, thread) in threads.enumerated() {
             // The loader comes last, and may be at a model for minutes that no task waits for any more.
-            if place == threads.count - 1, shared.isLoadingModel { break }
+            if place == threads.count - 1, shared.isLoading { break }
             thread.join()
             // The reactor is joined first and ends at once where a thread failed; another one may be at work for minutes, for nothing.
             if shared.failure != nil { break }
@@ -134,9 +134,8 @@ private func runLoader(
     poller.add(mailbox.wakeup)
     while true {
         for job in mailbox.takeAll() {
-            let isModel = if case .model = job { true } else { false }
-            guard !isModel || shared.beginLoadingModel() else { return }
-            defer { if isModel { shared.endLoadingModel() } }
+            guard shared.beginLoading() else { return }
+            defer { shared.endLoading() }
             guard loader.perform(job) else { return }
         }
         try wait(&poller)

@@ -13,7 +13,7 @@ final class WorkerShared: Sendable {
     private let modelLoadFailures = Atomic<UInt64>(0)
     private let joined = Mutex<Broker?>(nil)
     private let ending = Atomic<Bool>(false)
-    private let loadingModel = Atomic<Bool>(false)
+    private let loading = Atomic<Bool>(false)
     private let unwanted = Mutex<Set<LeaseID>>([])
 
     /// The broker that the reactor talks to.
@@ -39,17 +39,17 @@ final class WorkerShared: Sendable {
     var isEnding: Bool { ending.load(ordering: .sequentiallyConsistent) }
     func end() { ending.store(true, ordering: .sequentiallyConsistent) }
 
-    /// The loader is at a model, which may take minutes and cannot be cut short everywhere.
-    var isLoadingModel: Bool { loadingModel.load(ordering: .sequentiallyConsistent) }
+    /// The loader is at a model or a finetune's data, which may take minutes and cannot be cut short everywhere.
+    var isLoading: Bool { loading.load(ordering: .sequentiallyConsistent) }
 
     /// - Returns: false where the process ends: nothing is begun. Whoever sees the end before this sees no load after it.
-    func beginLoadingModel() -> Bool {
-        loadingModel.store(true, ordering: .sequentiallyConsistent)
-        if isEnding { endLoadingModel() }
-        return isLoadingModel
+    func beginLoading() -> Bool {
+        loading.store(true, ordering: .sequentiallyConsistent)
+        if isEnding { endLoading() }
+        return isLoading
     }
 
-    func endLoadingModel() { loadingModel.store(false, ordering: .sequentiallyConsistent) }
+    func endLoading() { loading.store(false, ordering: .sequentiallyConsistent) }
 
     /// Notes that a task is to be stopped and that nobody wants its state, until the engine has heard of it.
     func isUnwanted(_ lease: LeaseID) -> Bool { unwanted.withLock { $0.contains(lease) } }

@@ -120,4 +120,82 @@ import Testing
         }
         #expect(bench.store.tasks.values.count { $0.session == Self.other } == 1)
     }
+
+    /// A task is granted, takes so long until it runs, and then runs for so long.
+    private func run(_ bench: inout CoreBench, loading: Int, running: Int) throws {
+        let grant = try #require(bench.grants.last)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        for _ in 0..<loading {
+            beat(&bench, models: [], held: [grant.lease])
+            bench.pass(1_000)
+        }
+        bench.feed(.workerMessage(from: [7], .started(grant.held)))
+        for _ in 0..<running {
+            beat(&bench, models: [try key(bench)], held: [grant.lease])
+            bench.pass(1_000)
+        }
+        bench.feed(.workerMessage(from: [7], .complete(grant.held, generations: [], result: nil, checkpoint: nil)))
+        beat(&bench, models: [try key(bench)])
+    }
+
+    @Test("what a claim is about to hand out stands before nobody: an idle worker that holds the model gets it") func idleHolder() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        try run(&bench, loading: 1, running: 5)
+        bench.joinWorker(session: Self.other, address: [8])
+        let publication = ModelStore.Publication(params: Array(#"{"model":"demo"}"#.utf8))
+        for number in 1...3 as ClosedRange<UInt64> {
+            bench.store.publish(publication, id: UUIDValue(hi: 1, lo: number), now: CoreBench.epoch + bench.now)
+        }
+        bench.feed(.notified)
+        #expect(bench.store.tasks.values.count { $0.session == bench.session } == 3)
+    }
+
+    @Test("a load that was broken off is not taken for one that lasted until the next") func brokenLoad() throws {
+        var bench = CoreBench()
+        bench.joinWorker(slots: 1)
+        bench.submit()
+        let first = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: first.lease)))
+        bench.ask(#""op":"cancel","ids":["\#(first.task)"]"#)
+        bench.feed(.workerMessage(from: [7], .cancelled(first.held)))
+        pass(120, &bench)
+        bench.submit()
+        try run(&bench, loading: 1, running: 5)
+        bench.joinWorker(slots: 1, session: Self.other, address: [8])
+        // Five seconds behind another task cost more than a second of loading.
+        for _ in 0..<2 { bench.submit() }
+        #expect(bench.store.tasks.values.count { $0.session == Self.other } == 1)
+    }
+
+    @Test("tasks that are given back together are one reason, and the load that goes on for the one that stays is still measured")
+    func longLoad() throws {
+        var bench = CoreBench()
+        bench.joinWorker(slots: 3)
+        for _ in 0..<3 { bench.submit() }
+        let grants = bench.grants
+        for grant in grants { bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease))) }
+        for second in 0..<12 {
+            if second == 5 {
+                for grant in grants.dropFirst() {
+                    bench.feed(.workerMessage(from: [7], .release(grant.held, reason: .snooze, ran: false, resume: nil)))
+                }
+            }
+            beat(&bench, models: [], held: second < 5 ? grants.map(\.lease) : [grants[0].lease])
+            bench.pass(1_000)
+            if second == 7 { #expect(Set(bench.grants.map(\.lease)).count > 3, "two seconds after it gave them back it is asked again") }
+            for grant in bench.grants.dropFirst(3) where second > 7 {
+                bench.feed(.workerMessage(from: [7], .release(grant.held, reason: .snooze, ran: false, resume: nil)))
+            }
+        }
+        bench.feed(.workerMessage(from: [7], .started(grants[0].held)))
+        beat(&bench, models: [try key(bench)], held: [grants[0].lease])
+        bench.pass(1_000)
+        bench.feed(.workerMessage(from: [7], .complete(grants[0].held, generations: [], result: nil, checkpoint: nil)))
+        bench.joinWorker(slots: 3, session: Self.other, address: [8])
+        // Twelve seconds of loading: nobody else is to begin with it for a task of one second.
+        for _ in 0..<6 { bench.submit() }
+        #expect(!bench.store.tasks.values.contains { $0.session == Self.other })
+    }
 }

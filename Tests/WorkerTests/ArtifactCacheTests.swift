@@ -89,6 +89,14 @@ struct ArtifactCacheTests {
         #expect(standing == [digests[0], digests[2]])
     }
 
+    @Test("a cache that was emptied under its worker is filled anew") func emptied() throws {
+        var mine = try cache(bytes: 2000)
+        _ = try mine.folder(digests[0])
+        FileTree.remove(temporary.path + "/cache/artifacts")
+        #expect(FileTree.names(try mine.folder(digests[0]).path) == ["data"])
+        #expect(FileTree.names(try mine.folder(digests[1]).path) == ["data"])
+    }
+
     @Test("nothing of what is laid out half way looks like a leftover while its worker lives, and nothing is left of it afterwards")
     func holdsWhatItLaysOut() throws {
         var (mine, theirs) = (try cache(bytes: 2000), try cache(bytes: 2000))

@@ -243,6 +243,26 @@ import Worker
         #expect(reports.texts(of: first)?.count == 1 && reports.texts(of: second[0])?.count == 1)
     }
 
+    @Test("a load that nobody waits for any more is a sign of life for those that stand behind it") func behindUnwanted() throws {
+        let clock = Clock()
+        var second: LeaseID?
+        var said: [EngineReport] = []
+        var begun: () -> Void = {}
+        var bench = try Self.slowBench(clock) { begun() }
+        let (model, other) = (try bench.model(), try bench.model(Fixtures.reference + "/gpt2-variant"))
+        let first = bench.start(EngineBench.generate(), model: model)
+        begun = {
+            bench.engine.stop(first, .cancelled)
+            second = bench.start(EngineBench.generate(), model: other)
+            _ = bench.engine.takeReports()
+            clock.time += 1_000
+        }
+        let reports = bench.run()
+        said = reports.filter { if case .progress(let lease, _, _) = $0 { lease == second } else { false } }
+        #expect(!said.isEmpty)
+        #expect(try reports.texts(of: #require(second))?.count == 1)
+    }
+
     @Test("a model that is not in the store fails the attempt, not the task")
     func missingModel() throws {
         var bench = try EngineBench()

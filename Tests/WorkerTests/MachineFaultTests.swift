@@ -44,7 +44,9 @@ import Worker
     func unwritable() throws {
         var bench = try EngineBench()
         let model = try bench.model()
+        // As where a disk is not mounted.
         FileTree.remove(bench.folder.path + "/cache/artifacts")
+        try #require(symlink("/nowhere/at/all", bench.folder.path + "/cache/artifacts") == 0)
         let lease = bench.start(EngineBench.generate(), model: model)
         let reports = bench.run()
         #expect(reports.mend(of: lease)?.contains("--cache-dir") == true && reports.failure(of: lease) == nil)

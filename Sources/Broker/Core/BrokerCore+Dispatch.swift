@@ -31,6 +31,8 @@ extension BrokerCore {
         }
         let room = offers.reduce(0) { $0 + $1.freeSlots }
         guard room > 0 else { return nil }
+        // Before the room is reserved for this very scan: what it may take stands before nobody yet.
+        let costs = modelCosts.costs(sessions, now: now)
         for offer in offers { sessions.reserve(offer.session, offer.freeSlots) }
         queues.scanning(queue)
         scanGeneration = sessions.generation
@@ -39,7 +41,7 @@ extension BrokerCore {
             broker: id, queue: queue, offers: offers, leases: names, fromRank: queues[queue].lowWater, behind: passed, limit: settings.claimWindow,
             lastClient: queues[queue].lastClient,
             looksFarther: passed == nil && queues.looksFarther(queue, now: now, every: settings.sweepInterval),
-            costs: modelCosts.costs(sessions, now: now))
+            costs: costs)
         return (.claim(queue: queue, reserved: offers), .claim(request))
     }
 

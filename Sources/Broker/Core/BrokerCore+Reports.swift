@@ -116,7 +116,6 @@ extension BrokerCore {
 
     mutating func failed(_ held: WorkerLease, _ error: ContractError, final: Bool, from address: [UInt8]) {
         guard beginEnd(held, from: address) else { return }
-        if let lease = leases[held.lease], let key = lease.model { sessions.stoppedLoading(lease.session, key) }
         let cause: Failure.Cause = error.code == .timedOut ? .timedOut : .failed
         fail(held, leases[held.lease], error, cause: cause, final: final, from: address)
     }
@@ -131,11 +130,9 @@ extension BrokerCore {
     }
 
     mutating func released(_ held: WorkerLease, _ reason: ReleaseReason, _ resume: [UInt8]?, from address: [UInt8]) {
-        if let lease = leases[held.lease] {
-            if reason == .snooze { snoozed(lease) }
-            if reason == .draining { sessions.drains(lease.session) }
-        }
+        if reason == .draining, let session = leases[held.lease]?.session { sessions.drains(session) }
         guard beginEnd(held, from: address) else { return }
+        if reason == .snooze, let lease = leases[held.lease] { snoozed(lease) }
         counters.released += 1
         note(.leaseReleased(task: held.task, lease: held.lease, why: reason.rawValue))
         let delay = reason == .draining ? 0 : settings.snooze

@@ -210,6 +210,10 @@ extension BrokerCore {
         dirtyProgress[id] = nil
         guard let lease = leases.remove(id) else { return nil }
         sessions.settled(id, of: lease.session)
+        if let key = lease.model, let session = sessions[lease.session], session.loading[key] != nil {
+            // Nobody is left there to say that the model has come.
+            if !session.leases.contains(where: { leases[$0]?.model == key }) { sessions.stoppedLoading(lease.session, key) }
+        }
         queues.ended(lease.queue)
         return lease
     }

@@ -9,6 +9,8 @@ struct ModelCosts: Sendable {
     }
 
     private static let bound = 1_000
+    /// No task is kept waiting beside a free worker for longer, however long a model took to load: those that it waits for may have come to a stand.
+    private static let longestLoad: Int64 = 60_000
     /// The weight of the newest figure in the running mean.
     private static let weight = 0.2
     private var entries: [String: Entry] = [:]
@@ -24,7 +26,7 @@ struct ModelCosts: Sendable {
         var costs: [String: ModelCost] = [:]
         for (key, entry) in entries {
             guard let run = entry.run, let load = entry.load else { continue }
-            costs[key] = ModelCost(run: Int64(run), load: Int64(load), slots: 0, held: 0)
+            costs[key] = ModelCost(run: Int64(run), load: min(Int64(load), Self.longestLoad), slots: 0, held: 0)
         }
         guard !costs.isEmpty else { return costs }
         for session in sessions.all.values where session.mayRun {

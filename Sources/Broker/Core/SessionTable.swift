@@ -79,18 +79,17 @@ struct Session: Sendable {
 
     /// It gave back a task because it does not have its model: for a while, longer each time, it gets no other of that model.
     mutating func avoid(_ key: String, now: Int64) {
-        loading[key] = nil
+        if let standing = avoided[key], standing.until > now { return }
         let pause = avoided[key].map { min(Self.longestAvoidance, 2 * $0.pause) } ?? Self.firstAvoidance
         avoided = avoided.filter { now - $0.value.until < 4 * Self.longestAvoidance }
         avoided[key] = (now + pause, pause)
     }
 
     /// It has a model.
-    /// - Returns: how long it took to load it, in milliseconds, where that was seen.
-    mutating func has(_ key: String, now: Int64) -> Int64? {
-        avoided[key] = nil
+    /// - Returns: how long it took to load it, in milliseconds, where that was seen; and whether tasks of it go there again.
+    mutating func has(_ key: String, now: Int64) -> (took: Int64?, isTaken: Bool) {
         models.insert(key)
-        return loading.removeValue(forKey: key).map { now - $0 }
+        return (loading.removeValue(forKey: key).map { now - $0 }, avoided.removeValue(forKey: key) != nil)
     }
 
     private static let knownNames = Set(TaskParameters.knownNames)
@@ -189,20 +188,26 @@ struct SessionTable: Sendable {
         session.isFull = false
         session.models = Set(beat.models)
         session.isDraining = beat.draining
-        let loaded = beat.models.compactMap { key in session.has(key, now: now).map { (key, $0) } }
-        if session.room > before || !loaded.isEmpty { generation += 1 }
+        var loaded: [(key: String, milliseconds: Int64)] = []
+        var isNews = session.room > before
+        for key in beat.models {
+            let (time, isTaken) = session.has(key, now: now)
+            if let time { loaded.append((key, time)) }
+            isNews = isNews || time != nil || isTaken
+        }
+        if isNews { generation += 1 }
         all[beat.session] = session
         return loaded
     }
 
     /// A task of a model runs there.
     /// - Returns: how long loading it took, where that was seen.
-    mutating func has(_ id: SessionID, _ key: String, now: Int64) -> Int64? { all[id]?.has(key, now: now) }
+    mutating func has(_ id: SessionID, _ key: String, now: Int64) -> Int64? { all[id]?.has(key, now: now).took }
 
     /// A session gave a task back for want of its model.
     mutating func avoid(_ id: SessionID, _ key: String, now: Int64) { all[id]?.avoid(key, now: now) }
 
-    /// A task of a model that may still be loading ended otherwise.
+    /// The last task left there that a model was being loaded for.
     mutating func stoppedLoading(_ id: SessionID, _ key: String) { all[id]?.loading[key] = nil }
 
     /// The sessions that lived since the last beat; each sign of life is counted in one beat only.
