@@ -249,7 +249,7 @@ private final class Looker: Sendable {
         #expect(try old.retain().dropped.count == 3)
     }
 
-    @Test("while months cannot be dropped behind a reader, tasks are still published, claimed and completed", .timeLimit(.minutes(1)))
+    @Test("while months cannot be dropped behind a reader, tasks are still published, claimed and completed", .timeLimit(.minutes(3)))
     func claims() async throws {
         let old = try OldHistory(months: [5])
         try old.ended(ago: 5)
@@ -269,13 +269,13 @@ private final class Looker: Sendable {
         }
         // Every statement gets its locks between two tries: none runs into its own bound of five seconds.
         var tasks = 0
-        let deadline = ContinuousClock.now + .seconds(40)
-        while tasks < 20 || looker.looks.load(ordering: .acquiring) < 3, ContinuousClock.now < deadline {
+        let deadline = ContinuousClock.now + .seconds(120)
+        while tasks < 20 || looker.looks.load(ordering: .acquiring) < 2, ContinuousClock.now < deadline {
             let grant = try old.bench.running()
             #expect(try old.bench.complete([old.bench.completion(grant)]) == [.recorded(.succeeded, nil)])
             tasks += 1
         }
-        #expect(looker.looks.load(ordering: .acquiring) >= 3, "the reader kept its month")
+        #expect(looker.looks.load(ordering: .acquiring) >= 2, "the reader kept its month")
         looker.isToStop.store(true, ordering: .releasing)
         await ended
         try reader.execute("ROLLBACK")
