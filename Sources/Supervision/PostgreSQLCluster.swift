@@ -160,6 +160,12 @@ package struct PostgreSQLCluster: Sendable {
     /// The last line that the server logged, for error messages.
     package var lastLogLine: String { Self.lastLine(of: logs + "/postgres.log") }
 
+    /// Whether a server that ended at its start did so because somebody else listens on its port.
+    package var foundItsPortTaken: Bool {
+        // Source: PostgreSQL 15, postmaster.c; not translated, as the cluster's locale is C.
+        DataDirectory.read(logs + "/postgres.log")?.suffix(1_000).contains("could not create any TCP/IP sockets") ?? false
+    }
+
     /// A port of loopback that nobody listens on now.
     package static func freePort() throws(ProcessError) -> Int {
         let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)

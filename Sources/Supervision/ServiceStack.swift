@@ -207,17 +207,22 @@ package final class ServiceStack {
         if cluster.runsAsOtherUser { hooks.say("Running as root: PostgreSQL runs as the user postgres.") }
         try cluster.initialise()
         try cluster.stopLeftOver()
-        port = try PostgreSQLCluster.freePort()
-        try start(.postgres)
-        let address = try cluster.address(port: port)
-        databaseURL = address.owner
-        do {
-            try hooks.prepareDatabase(address)
-        } catch {
-            if let status = members[.postgres]?.child?.status { throw ProcessError.setup("PostgreSQL \(status): \(cluster.lastLogLine)") }
-            throw error
+        for triesLeft in (0..<Self.portTries).reversed() {
+            port = try PostgreSQLCluster.freePort()
+            try start(.postgres)
+            let address = try cluster.address(port: port)
+            databaseURL = address.owner
+            do {
+                return try hooks.prepareDatabase(address)
+            } catch {
+                guard let status = members[.postgres]?.child?.status else { throw error }
+                guard triesLeft > 0, cluster.foundItsPortTaken else { throw ProcessError.setup("PostgreSQL \(status): \(cluster.lastLogLine)") }
+            }
         }
     }
+
+    /// Between the look for a free port and the server's start somebody else may take it.
+    private static let portTries = 5
 
     private func startPostgres() throws {
         guard let cluster else { return }

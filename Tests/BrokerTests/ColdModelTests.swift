@@ -198,4 +198,29 @@ import Testing
         for _ in 0..<6 { bench.submit() }
         #expect(!bench.store.tasks.values.contains { $0.session == Self.other })
     }
+
+    @Test("a task that needs all of a worker and is given back again and again rests longer each time, until it runs") func exclusive() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.finetune()
+        let rank = try #require(bench.store.tasks.values.first).rank
+        var times = [bench.now]
+        for round in 1...4 {
+            snooze(try #require(bench.grants.last), &bench)
+            for _ in 0..<30 where bench.grants.count == round { pass(1, &bench) }
+            times.append(bench.now)
+        }
+        let pauses = zip(times.dropFirst(), times).map { $0 - $1 }
+        #expect(zip(pauses, [1_000, 2_000, 4_000, 8_000]).allSatisfy { $0 >= $1 && $0 < $1 + 2_100 }, "\(pauses)")
+        #expect(bench.store.tasks.values.first?.rank == rank)
+    }
+
+    @Test("pauses double up to a bound, are forgotten with a start, and are each task's own") func pauses() {
+        var table = SnoozeTable()
+        let (one, two) = (UUIDValue(hi: 1, lo: 1), UUIDValue(hi: 2, lo: 2))
+        #expect((0..<9).map { _ in table.pause(one, first: 1_000, longest: 60_000) } == [1, 2, 4, 8, 16, 32, 60, 60, 60].map { $0 * 1_000 })
+        #expect(table.pause(two, first: 1_000, longest: 60_000) == 1_000)
+        table.started(one)
+        #expect(table.pause(one, first: 1_000, longest: 60_000) == 1_000)
+    }
 }

@@ -149,6 +149,30 @@ struct DataDirectoryTests {
         let port = try PostgreSQLCluster.freePort()
         #expect((1024...65535).contains(port))
     }
+
+    @Test("a server whose port somebody else has taken ends, and that is known from other ends", .timeLimit(.minutes(2))) func takenPort() throws {
+        let folder = try TemporaryDirectory()
+        // Where PostgreSQL runs as another user, it has to get there.
+        #expect(chmod(folder.path, 0o755) == 0)
+        let cluster = try PostgreSQLCluster(try DataDirectory(folder.path + "/data"))
+        try cluster.initialise()
+        #expect(!cluster.foundItsPortTaken)
+        let taken = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        defer { close(taken) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(taken, $0, length) == 0 && listen(taken, 1) == 0 && getsockname(taken, $0, &length) == 0
+            }
+        }
+        try #require(isListening)
+        let server = try cluster.start(port: Int(UInt16(bigEndian: address.sin_port)))
+        let status = try #require(server.wait(seconds: 60))
+        #expect(status != .exited(0) && cluster.foundItsPortTaken, "\(cluster.lastLogLine)")
+    }
 }
 
 @Suite("Conditions")

@@ -30,9 +30,11 @@ extension BrokerCore {
         }
     }
 
-    /// What runs has its model.
+    /// What runs has its model, and its place.
     private mutating func noteModel(of lease: LeaseID) {
-        guard let lease = leases[lease], !lease.isExclusive, let key = lease.model else { return }
+        guard let lease = leases[lease] else { return }
+        if lease.isExclusive { snoozes.started(lease.task) }
+        guard !lease.isExclusive, let key = lease.model else { return }
         if let time = sessions.has(lease.session, key, now: now) { modelCosts.loaded(key, milliseconds: time, now: now) }
     }
 
@@ -40,6 +42,7 @@ extension BrokerCore {
     private mutating func runs(_ lease: Lease) {
         guard leases.start(lease.lease, now: now) else { return }
         measureStart(lease.lease)
+        noteModel(of: lease.lease)
         emit(.started(worker: nil), under: lease.lease)
     }
 
@@ -132,10 +135,13 @@ extension BrokerCore {
     mutating func released(_ held: WorkerLease, _ reason: ReleaseReason, _ resume: [UInt8]?, from address: [UInt8]) {
         if reason == .draining, let session = leases[held.lease]?.session { sessions.drains(session) }
         guard beginEnd(held, from: address) else { return }
-        if reason == .snooze, let lease = leases[held.lease] { snoozed(lease) }
+        var delay = reason == .draining ? 0 : settings.snooze
+        if reason == .snooze, let lease = leases[held.lease] {
+            snoozed(lease)
+            if lease.isExclusive { delay = snoozes.pause(held.task, first: settings.snooze, longest: settings.retryLongest) }
+        }
         counters.released += 1
         note(.leaseReleased(task: held.task, lease: held.lease, why: reason.rawValue))
-        let delay = reason == .draining ? 0 : settings.snooze
         let release = Release(
             task: held.task, lease: held.lease, attempt: held.attempt, reason: reason.rawValue, resume: resume, delayMilliseconds: delay)
         lanes.add(.release(release, from: address), to: leases[held.lease]?.kind == .finetune ? .training : .settle)

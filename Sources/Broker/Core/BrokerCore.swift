@@ -35,6 +35,7 @@ package struct BrokerCore: Sendable {
     var queues = QueueTable()
     var modelNames = ModelNames()
     var modelCosts = ModelCosts()
+    var snoozes = SnoozeTable()
     var watchers = WatcherTable()
     /// What clients subscribed to on the events endpoint, and other brokers on the peers endpoint.
     var subscriptions = SubscriptionTable()
