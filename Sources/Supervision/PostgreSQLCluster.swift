@@ -160,6 +160,12 @@ package struct PostgreSQLCluster: Sendable {
     /// The last line that the server logged, for error messages.
     package var lastLogLine: String { Self.lastLine(of: logs + "/postgres.log") }
 
+    /// Whether a server that runs on this cluster says that it takes connections. Source: PostgreSQL 15, pidfile.h: line 8 of postmaster.pid.
+    package var isReady: Bool {
+        let lines = DataDirectory.read(folder + "/postmaster.pid")?.split(separator: "\n", omittingEmptySubsequences: false) ?? []
+        return lines.count > 7 && lines[7].hasPrefix("ready")
+    }
+
     /// Whether a server that ended at its start did so because somebody else listens on its port.
     package var foundItsPortTaken: Bool {
         // Source: PostgreSQL 15, postmaster.c; not translated, as the cluster's locale is C.

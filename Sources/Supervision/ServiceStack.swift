@@ -212,13 +212,23 @@ package final class ServiceStack {
             try start(.postgres)
             let address = try cluster.address(port: port)
             databaseURL = address.owner
+            awaitServer(cluster)
             do {
-                return try hooks.prepareDatabase(address)
+                if members[.postgres]?.child?.status == nil { return try hooks.prepareDatabase(address) }
             } catch {
-                guard let status = members[.postgres]?.child?.status else { throw error }
-                guard triesLeft > 0, cluster.foundItsPortTaken else { throw ProcessError.setup("PostgreSQL \(status): \(cluster.lastLogLine)") }
+                guard members[.postgres]?.child?.status != nil else { throw error }
+            }
+            guard triesLeft > 0, cluster.foundItsPortTaken else {
+                let status = members[.postgres]?.child?.status.map { "\($0)" } ?? "ended"
+                throw ProcessError.setup("PostgreSQL \(status): \(cluster.lastLogLine)")
             }
         }
+    }
+
+    /// Waits until the server says that it takes connections, or has ended; who then connects waits on for what takes longer, as after a crash.
+    private func awaitServer(_ cluster: PostgreSQLCluster) {
+        let deadline = monotonicSeconds() + 5
+        while members[.postgres]?.child?.status == nil, !cluster.isReady, monotonicSeconds() < deadline { usleep(10_000) }
     }
 
     /// Between the look for a free port and the server's start somebody else may take it.

@@ -100,7 +100,7 @@ package struct Placement: Sendable {
     /// Tasks of each model that are left to wait. Of so many that stand in line, however short each is, a claim looks at no more than needed to see that a
     /// second worker is worth its while.
     private var deferred: [String: Int] = [:]
-    private static let mostDeferred = 64
+    private static let mostDeferred = 256
     /// How many more tasks may find a place.
     package private(set) var room: Int
     /// The index of the offer that is left to become idle, for the first candidate that needs all of one.

@@ -296,7 +296,9 @@ final class Engine {
         for model in loading.asked { snoozeWaiting(for: model, now: now) }
         let waiting = preparing.filter { $0.model == identity }
         for entry in waiting { report(.progress(entry.lease, progress, steps: [])) }
-        if waiting.isEmpty { loaderGoesOn() }
+        // Once a task has shown a sign it needs its own ones.
+        if let first = preparing.first, !waiting.contains(where: { $0.lease == first.lease }) { loaderGoesOn() }
+        sayLoading(now: now)
     }
 
     /// The loader is at something that no task here waits for: a preload, or what a task wanted that has been stopped. For those that stand behind it that
@@ -315,6 +317,8 @@ final class Engine {
     }
 
     private func finetunePrepared(_ lease: LeaseID, _ result: Result<PreparedFinetune, TaskFault>, now: Milliseconds) {
+        loading.standsFree()
+        defer { sayLoading(now: now) }
         guard let index = preparing.firstIndex(where: { $0.lease == lease }) else { return removeWorkFolder(lease) }
         preparing.remove(at: index)
         do throws(TaskFault) {

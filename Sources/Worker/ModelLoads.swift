@@ -27,6 +27,9 @@ struct ModelLoads {
     /// The loader is at work on what a stopped task wanted.
     mutating func standBehind(now: Milliseconds) { standingSince = standingSince ?? now }
 
+    /// The loader is done with that.
+    mutating func standsFree() { standingSince = nil }
+
     mutating func ended(_ model: ModelIdentity) { loads.removeAll { $0.model == model } }
 
     var asked: [ModelIdentity] { loads.map(\.model) }

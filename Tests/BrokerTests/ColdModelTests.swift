@@ -96,8 +96,10 @@ import Testing
         let key = try key(bench)
         bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: first.lease)))
         // Ten seconds to load, one to run.
-        for _ in 0..<10 {
+        for second in 0..<10 {
             beat(&bench, models: [], held: [first.lease])
+            let progress = WorkerProgress(phase: .loading, done: second)
+            bench.feed(.workerMessage(from: [7], .progress(first.held, progress, steps: [])))
             bench.pass(1_000)
         }
         bench.feed(.workerMessage(from: [7], .started(first.held)))
@@ -125,8 +127,11 @@ import Testing
     private func run(_ bench: inout CoreBench, loading: Int, running: Int) throws {
         let grant = try #require(bench.grants.last)
         bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
-        for _ in 0..<loading {
+        for second in 0..<loading {
             beat(&bench, models: [], held: [grant.lease])
+            // What a worker says while a model is on its way is no sign that it has it.
+            let progress = WorkerProgress(phase: .loading, done: second)
+            bench.feed(.workerMessage(from: [7], .progress(grant.held, progress, steps: [])))
             bench.pass(1_000)
         }
         bench.feed(.workerMessage(from: [7], .started(grant.held)))
@@ -206,7 +211,10 @@ import Testing
         let rank = try #require(bench.store.tasks.values.first).rank
         var times = [bench.now]
         for round in 1...4 {
-            snooze(try #require(bench.grants.last), &bench)
+            let grant = try #require(bench.grants.last)
+            let progress = WorkerProgress(phase: .loading, done: 0)
+            bench.feed(.workerMessage(from: [7], .progress(grant.held, progress, steps: [])))
+            snooze(grant, &bench)
             for _ in 0..<30 where bench.grants.count == round { pass(1, &bench) }
             times.append(bench.now)
         }

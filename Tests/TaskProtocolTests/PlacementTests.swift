@@ -141,9 +141,9 @@ import Testing
 
     @Test("of many short tasks only so many are left to wait beside a free worker") func many() {
         let short = ["m": ModelCost(run: 10, load: 3_000, slots: 16, held: 32)]
-        let line = (0..<100).map { _ in candidate() }
+        let line = (0..<300).map { _ in candidate() }
         let placed = Placement.assign(candidates: line, offers: [session(1, free: 32, slots: 16)], costs: short).chosen
-        #expect(placed.prefix(64).allSatisfy { $0 == nil } && placed[64..<96].allSatisfy { $0 == 0 } && placed[96] == nil)
+        #expect(placed.prefix(256).allSatisfy { $0 == nil } && placed[256..<288].allSatisfy { $0 == 0 } && placed[288] == nil)
     }
 
     @Test("where nobody holds the model there is nothing to wait for") func nobody() {

@@ -5,14 +5,14 @@ extension BrokerCore {
     // MARK: Signs of life
 
     mutating func started(_ held: WorkerLease, from address: [UInt8]) {
-        guard heardOf(held, from: address) != nil, leases.start(held.lease, now: now) else { return }
-        measureStart(held.lease)
-        noteModel(of: held.lease)
-        emit(.started(worker: nil), under: held.lease)
+        guard let lease = heardOf(held, from: address) else { return }
+        works(lease)
+        runs(lease)
     }
 
     mutating func taskEvents(_ held: WorkerLease, _ events: [WorkerEvent], from address: [UInt8]) {
         guard let lease = heardOf(held, from: address) else { return }
+        works(lease)
         runs(lease)
         guard isFollowed(held.task) else {
             leases[held.lease]?.nextSequence += events.count
@@ -30,11 +30,12 @@ extension BrokerCore {
         }
     }
 
-    /// What runs has its model, and its place.
-    private mutating func noteModel(of lease: LeaseID) {
-        guard let lease = leases[lease] else { return }
-        if lease.isExclusive { snoozes.started(lease.task) }
-        guard !lease.isExclusive, let key = lease.model else { return }
+    /// What has begun with its work has its model, and its place. A sign of life while its model or its data is on its way is no such beginning.
+    private mutating func works(_ lease: Lease) {
+        guard lease.worksSince == nil else { return }
+        leases[lease.lease]?.worksSince = now
+        if lease.isExclusive { return snoozes.started(lease.task) }
+        guard let key = lease.model else { return }
         if let time = sessions.has(lease.session, key, now: now) { modelCosts.loaded(key, milliseconds: time, now: now) }
     }
 
@@ -42,7 +43,6 @@ extension BrokerCore {
     private mutating func runs(_ lease: Lease) {
         guard leases.start(lease.lease, now: now) else { return }
         measureStart(lease.lease)
-        noteModel(of: lease.lease)
         emit(.started(worker: nil), under: lease.lease)
     }
 
@@ -55,6 +55,7 @@ extension BrokerCore {
             counters.droppedTrainingSteps += lanes.add(update, atMost: settings.waitingSteps)
         }
         guard let lease, !lease.isSettling else { return }
+        if progress.phase != .loading, progress.phase != .encoding { works(lease) }
         runs(lease)
         let shown = TaskProgress(
             phase: progress.phase.rawValue, step: progress.done, numSteps: progress.total, loss: progress.loss, averageLoss: progress.averageLoss,
@@ -67,7 +68,10 @@ extension BrokerCore {
 
     mutating func checkpoint(_ held: WorkerLease, _ step: Int, _ record: CheckpointRecord?, _ resume: [UInt8]?, from address: [UInt8]) {
         let known = heardOf(held, from: address)
-        if let known { runs(known) }
+        if let known {
+            works(known)
+            runs(known)
+        }
         let checkpointID = UUIDValue.ofCheckpoint(task: held.task, step: step)
         let isRepeated = [StoreLane.training, .heldTasks].contains { lane in
             lanes.contains(lane) { if case .checkpoint(let commit, step, _) = $0 { commit.lease == held.lease } else { false } }
@@ -106,7 +110,7 @@ extension BrokerCore {
     ) {
         // Its rows' ids carry the database's time: before that is known the worker has to say it again.
         guard clock.isSet, beginEnd(held, from: address) else { return }
-        if let lease = leases[held.lease], !lease.isExclusive, let key = lease.model, case .running(let since) = lease.phase {
+        if let lease = leases[held.lease], !lease.isExclusive, let key = lease.model, let since = lease.worksSince {
             modelCosts.ran(key, milliseconds: now - since, now: now)
         }
         let ids = generations.map { _ in random.timed(wallClock()) }

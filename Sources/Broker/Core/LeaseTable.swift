@@ -31,6 +31,8 @@ struct Lease: Sendable {
     /// What to send until the worker confirms.
     var grant: WorkerGrant?
     var phase: Phase
+    /// When its own work began, after its model and data had come.
+    var worksSince: Int64?
     var lastSign: Int64
     var isCancelled = false
     /// Its end is on the way to the store: nothing else may end it from here.
