@@ -57,7 +57,7 @@ class Preloads(FleetTestCase):
             lambda: (readiness(self.http) or [0])[0] == 200, 30, lambda: f"readiness: {readiness(self.http)}, {self.fleet.workers[-1].said()}")
 
     def blob(self, name):
-        """Where the store keeps a file of the model `demo`."""
+        """Where the store keeps a file of the model `demo`, made writable: a test is to damage it."""
         ((manifest,),) = self.fleet.database.sql(
             "SELECT c.uri FROM scriptorium.checkpoints c JOIN scriptorium.models m ON m.checkpoint_id = c.id WHERE m.name = 'demo'")
 
@@ -66,6 +66,7 @@ class Preloads(FleetTestCase):
 
         with open(path(manifest.removeprefix("sha256:"))) as file:
             (digest,) = [entry["sha256"] for entry in json.load(file)["files"] if entry["path"] == name]
+        os.chmod(path(digest), 0o644)
         return path(digest)
 
     def generate(self, model="demo"):
