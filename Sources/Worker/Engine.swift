@@ -91,6 +91,9 @@ final class Engine {
         return true
     }
 
+    /// When there is something to do though no command comes; nil where there is nothing.
+    var waitsUntil: Milliseconds? { finetuning?.waitsUntil }
+
     /// One unit of work.
     /// - Returns: false where there was nothing to do.
     func turn(now: Milliseconds) -> Bool {
@@ -103,12 +106,16 @@ final class Engine {
             didWork = true
             verifying.removeAll { $0.turn(now: now) == .ended }
         }
-        if let run = finetuning {
-            didWork = true
-            countTokens(run.tokensPerStep)
-            if run.turn(now: now) == .ended { endFinetune() }
-        }
+        if let run = finetuning { didWork = step(run, now: now) || didWork }
         return didWork
+    }
+
+    private func step(_ run: FinetuneRun, now: Milliseconds) -> Bool {
+        let before = run.stepsDone
+        let outcome = run.turn(now: now)
+        countTokens((run.stepsDone - before) * run.tokensPerStep)
+        if outcome == .ended { endFinetune() }
+        return outcome != .waits
     }
 
     // MARK: Starting

@@ -29,6 +29,8 @@ final class FinetuneRun {
     private var savedAt: Milliseconds
     /// A save that could not be made, and is to be tried again.
     private var owed: OwedSave?
+    /// The last one, where it could not be made yet.
+    private var last: LastSave?
     private static let saveAgainMilliseconds: Milliseconds = 30_000
     private static let saveMilliseconds: Milliseconds = 300_000
     private static let savingProgressMilliseconds: Milliseconds = 1000
@@ -40,8 +42,12 @@ final class FinetuneRun {
         var notBefore: Milliseconds?
     }
 
-    /// How a turn ended.
-    enum Outcome { case goesOn, ended }
+    /// How a turn ended: with work done, with nothing to do before ``waitsUntil``, or as the last one.
+    enum Outcome { case goesOn, waits, ended }
+
+    /// When the next turn has something to do; nil where that is at once.
+    var waitsUntil: Milliseconds? { last?.notBefore }
+    var stepsDone: Int { trainer.stepsDone }
 
     init(
         lease: LeaseID, prepared: PreparedFinetune, pool: ThreadPool, checkpoints: CheckpointStore, now: Milliseconds,
@@ -177,7 +183,10 @@ final class FinetuneRun {
     }
 
     private func finish(now: Milliseconds) throws(TaskFault) -> Outcome {
-        if savedStep != trainer.stepsDone { try save(now: now, withRecord: true) }
+        if savedStep != trainer.stepsDone {
+            guard last?.isDue(now: now) ?? true else { return .waits }
+            try saveLast(now: now)
+        }
         guard savedStep == trainer.stepsDone else { return .goesOn }
         let result: JSONObject = [
             "average_loss": trainer.averageLoss.map { .real($0) } ?? .null, "final_loss": trainer.lastLoss.map { .real($0) } ?? .null,
@@ -185,6 +194,19 @@ final class FinetuneRun {
         ]
         report(.finished(lease, generations: [], result: JSONValue.object(result).canonical))
         return .ended
+    }
+
+    /// Saves what all the training was for. Where that merely cannot be now it stays in memory and is tried again for a while, as nothing else keeps it.
+    private func saveLast(now: Milliseconds) throws(TaskFault) {
+        do throws(TaskFault) {
+            try save(now: now, withRecord: true)
+        } catch {
+            var save = last ?? LastSave(until: now + LastSave.patience)
+            guard !error.isFinal, now < save.until else { throw error }
+            complain(.cannotSave(lease, error))
+            save.notBefore = nil
+            last = save
+        }
     }
 
     // MARK: Samples

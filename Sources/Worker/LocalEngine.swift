@@ -58,7 +58,7 @@ package final class LocalEngine {
     package func stop(_ lease: LeaseID, _ reason: StopReason) { command(.stop(lease, reason)) }
 
     /// One job of the loader and one step of the engine.
-    /// - Returns: false where there was nothing to do.
+    /// - Returns: false where there was nothing to do and nothing is waited for.
     package func turn() -> Bool { turn(now: clock()) }
 
     /// The same at a given time: intervals between checkpoints count by it.
@@ -71,7 +71,7 @@ package final class LocalEngine {
         if let job { _ = loader.perform(job) }
         state.loading = {}
         handOver(now: now)
-        return engine.turn(now: now) || job != nil
+        return engine.turn(now: now) || job != nil || engine.waitsUntil != nil
     }
 
     /// What was reported since the last look.

@@ -2,16 +2,17 @@ package import Messaging
 
 /// How the threads of the engine and of the loader wait for their mailboxes when they have nothing to do. Tests let one fail.
 package struct ThreadWaits: Sendable {
-    package typealias Wait = @Sendable (inout Poller) throws(MessagingError) -> Void
+    /// For so many milliseconds at most; without end where they are negative.
+    package typealias Wait = @Sendable (inout Poller, _ milliseconds: Int) throws(MessagingError) -> Void
 
     package var engine: Wait
     package var loader: Wait
 
-    package init(engine: @escaping Wait = ThreadWaits.endless, loader: @escaping Wait = ThreadWaits.endless) {
+    package init(engine: @escaping Wait = ThreadWaits.plain, loader: @escaping Wait = ThreadWaits.plain) {
         self.engine = engine
         self.loader = loader
     }
 
-    /// Until there is something.
-    package static let endless: Wait = { poller throws(MessagingError) in _ = try poller.wait(milliseconds: -1) }
+    /// Until there is something, or the time is over.
+    package static let plain: Wait = { poller, milliseconds throws(MessagingError) in try poller.wait(milliseconds: milliseconds) }
 }

@@ -138,7 +138,7 @@ private func runLoader(
             defer { shared.endLoading() }
             guard loader.perform(job) else { return }
         }
-        try wait(&poller)
+        try wait(&poller, -1)
     }
 }
 
@@ -161,6 +161,6 @@ private func runEngine(
             guard engine.handle(command, now: MonotonicClock.milliseconds) else { return }
         }
         if engine.turn(now: MonotonicClock.milliseconds) { continue }
-        try wait(&poller)
+        try wait(&poller, engine.waitsUntil.map { Int(max(0, $0 - MonotonicClock.milliseconds)) } ?? -1)
     }
 }

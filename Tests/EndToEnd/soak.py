@@ -44,6 +44,7 @@ class Phase:
     latencies: list = dataclasses.field(default_factory=list)
     faults: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     tally: dict = dataclasses.field(default_factory=dict)
+    reasons: list = dataclasses.field(default_factory=list)
 
 
 class Soak:
@@ -151,6 +152,7 @@ class Soak:
             self.report = history.check(connection, self.ledger)
             for phase in self.phases:
                 phase.tally = self.count(connection, phase)
+                phase.reasons = self.reasons(connection, phase)
         return Tally(self.seed, self.fleet, self.phases, self.report, self.findings)
 
     @staticmethod
@@ -178,6 +180,17 @@ class Soak:
             "refused stale writes": attempts.get("superseded", 0), "ended a second": round(done / (phase.ended - phase.began).total_seconds(), 1),
         }  # fmt: skip
 
+    @staticmethod
+    def reasons(connection, phase):
+        """Why tasks of a phase failed, in words. Paths, digests and numbers are left out, so that equal causes count together."""
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                """SELECT kind, error ->> 'code',
+                       regexp_replace(regexp_replace(error ->> 'message', '/[^ :,)]+', 'PATH', 'g'), '[0-9a-f]{8,}|[0-9]+', 'N', 'g'), count(*)
+                   FROM scriptorium.tasks WHERE state = 'failed' AND created_at >= %s AND created_at < %s
+                   GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3""", (phase.began, phase.ended))  # fmt: skip
+            return [{"kind": kind, "code": code, "message": message, "tasks": count} for kind, code, message, count in cursor.fetchall()]
+
     def remove(self, keep=False):
         """Ends everything; the files stay where they are asked for."""
         if self.disk and not keep:
@@ -204,7 +217,8 @@ class Tally:
 
     def as_json(self):
         phases = {
-            phase.name: {"seconds": round((phase.ended - phase.began).total_seconds(), 1), **phase.tally, **self.latency(phase), "faults": dict(phase.faults)}
+            phase.name: {"seconds": round((phase.ended - phase.began).total_seconds(), 1), **phase.tally, **self.latency(phase),
+                "faults": dict(phase.faults), "reasons": phase.reasons}
             for phase in self.phases
         }  # fmt: skip
         return {
@@ -226,6 +240,7 @@ class Tally:
         columns = []
         for members in whole["phases"].values():
             faults = members.pop("faults")
+            members.pop("reasons")
             columns.append({**members, **{f"fault: {name}": count for name, count in sorted(faults.items())}})
         order = ["seconds", "submitted", "succeeded", "failed", "cancelled", "attempts", "refused", "ended", "p50", "p99", "fault"]
         names = sorted({name for column in columns for name in column}, key=lambda name: (order.index(name.split()[0].rstrip(":")), name))
@@ -236,6 +251,8 @@ class Tally:
             lines.append(f"{name:<{width}}" + "".join(f"{column.get(name, empty):>12}" for column in columns))
         for name in ("submitted", "acknowledged", "texts", "lost", "recorded twice"):
             lines.append(f"{'in all: ' + name:<{width}}{self.report.tally[name]:>12}")
+        for phase in self.phases:
+            lines += [f"{phase.name}, {reason['tasks']} × {reason['kind']} {reason['code']}: {reason['message']}" for reason in phase.reasons]
         return "\n".join([*lines, *map(str, self.report.faults), *self.findings])
 
 

@@ -17,6 +17,8 @@ struct Fate {
         var unknown = 0
         /// How many processes die, drain or stand still, and how often the database or one broker's way to it is away.
         var troubles = 0
+        /// For so long all is well at first, and the client asks for everything at once: what happens then befalls tasks, not their publishing.
+        var calmStart: Int64 = 0
         /// Tasks published in SQL.
         var published = 0
         /// Of a thousand attempts that come to their end, so many fail; of a thousand turns of the client, so many cancel a task.
@@ -43,7 +45,9 @@ struct Fate {
     private var nextPlanned = 0
     /// The points that were passed, where a plan is followed.
     private(set) var points: [Point] = []
-    /// Until then things go wrong; afterwards all is calm, and everything must come to an end.
+    /// From then on things go wrong …
+    let troubleFrom: Int64
+    /// … until then; afterwards all is calm, and everything must come to an end.
     private(set) var troubleUntil: Int64
 
     /// A small installation, where nothing goes wrong but what is planned.
@@ -52,6 +56,7 @@ struct Fate {
         random = SeededGenerator(seed: 1)
         weather = Weather(brokers: brokers, workers: workers, tasks: tasks)
         self.plan = plan
+        troubleFrom = 0
         troubleUntil = 0
     }
 
@@ -75,9 +80,14 @@ struct Fate {
         weather.snoozes = random.pick([nil, nil, 50, 300])
         weather.beatsUntilDead = random.pick([3, 3, 5])
         weather.machineFaults = random.pick([0, 0, 20, 200])
+        weather.calmStart = random.pick([0, 1_500, 2_500])
         self.weather = weather
-        troubleUntil = start + 2_000 + Int64(random.below(6_000))
+        troubleFrom = start + weather.calmStart
+        troubleUntil = troubleFrom + 2_000 + Int64(random.below(6_000))
     }
+
+    /// Whether messages and statements go astray, and machines and engines fail.
+    func isTroubled(_ now: Int64) -> Bool { now >= troubleFrom && now < troubleUntil }
 
     var isPlanned: Bool { plan != nil }
 
@@ -100,7 +110,7 @@ struct Fate {
     /// How long anything sent at this time is under way.
     mutating func delay(_ now: Int64) -> Int64 {
         if isPlanned { return 2 }
-        guard now < troubleUntil else { return 1 + number(5) }
+        guard isTroubled(now) else { return 1 + number(5) }
         return happens(weather.lateness) ? 1 + number(weather.longestDelay) : 1 + number(20)
     }
 
@@ -131,7 +141,7 @@ struct Fate {
             return Arrivals(first: now + Mishap.longDelay)
         default: break
         }
-        if now >= troubleUntil { return Arrivals(first: now + delay(now)) }
+        if !isTroubled(now) { return Arrivals(first: now + delay(now)) }
         if happens(weather.loss) { return Arrivals() }
         return Arrivals(first: now + delay(now), second: happens(weather.doubling) ? now + delay(now) : nil)
     }

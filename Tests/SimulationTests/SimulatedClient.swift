@@ -20,6 +20,8 @@ struct SimulatedClient {
     private var wishes: [Wish] = []
     private(set) var turns = 0
     private var hasAskedInCalm = false
+    /// The wishes of one request for all that wait for no other.
+    private var together: [Int] = []
     private static let patience: Int64 = 4_000
 
     /// Tasks whose acceptance was heard of.
@@ -71,6 +73,7 @@ struct SimulatedClient {
             hasAskedInCalm = true
             for index in wishes.indices { wishes[index].askedAt = -10_000 }
         }
+        if fate.weather.calmStart > 0, now < fate.troubleFrom, accepted.isEmpty { sayings += submitTogether(now) }
         for index in wishes.indices where !wishes[index].hasEnded && now - wishes[index].askedAt > Self.patience + 500 {
             if fate.happens(300) { continue }
             guard let payload = wishes[index].id.map({ wait($0, index) }) ?? submit(index) else { continue }
@@ -86,6 +89,14 @@ struct SimulatedClient {
             if fate.happens(300) { sayings.append(Saying(payload: cancel([id]))) }
         }
         return sayings
+    }
+
+    /// Everything that waits for nothing, in one request.
+    private mutating func submitTogether(_ now: Int64) -> [Saying] {
+        together = wishes.indices.filter { wishes[$0].after == nil && now - wishes[$0].askedAt > Self.patience + 500 }
+        guard !together.isEmpty else { return [] }
+        for index in together { wishes[index].askedAt = now }
+        return [Saying(payload: Self.payload(["id": "all", "op": "submit", "tasks": .array(together.map { .object(wishes[$0].task) })]))]
     }
 
     /// - Returns: nil while the task that it waits for is not known to be accepted.
@@ -121,27 +132,35 @@ struct SimulatedClient {
     func cancelAll() -> [Saying] { accepted.isEmpty ? [] : [Saying(payload: cancel(accepted))] }
 
     /// Hears a reply.
-    /// - Returns: the id of a task that it says is accepted.
-    mutating func take(_ payload: [UInt8]) -> TaskID? {
-        guard let root = try? Document.parse(payload: payload).root, root["ok"]?.boolValue == true,
-            let index = root["re"]?.integerValue.map({ Int($0) }), wishes.indices.contains(index)
-        else { return nil }
-        if let status = root["task"].flatMap({ TaskStatus($0) }) {
+    /// - Returns: the ids of tasks that it says are accepted.
+    mutating func take(_ payload: [UInt8]) -> [TaskID] {
+        guard let root = try? Document.parse(payload: payload).root else { return [] }
+        let isAll = root["re"]?.stringValue == "all"
+        let index = root["re"]?.integerValue.map { Int($0) }
+        guard isAll || index.map(wishes.indices.contains) == true else { return [] }
+        let indices = isAll ? together : [index ?? 0]
+        guard root["ok"]?.boolValue == true else {
+            // Refused, as by a broker that has just started: it is said again at the next turn.
+            for index in indices { wishes[index].askedAt = -10_000 }
+            return []
+        }
+        if !isAll, let index, let status = root["task"].flatMap({ TaskStatus($0) }) {
             if status.state.isTerminal {
                 wishes[index].hasEnded = true
                 wishes[index].canBeRetried = status.state != .succeeded
             } else {
                 wishes[index].askedAt = -10_000
             }
-            return nil
+            return []
         }
         var ids: [TaskID] = []
         root["tasks"]?.forEachElement { node in
             if let id = node["id"]?.stringValue.flatMap(TaskID.init(_:)) { ids.append(id) }
         }
-        guard let id = ids.first else { return nil }
-        wishes[index].id = id
-        wishes[index].askedAt = -10_000
-        return id
+        for (index, id) in zip(indices, ids) {
+            wishes[index].id = id
+            wishes[index].askedAt = -10_000
+        }
+        return ids
     }
 }

@@ -103,13 +103,13 @@ extension SimulatedWorld {
     /// What a broker hears where the database cannot be reached; nothing was done then.
     private func strike(_ index: Int) -> StoreReply? {
         let isAway = now < databaseAwayUntil || now < brokers[index].cutOffUntil
-        guard isAway || now < fate.troubleUntil && fate.happens(fate.weather.unknown) else { return nil }
+        guard isAway || fate.isTroubled(now) && fate.happens(fate.weather.unknown) else { return nil }
         // It knows so, unless its connection broke while it waited for a commit.
         return fate.happens(500) ? .failed(.unavailable("away")) : .failed(.unreached("away"))
     }
 
     private func answerUnlessLost(_ index: Int, _ epoch: Int, _ ticket: Int, _ reply: StoreReply) {
-        let isLost = now < fate.troubleUntil && fate.happens(fate.weather.unknown)
+        let isLost = fate.isTroubled(now) && fate.happens(fate.weather.unknown)
         answer(index, epoch, ticket, isLost ? .failed(.unavailable("away")) : reply)
     }
 
@@ -144,7 +144,7 @@ extension SimulatedWorld {
     }
 
     func clientHears(_ payload: [UInt8]) {
-        if let accepted = client.take(payload), store.tasks[accepted] == nil {
+        for accepted in client.take(payload) where store.tasks[accepted] == nil {
             faults.append("task \(accepted) was accepted and is not in the store")
         }
     }

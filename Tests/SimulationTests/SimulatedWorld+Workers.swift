@@ -86,7 +86,7 @@ extension SimulatedWorld {
 
     func endPreload(_ index: Int, _ number: Int) {
         // A load in vain is tried again after minutes: once the trouble is over there is none.
-        let isVain = now < fate.troubleUntil && fate.happens(fate.weather.failures)
+        let isVain = fate.isTroubled(now) && fate.happens(fate.weather.failures)
         if !isVain { tellWorker(index, .engine(.models([String(repeating: "1", count: 64)]))) }
         tellWorker(index, .engine(.preloaded(number, isVain ? ContractError(.internalError, "bad luck") : nil)))
     }
@@ -105,7 +105,7 @@ extension SimulatedWorld {
             return tellWorker(index, .engine(.snoozed(lease)))
         }
         if task.steps == 0 {
-            if now < fate.troubleUntil, fate.happens(fate.weather.machineFaults) {
+            if fate.isTroubled(now), fate.happens(fate.weather.machineFaults) {
                 machineFaults += 1
                 worker.engine.forget(lease)
                 return tellWorker(index, .engine(.unfit(lease, mend: "its disk")))
@@ -129,7 +129,7 @@ extension SimulatedWorld {
         }
         worker.engine.forget(lease)
         // Once all is calm nothing fails any more: pauses of a minute are only waiting.
-        if now < fate.troubleUntil, fate.happens(fate.weather.failures) {
+        if fate.isTroubled(now), fate.happens(fate.weather.failures) {
             tellWorker(index, .engine(.failed(lease, error: ContractError(.internalError, "bad luck"), final: fate.happens(300))))
         } else {
             tellWorker(index, .engine(.finished(lease, generations: SimulatedEngine.texts(of: task), result: nil)))

@@ -152,15 +152,15 @@ final class SimulatedWorld {
     }
 
     private func planTrouble() {
-        let span = fate.troubleUntil - now
+        let (begin, span) = (max(now, fate.troubleFrom), fate.troubleUntil - max(now, fate.troubleFrom))
         // What befalls machines has its consequences while messages still go astray.
-        for _ in 0..<fate.weather.troubles { queue.add(.trouble(drawTrouble()), at: now + 500 + fate.number(span * 2 / 3)) }
-        for _ in 0..<fate.weather.published { queue.add(.publish, at: now + fate.number(span)) }
+        for _ in 0..<fate.weather.troubles { queue.add(.trouble(drawTrouble(from: begin)), at: begin + 500 + fate.number(span * 2 / 3)) }
+        for _ in 0..<fate.weather.published { queue.add(.publish, at: begin + fate.number(span)) }
     }
 
-    private func drawTrouble() -> Trouble {
+    private func drawTrouble(from begin: Int64) -> Trouble {
         let (broker, worker) = (Int(fate.number(Int64(brokers.count))), Int(fate.number(Int64(workers.count))))
-        let until = now + 500 + fate.number(fate.troubleUntil - now)
+        let until = begin + 500 + fate.number(fate.troubleUntil - begin)
         switch fate.number(12) {
         case 0, 1: return .workerDies(worker)
         case 2, 3: return .brokerDies(broker)

@@ -74,14 +74,46 @@ import Worker
         return events.contains { if case .sample = $0 { true } else { false } }
     }
 
-    @Test("the last state must be saved: where it cannot be, the attempt fails, and another may follow")
+    @Test("the last state stays in memory while it cannot be saved, and is saved and filed once it can be: nothing is trained again")
+    func lastWaits() throws {
+        var bench = try Self.bench()
+        let (lease, early) = try Self.start(&bench)
+        let engine = bench.engine
+        var reports = early + bench.run { _ in engine.complaints.count == 4 }
+        #expect(reports.checkpoints.isEmpty && Self.steps(reports).last == 8)
+        try #require(rename(bench.store.path + "-away", bench.store.path) == 0)
+        reports += bench.run()
+        #expect(reports.checkpoints.map(\.step) == [8] && reports.failure(of: lease) == nil)
+        #expect(reports.result(of: lease)?["steps"] == 8 && Self.steps(reports) == Array(1...8))
+        #expect(engine.complaints.count == 4)
+    }
+
+    @Test("a finetune whose last state waits can be stopped at any time")
+    func lastCanBeStopped() throws {
+        var bench = try Self.bench()
+        let (lease, _) = try Self.start(&bench)
+        let engine = bench.engine
+        _ = bench.run { _ in engine.complaints.count == 3 }
+        try #require(rename(bench.store.path + "-away", bench.store.path) == 0)
+        engine.stop(lease, .draining)
+        let reports = bench.run()
+        let stopped = reports.stopped(lease)
+        #expect(stopped.resume != nil && reports.result(of: lease) == nil)
+    }
+
+    @Test("the last state must be saved: where it cannot be for five minutes, the attempt fails, and another may follow")
     func lastMustBeSaved() throws {
         var bench = try Self.bench()
         let (lease, early) = try Self.start(&bench)
         let reports = early + bench.run()
         let failure = try #require(reports.failure(of: lease))
         #expect(!failure.isFinal && failure.error.message.contains("cannot be stored") && reports.checkpoints.isEmpty)
-        let steps = reports.flatMap { if case .progress(_, _, let steps) = $0 { steps.map(\.step) } else { [Int]() } }
-        #expect(steps.last == 8)
+        #expect(Self.steps(reports).last == 8)
+        // One on the way, then the first of the last ones and those after 1, 2, 4, 8, 16 and each 30 s: looks are 20 s apart.
+        #expect(bench.engine.complaints.count > 8)
+    }
+
+    private static func steps(_ reports: [EngineReport]) -> [Int] {
+        reports.flatMap { if case .progress(_, _, let steps) = $0 { steps.map(\.step) } else { [Int]() } }
     }
 }

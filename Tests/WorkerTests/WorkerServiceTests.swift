@@ -42,7 +42,7 @@ import Worker
     @Test("a worker whose engine or loader cannot go on ends, says why and takes no leave", arguments: ["engine", "loader"])
     func innerThreadFails(thread: String) async throws {
         let folder = try TemporaryDirectory()
-        let failing: ThreadWaits.Wait = { _ throws(MessagingError) in throw .failed(call: "zmq_poll", reason: "no descriptor") }
+        let failing: ThreadWaits.Wait = { _, _ throws(MessagingError) in throw .failed(call: "zmq_poll", reason: "no descriptor") }
         let waits = thread == "engine" ? ThreadWaits(engine: failing) : ThreadWaits(loader: failing)
         let (problem, said) = try await onThreadOfItsOwn { try Self.endWithoutLeave(folder, waits) }
         #expect(problem == "the \(thread)'s thread failed: zmq_poll: no descriptor")
