@@ -158,9 +158,9 @@ package struct ArtifactDirectory: Sendable {
     /// - Parameters:
     ///   - sha256: the manifest's digest.
     ///   - directory: must not exist yet; its parent must.
-    ///   - progress: called with the bytes that are checked so far, and those of all files.
+    ///   - progress: called with the bytes that are checked so far, and those of all files, once a MiB; what it throws ends it.
     package func materialise(
-        _ sha256: String, into directory: String, progress: (_ done: Int64, _ total: Int64) -> Void = { _, _ in }
+        _ sha256: String, into directory: String, progress: (_ done: Int64, _ total: Int64) throws(ArtifactError) -> Void = { _, _ in }
     ) throws(ArtifactError) {
         try materialise(try manifest(sha256).files, into: directory, progress)
     }
@@ -168,24 +168,27 @@ package struct ArtifactDirectory: Sendable {
     /// Makes a folder with one blob in it under a name, checked against its digest. Whatever stops half way, the folder is then not there.
     /// - Parameters:
     ///   - directory: must not exist yet; its parent must.
-    ///   - progress: called with the bytes that are checked so far, and those of the blob.
+    ///   - progress: called with the bytes that are checked so far, and those of the blob, once a MiB; what it throws ends it.
     package func materialise(
-        blob sha256: String, as name: String, into directory: String, progress: (_ done: Int64, _ total: Int64) -> Void = { _, _ in }
+        blob sha256: String, as name: String, into directory: String,
+        progress: (_ done: Int64, _ total: Int64) throws(ArtifactError) -> Void = { _, _ in }
     ) throws(ArtifactError) {
         guard let size = size(of: sha256) else { throw .missing(sha256: sha256) }
         try materialise([try Manifest.File(path: name, sha256: sha256, size: size)], into: directory, progress)
     }
 
-    private func materialise(_ files: [Manifest.File], into directory: String, _ progress: (Int64, Int64) -> Void) throws(ArtifactError) {
+    private func materialise(
+        _ files: [Manifest.File], into directory: String, _ progress: (Int64, Int64) throws(ArtifactError) -> Void
+    ) throws(ArtifactError) {
         guard mkdir(directory, 0o755) == 0 else { throw .system(path: directory, errno: errno) }
         let total = files.reduce(0) { $0 + $1.size }
         var done: Int64 = 0
-        progress(done, total)
         do throws(ArtifactError) {
+            try progress(done, total)
             for file in files {
-                try materialise(file, below: directory) { count in
+                try materialise(file, below: directory) { count throws(ArtifactError) in
                     done += Int64(count)
-                    progress(done, total)
+                    try progress(done, total)
                 }
             }
         } catch {
@@ -194,7 +197,7 @@ package struct ArtifactDirectory: Sendable {
         }
     }
 
-    private func materialise(_ file: Manifest.File, below directory: String, each: (Int) -> Void) throws(ArtifactError) {
+    private func materialise(_ file: Manifest.File, below directory: String, each: (Int) throws(ArtifactError) -> Void) throws(ArtifactError) {
         let source = location(of: file.sha256)
         guard let size = size(of: file.sha256) else { throw .missing(sha256: file.sha256) }
         let target = directory + "/" + file.path

@@ -24,6 +24,8 @@ package enum ArtifactError: Error, Sendable, Equatable, CustomStringConvertible 
     case absent(path: String)
     /// The system refused: a full disk, no permission.
     case system(path: String, errno: Int32)
+    /// Who asked for it wants it no more.
+    case stopped
 
     package var description: String {
         switch self {
@@ -37,6 +39,7 @@ package enum ArtifactError: Error, Sendable, Equatable, CustomStringConvertible 
         case .busy(let sha256): "another process is writing sha256:\(sha256); try again"
         case .absent(let path): "there is no artifact store in \(path): is it mounted there?"
         case .system(let path, let number): "\(path): \(String(cString: strerror(number)))"
+        case .stopped: "it was stopped"
         }
     }
 }
@@ -57,6 +60,7 @@ extension ArtifactError {
         case .malformedManifest, .unsuitable: ContractError(.invalidArgument, description)
         case .system where isFull:
             ContractError(.unavailable, "the artifact store is full: nothing of this part was kept; try again once there is room")
+        case .stopped: ContractError(.internalError, description)
         case .absent, .system: ContractError(.internalError, "the artifact store cannot be read or written; the broker's log says why")
         }
     }

@@ -30,25 +30,27 @@ final class InputFile {
 
     /// Copies all that is left, taking the digest on the way: it is that of what was written, even if the file changes meanwhile.
     /// - Parameter each: told the size of every piece that is written.
-    func copy(to output: inout DurableFile, each: (Int) -> Void = { _ in }) throws(ArtifactError) -> (sha256: String, size: Int64) {
+    func copy(
+        to output: inout DurableFile, each: (Int) throws(ArtifactError) -> Void = { _ in }
+    ) throws(ArtifactError) -> (sha256: String, size: Int64) {
         var digest = SHA256Digest()
         var size: Int64 = 0
         while let piece = try next() {
             digest.update(piece)
             do throws(FileError) { try output.write(piece) } catch { throw .init(error) }
             size += Int64(piece.count)
-            each(piece.count)
+            try each(piece.count)
         }
         return (hexString(digest.finish()), size)
     }
 
     /// The digest of all that is left.
     /// - Parameter each: told the size of every piece that is read.
-    func digest(each: (Int) -> Void) throws(ArtifactError) -> String {
+    func digest(each: (Int) throws(ArtifactError) -> Void) throws(ArtifactError) -> String {
         var digest = SHA256Digest()
         while let piece = try next() {
             digest.update(piece)
-            each(piece.count)
+            try each(piece.count)
         }
         return hexString(digest.finish())
     }
@@ -96,7 +98,7 @@ enum FileSystem {
 
     /// Copies a file and takes its digest on the way.
     /// - Parameter each: told the size of every piece that is written.
-    static func copy(_ source: String, to target: String, each: (Int) -> Void) throws(ArtifactError) -> String {
+    static func copy(_ source: String, to target: String, each: (Int) throws(ArtifactError) -> Void) throws(ArtifactError) -> String {
         let input = try InputFile(source)
         var output: DurableFile
         do throws(FileError) { output = try DurableFile(path: target, mode: 0o444) } catch { throw .init(error) }

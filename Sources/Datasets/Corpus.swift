@@ -12,7 +12,7 @@ package enum Corpus: Sendable {
     /// Counts the text for a tokenizer that is being trained.
     /// - Throws: ``TokenizerError`` naming the file that cannot be read, or saying that tokens are no text.
     package func feed(
-        _ trainer: inout TokenizerTrainer, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+        _ trainer: inout TokenizerTrainer, progress: (_ done: Int, _ total: Int) throws(TokenizerError) -> Void = { _, _ in }
     ) throws(TokenizerError) {
         switch self {
         case .files(let files): for file in files { try trainer.feed(file: file, progress: progress) }
@@ -24,7 +24,7 @@ package enum Corpus: Sendable {
     /// The text as tokens; what is encoded already must be of the same tokenizer.
     /// - Parameter settings: how files are cut.
     package func encoded(
-        by tokenizer: Tokenizer, _ settings: DatasetSettings, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+        by tokenizer: Tokenizer, _ settings: DatasetSettings, progress: (_ done: Int, _ total: Int) throws(DatasetError) -> Void = { _, _ in }
     ) throws(DatasetError) -> TokenDataset {
         switch self {
         case .encoded(let dataset):

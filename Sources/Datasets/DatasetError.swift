@@ -16,6 +16,8 @@ package enum DatasetError: Error, Sendable, Equatable, CustomStringConvertible {
     case otherTokenizer(dataset: String, expected: String)
     /// The dataset has too few tokens for one block and its successor.
     case tooShort(tokens: Int, blockSize: Int)
+    /// Who asked for it wants it no more.
+    case stopped
 
     package var description: String {
         switch self {
@@ -29,6 +31,7 @@ package enum DatasetError: Error, Sendable, Equatable, CustomStringConvertible {
             "the dataset was encoded with tokenizer \(dataset.prefix(12))…, but \(expected.prefix(12))… is in use; encode the text again"
         case .tooShort(let tokens, let blockSize):
             "the dataset has \(tokens) tokens; blocks of \(blockSize) need at least \(blockSize + 1): add text or choose smaller blocks"
+        case .stopped: "the encoding was stopped"
         }
     }
 }

@@ -3,6 +3,8 @@ import Tokenizers
 /// Reads texts, encodes them and hands the tokens on in batches.
 struct TextEncoder<Sink: TokenSink & ~Copyable>: ~Copyable {
     private static var batch: Int { 1 << 16 }
+    /// Bytes of long lines after which it says how far it is.
+    private static var longestSilence: Int { 4 << 20 }
 
     private let tokenizer: Tokenizer
     private let settings: DatasetSettings
@@ -31,7 +33,7 @@ struct TextEncoder<Sink: TokenSink & ~Copyable>: ~Copyable {
         try flush(all: true)
     }
 
-    mutating func encode(files: [String], progress: (_ done: Int, _ total: Int) -> Void) throws(DatasetError) {
+    mutating func encode(files: [String], progress: (_ done: Int, _ total: Int) throws(DatasetError) -> Void) throws(DatasetError) {
         var sizes: [Int] = []
         for file in files { sizes.append(try open(file).byteCount) }
         totalBytes = sizes.reduce(0, +)
@@ -44,19 +46,19 @@ struct TextEncoder<Sink: TokenSink & ~Copyable>: ~Copyable {
                 try encodeLines(file, progress)
             }
             doneBytes += size
-            progress(doneBytes, max(totalBytes, doneBytes))
+            try progress(doneBytes, max(totalBytes, doneBytes))
         }
     }
 
     // MARK: One file
 
-    private mutating func encodeBulk(_ file: String, _ progress: (Int, Int) -> Void) throws(DatasetError) {
+    private mutating func encodeBulk(_ file: String, _ progress: (Int, Int) throws(DatasetError) -> Void) throws(DatasetError) {
         try forEachLine(of: file, progress) { encoder, line, _ in
             encoder.tokenizer.encode(utf8: UnsafeRawBufferPointer(line), into: &encoder.ids)
         }
     }
 
-    private mutating func encodeLines(_ file: String, _ progress: (Int, Int) -> Void) throws(DatasetError) {
+    private mutating func encodeLines(_ file: String, _ progress: (Int, Int) throws(DatasetError) -> Void) throws(DatasetError) {
         let skipsFirst = settings.header
         try forEachLine(of: file, progress) { encoder, line, number in
             if skipsFirst && number == 1 { return }
@@ -68,7 +70,7 @@ struct TextEncoder<Sink: TokenSink & ~Copyable>: ~Copyable {
         }
     }
 
-    private mutating func encodeRows(_ file: String, _ progress: (Int, Int) -> Void) throws(DatasetError) {
+    private mutating func encodeRows(_ file: String, _ progress: (Int, Int) throws(DatasetError) -> Void) throws(DatasetError) {
         var parser = CSVFirstColumn()
         var skipsNext = settings.header
         func take(_ field: [UInt8], _ encoder: inout Self) {
@@ -90,10 +92,11 @@ struct TextEncoder<Sink: TokenSink & ~Copyable>: ~Copyable {
 
     /// Calls for each line of a file; tokens that gathered go to the sink between lines.
     private mutating func forEachLine(
-        of file: String, _ progress: (Int, Int) -> Void,
+        of file: String, _ progress: (Int, Int) throws(DatasetError) -> Void,
         _ body: (inout Self, UnsafeBufferPointer<UInt8>, _ number: Int) -> Void
     ) throws(DatasetError) {
         var reader = try open(file)
+        var said = 0
         while true {
             let number = reader.line + 1
             var isValid = true
@@ -106,7 +109,10 @@ struct TextEncoder<Sink: TokenSink & ~Copyable>: ~Copyable {
             } catch { throw .unreadable(file: file, reason: error.reason) }
             guard isValid else { throw .notUTF8(file: file, line: number) }
             try flush()
-            if number & 0xFFF == 0 { progress(doneBytes + reader.offset, max(totalBytes, doneBytes + reader.offset)) }
+            if number & 0xFFF == 0 || reader.offset - said >= Self.longestSilence {
+                said = reader.offset
+                try progress(doneBytes + said, max(totalBytes, doneBytes + said))
+            }
         }
         try flush(all: true)
     }

@@ -8,11 +8,11 @@ extension TokenDataset {
     ///   - lineByLine: each line, without its end, is a text, and so is the first column of each row of a file named `….csv`;
     ///     the end token follows each.
     ///   - header: with `lineByLine`, the first line or row of each file is left out, as aitextgen does; alone it means nothing.
-    ///   - progress: is told now and then how many bytes of how many were read.
+    ///   - progress: is told now and then, after a few MB at the latest, how many bytes of how many were read; what it throws ends the encoding.
     /// - Throws: ``DatasetError`` naming the file and the line.
     package static func encode(
         files: [String], tokenizer: Tokenizer, lineByLine: Bool = false, header: Bool = true,
-        progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+        progress: (_ done: Int, _ total: Int) throws(DatasetError) -> Void = { _, _ in }
     ) throws(DatasetError) -> TokenDataset {
         let settings = DatasetSettings(lineByLine: lineByLine, header: lineByLine && header)
         var encoder = try TextEncoder(tokenizer: tokenizer, settings: settings, sink: MemorySink(tokenizer: tokenizer))
@@ -32,7 +32,7 @@ extension TokenDataset {
     /// - Returns: how many tokens were written.
     package static func encode(
         files: [String], tokenizer: Tokenizer, lineByLine: Bool = false, header: Bool = true, toCache path: String, compress: Bool = true,
-        progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+        progress: (_ done: Int, _ total: Int) throws(DatasetError) -> Void = { _, _ in }
     ) throws(DatasetError) -> Int {
         let settings = DatasetSettings(lineByLine: lineByLine, header: lineByLine && header)
         let origin = DatasetOrigin(vocabularySize: tokenizer.vocabularySize, tokenizerDigest: tokenizer.digest, settings: settings)

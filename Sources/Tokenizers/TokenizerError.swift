@@ -10,6 +10,8 @@ package enum TokenizerError: Error, Sendable, Equatable, CustomStringConvertible
     case notUTF8(file: String, line: Int)
     /// The file could not be written.
     case unwritable(file: String, reason: String)
+    /// Who asked for it wants it no more.
+    case stopped
 
     package var description: String {
         switch self {
@@ -18,6 +20,7 @@ package enum TokenizerError: Error, Sendable, Equatable, CustomStringConvertible
         case .unsupported(let file, let problem): "\(file) needs something that is not supported: \(problem)"
         case .notUTF8(let file, let line): "\(file), line \(line): not UTF-8; convert the file first, for example with iconv"
         case .unwritable(let file, let reason): "cannot write \(file): \(reason)"
+        case .stopped: "the training of the tokenizer was stopped"
         }
     }
 }

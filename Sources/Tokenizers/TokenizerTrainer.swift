@@ -53,23 +53,33 @@ package struct TokenizerTrainer {
     }
 
     /// Counts a file line by line, line ends kept.
-    /// - Parameter progress: is told now and then how many bytes of how many were read.
-    package mutating func feed(file path: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }) throws(TokenizerError) {
-        var badLine: Int?
-        do throws(LineReader.Failure) {
-            var reader = try LineReader(path: path)
+    /// - Parameter progress: is told now and then, after a few MB at the latest, how many bytes of how many were read; what it throws ends the counting.
+    package mutating func feed(
+        file path: String, progress: (_ done: Int, _ total: Int) throws(TokenizerError) -> Void = { _, _ in }
+    ) throws(TokenizerError) {
+        var reader = try open(path)
+        var said = 0
+        while true {
             var isValid = true
-            while isValid {
+            do throws(LineReader.Failure) {
                 let line: Void? = try reader.next { line in
                     isValid = UTF8Scanner.firstInvalid(line) == nil
                     if isValid { feed(sequence: line) }
                 }
-                if line == nil { break }
-                if reader.line & 0xFFF == 0 { progress(reader.offset, reader.byteCount) }
+                if line == nil { return }
+            } catch { throw .unreadable(file: path, reason: error.reason) }
+            guard isValid else { throw .notUTF8(file: path, line: reader.line) }
+            if reader.line & 0xFFF == 0 || reader.offset - said >= Self.longestSilence {
+                said = reader.offset
+                try progress(said, reader.byteCount)
             }
-            if !isValid { badLine = reader.line }
-        } catch { throw .unreadable(file: path, reason: error.reason) }
-        if let badLine { throw .notUTF8(file: path, line: badLine) }
+        }
+    }
+
+    private static let longestSilence = 4 << 20
+
+    private func open(_ path: String) throws(TokenizerError) -> LineReader {
+        do throws(LineReader.Failure) { return try LineReader(path: path) } catch { throw .unreadable(file: path, reason: error.reason) }
     }
 
     /// Learns the merges from what was fed.

@@ -33,26 +33,29 @@ package final class CachedFolder: Sendable {
     deinit { if lock >= 0 { close(lock) } }
 
     /// Removes a folder of the cache unless somebody uses it.
-    /// - Returns: whether it is gone.
-    static func evict(_ path: String) -> Bool {
+    /// - Returns: whether all of it is gone.
+    package static func evict(_ path: String) -> Bool {
         let lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard lock >= 0 else { return errno == ENOENT }
         defer { close(lock) }
-        guard flock(lock, LOCK_EX | LOCK_NB) == 0, stands(lock, at: path) else { return false }
+        guard canEmpty(path), flock(lock, LOCK_EX | LOCK_NB) == 0, stands(lock, at: path) else { return false }
         // Out of its place first: nobody finds half of it.
         let aside = "\(FileTree.parent(of: path))/.evicted-\(String(UInt64.random(in: 0 ... .max), radix: 36))"
         guard rename(path, aside) == 0 else { return false }
         FileTree.remove(aside)
-        return true
+        return !FileTree.isFolder(aside)
     }
 
-    /// Whether nobody uses a folder now.
+    /// Whether nobody uses a folder now, so that it might be evicted.
     static func isFree(_ path: String) -> Bool {
         let lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard lock >= 0 else { return false }
         defer { close(lock) }
-        return flock(lock, LOCK_EX | LOCK_NB) == 0
+        return canEmpty(path) && flock(lock, LOCK_EX | LOCK_NB) == 0
     }
+
+    /// What another user laid out may be renamed by all who may write to the cache folder, and emptied by that user alone.
+    private static func canEmpty(_ path: String) -> Bool { faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) == 0 }
 
     private static func stands(_ file: Int32, at path: String) -> Bool {
         var (opened, named) = (stat(), stat())

@@ -38,7 +38,8 @@ final class Engine {
     private var finetuning: FinetuneRun?
     private var verifying: [VerifyRun] = []
     private var events: [GenerationEvent] = []
-    /// Bytes of models that had no room when they were loaded: they are not loaded again before there is some.
+    /// Bytes of models that had no room when they were loaded, beside those at work or, as preloads, beside the others: they are not loaded again before
+    /// there is some.
     private var tooLarge: [ModelIdentity: Int] = [:]
     /// Preloads whose model is on its way.
     private var preloading: [Preload] = []
@@ -143,7 +144,8 @@ final class Engine {
         let identity = ModelIdentity(model, precision)
         if let bytes = tooLarge[identity], !shelf.hasRoom(for: bytes) { return report(.snoozed(lease)) }
         preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
-        fetch(model, precision)
+        // Behind what takes long nobody here would wait for it.
+        if !loading.isHeldUp(now: now) { fetch(model, precision) }
         snoozeWaiting(for: identity, now: now)
     }
 
@@ -152,10 +154,12 @@ final class Engine {
         if loading.ask(ModelIdentity(model, precision)) { load(.model(model, precision)) }
     }
 
-    /// Where a model takes long, all but the first of those that wait for it go back.
+    /// Where a model takes long, all but the first of those that wait for it go back; where it only stands behind what takes long, that one too: its
+    /// `timeout_s` runs, and what comes first may take minutes.
     private func snoozeWaiting(for identity: ModelIdentity, now: Milliseconds) {
         guard loading.isLong(identity, now: now) else { return }
-        let given = Set(preparing.lazy.filter { $0.model == identity }.dropFirst().map(\.lease))
+        let kept = loading.hasBegun(identity) ? 1 : 0
+        let given = Set(preparing.lazy.filter { $0.model == identity }.dropFirst(kept).map(\.lease))
         preparing.removeAll { given.contains($0.lease) }
         for lease in given.sorted() { report(.snoozed(lease)) }
         sayLoading(now: now)
@@ -218,7 +222,8 @@ final class Engine {
                 for preload in preloads { report(.preloaded(preload.number, Self.noRoom)) }
                 return
             }
-            if waiting.isEmpty, !preloads.isEmpty, !fitsBesidePreloaded(loaded) {
+            if waiting.isEmpty, !preloads.isEmpty, !fitsBesidePreloaded(loaded.model.weightsByteCount) {
+                tooLarge[identity] = loaded.model.weightsByteCount
                 for preload in preloads { report(.preloaded(preload.number, Self.tooMuchTogether)) }
                 return
             }
@@ -237,7 +242,7 @@ final class Engine {
             }
             for preload in preloads { pass(preload, on: seat) }
         } catch {
-            if error.mend != nil { complain(.cannotPrepare(error)) }
+            if error.machine != nil { complain(.cannotPrepare(error)) }
             for preload in preloads { report(.preloaded(preload.number, error.error)) }
             for entry in waiting {
                 if case .verify(let parameters) = entry.task.parameters {
@@ -261,7 +266,10 @@ final class Engine {
 
     private func preload(_ preload: Preload, now: Milliseconds) {
         if let seat = shelf.seat(preload.identity, now: now) { return pass(preload, on: seat) }
-        if let bytes = tooLarge[preload.identity], !shelf.hasRoom(for: bytes) { return report(.preloaded(preload.number, Self.noRoom)) }
+        if let bytes = tooLarge[preload.identity] {
+            guard shelf.hasRoom(for: bytes) else { return report(.preloaded(preload.number, Self.noRoom)) }
+            guard fitsBesidePreloaded(bytes) else { return report(.preloaded(preload.number, Self.tooMuchTogether)) }
+        }
         preloading.append(preload)
         fetch(preload.model, preload.precision)
     }
@@ -290,9 +298,9 @@ final class Engine {
     }
 
     /// Whether a model leaves those in memory that were preloaded before it: one that pushed out another would be preloaded for nothing.
-    private func fitsBesidePreloaded(_ loaded: LoadedModel) -> Bool {
+    private func fitsBesidePreloaded(_ byteCount: Int) -> Bool {
         let others = shelf.seats.reduce(0) { preloaded.contains($1.identity) ? $0 + $1.loaded.model.weightsByteCount : $0 }
-        return others == 0 || others + loaded.model.weightsByteCount <= settings.modelBytes
+        return others == 0 || others + byteCount <= settings.modelBytes
     }
 
     private static let noRoom = ContractError(.tooLarge, "there is no room in --cache-bytes beside the models at work")
@@ -334,7 +342,7 @@ final class Engine {
                 lease: lease, prepared: prepared, pool: pool, checkpoints: checkpoints(prepared, workFolder(lease)), now: now,
                 isUnwanted: { [isUnwanted] in isUnwanted(lease) }, complain: complain, report: report)
         } catch {
-            if error.mend != nil { complain(.cannotPrepare(error)) }
+            if error.machine != nil { complain(.cannotPrepare(error)) }
             removeWorkFolder(lease)
             report(error.report(lease))
         }

@@ -22,7 +22,7 @@ struct ComplaintLog {
     mutating func take(_ complaint: EngineComplaint) {
         switch complaint {
         case .cannotPrepare(let fault):
-            let mend = fault.mend ?? ""
+            let mend = fault.machine?.mend ?? ""
             guard let unsaid = limiter.admit(mend, now: MonotonicClock.milliseconds) else { return }
             log.error(
                 "this machine cannot prepare tasks: they go back",

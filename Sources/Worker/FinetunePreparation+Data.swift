@@ -33,7 +33,8 @@ extension FinetunePreparation {
             try Data(text.utf8).write(to: URL(filePath: path))
         } catch {
             var fault = TaskFault.transient("the text cannot be written: \(error)")
-            fault.mend = "make room on the disk of --cache-dir, and see that this worker may write there"
+            fault.machine = MachineFault(
+                mend: "make room on the disk of --cache-dir, and see that this worker may write there", artifact: workFolder)
             throw fault
         }
         return path
@@ -95,12 +96,13 @@ extension FinetunePreparation {
     private func encode(_ corpus: Corpus, _ leaf: FinetuneParameters.Part, _ tokenizer: Tokenizer) throws(TaskFault) -> TokenDataset {
         do throws(DatasetError) {
             let settings = DatasetSettings(lineByLine: leaf.lineByLine ?? false, header: leaf.header ?? true)
-            return try corpus.encoded(by: tokenizer, settings) { done, total in
+            return try corpus.encoded(by: tokenizer, settings) { done, total throws(DatasetError) in
+                if stop.isRaised { throw .stopped }
                 progress(WorkerProgress(phase: .encoding, done: done, total: total))
             }
         } catch {
             switch error {
-            case .unreadable, .unwritable, .corrupt: throw .transient(error.description)
+            case .unreadable, .unwritable, .corrupt, .stopped: throw .transient(error.description)
             default: throw .invalid(error.description, field: corpusField)
             }
         }

@@ -90,7 +90,7 @@ struct GenerateRun {
 
 extension TaskFault {
     /// How the task ends: failed, or given back where this machine is at fault.
-    func report(_ lease: LeaseID) -> EngineReport { mend.map { .unfit(lease, mend: $0) } ?? .failed(lease, error: error, final: isFinal) }
+    func report(_ lease: LeaseID) -> EngineReport { machine.map { .unfit(lease, $0) } ?? .failed(lease, error: error, final: isFinal) }
 }
 
 extension GenerationRequest {

@@ -15,7 +15,7 @@ package final class LocalEngine {
     private let state = State()
     /// Where the time comes from.
     package var clock: () -> Int64 = { MonotonicClock.milliseconds }
-    /// Called whenever the loader says how far a model is, once the engine has heard it: whatever else may befall the engine during a load.
+    /// Called whenever the loader says how far a model or a finetune's data is, once the engine has heard it: whatever else may befall the engine meanwhile.
     package var whileLoading: () -> Void = {}
 
     /// What the closures of engine and loader share with it.
@@ -39,7 +39,10 @@ package final class LocalEngine {
         let cache = try ArtifactCache(artifacts: mounted, directory: cacheDirectory, byteLimit: cacheBytes)
         loader = Loader(cache: cache, pool: pool, workFolder: work) { [state] answer in
             state.commands.append(answer)
-            if case .modelLoading = answer { state.loading() }
+            switch answer {
+            case .modelLoading, .finetunePreparing: state.loading()
+            default: break
+            }
         }
         engine = Engine(
             settings: Engine.Settings(slots: slots, modelBytes: cacheBytes, workFolder: work, signingKey: signingKey), pool: pool,

@@ -3,7 +3,7 @@
 /// Whoever waited for one may be stopped meanwhile: the next that needs it waits for the same load. A value that is told the time.
 struct ModelLoads {
     /// How long a model may be on its way before one task alone goes on waiting for it here: the others would keep their slots from tasks of models that
-    /// are here already, and another worker may have it.
+    /// are here already, and another worker may have it. Where its load has not even begun none does: their time runs, and another may be faster.
     static let patience: Milliseconds = 5_000
     /// In the order in which they were asked for; `begun` is nil for one that stands behind others.
     private var loads: [(model: ModelIdentity, begun: Milliseconds?)] = []
@@ -34,11 +34,19 @@ struct ModelLoads {
 
     var asked: [ModelIdentity] { loads.map(\.model) }
 
+    /// Whether the loader is at work on a model.
+    func hasBegun(_ model: ModelIdentity) -> Bool { begun(model) != nil }
+
     /// Whether a model takes long: its own load does, or it has not begun and stands behind one that does. Behind short ones it is as good as begun.
     func isLong(_ model: ModelIdentity, now: Milliseconds) -> Bool {
-        guard let load = loads.first(where: { $0.model == model }) else { return false }
-        if let begun = load.begun { return now - begun >= Self.patience }
+        begun(model).map { now - $0 >= Self.patience } ?? isHeldUp(now: now)
+    }
+
+    /// Whether the loader is at something that takes long: what it is asked for now would stand behind that.
+    func isHeldUp(now: Milliseconds) -> Bool {
         if let standingSince, now - standingSince >= Self.patience { return true }
         return loads.contains { $0.begun.map { now - $0 >= Self.patience } ?? false }
     }
+
+    private func begun(_ model: ModelIdentity) -> Milliseconds? { loads.first { $0.model == model }?.begun }
 }

@@ -163,7 +163,10 @@ struct FinetunePreparation {
     private func train(_ corpora: [Corpus], _ size: Int, _ frequency: Int) throws(TokenizerError) -> Tokenizer {
         var trainer = TokenizerTrainer(vocabularySize: size, minimumFrequency: frequency)
         for corpus in corpora {
-            try corpus.feed(&trainer) { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
+            try corpus.feed(&trainer) { done, total throws(TokenizerError) in
+                if stop.isRaised { throw .stopped }
+                progress(WorkerProgress(phase: .encoding, done: done, total: total))
+            }
         }
         return try trainer.train { done, total in progress(WorkerProgress(phase: .encoding, done: done, total: total)) }
     }

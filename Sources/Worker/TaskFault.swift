@@ -14,8 +14,8 @@ package struct TaskFault: Error, Sendable, Equatable {
     package var isFinal: Bool
     /// An artifact that the service should have is not in the store: nothing can be said without it.
     var isMissingArtifact = false
-    /// What to mend on this machine, where that and not the task is at fault: another machine may run it, so it goes back uncounted.
-    var mend: String?
+    /// Where this machine and not the task is at fault: another machine may run it, so it goes back uncounted.
+    var machine: MachineFault?
 
     package init(_ code: ErrorCode, _ message: String, field: String? = nil, isFinal: Bool) {
         error = ContractError(code, message, field: field)
@@ -77,7 +77,7 @@ extension TaskFault {
             self = .transient("the artifact \(digest.prefix(12))… cannot be laid out: \(error)")
             guard case .artifact(let problem) = error else { return }
             if case .missing = problem { isMissingArtifact = true }
-            mend = problem.mend
+            machine = problem.machineFault(digest)
         }
     }
 
@@ -88,7 +88,7 @@ extension TaskFault {
     /// - Parameter field: the parameter that named the tokenizer.
     init(_ error: TokenizerError, field: String) {
         switch error {
-        case .unreadable, .unwritable: self = .transient(error.description)
+        case .unreadable, .unwritable, .stopped: self = .transient(error.description)
         case .malformed, .unsupported, .notUTF8: self = .invalid(error.description, field: field)
         }
     }

@@ -26,13 +26,17 @@ struct MountedArtifacts: WorkerArtifacts {
     let directory: ArtifactDirectory
 
     func layOut(_ digest: String, into folder: String, watch: TransferWatch) throws(TransferError) {
+        func look(_ done: Int64, _ total: Int64) throws(ArtifactError) {
+            if watch.isStopped() { throw .stopped }
+            watch.progress(done, total)
+        }
         do throws(ArtifactError) {
             if directory.isManifest(digest) {
-                try directory.materialise(digest, into: folder, progress: watch.progress)
+                try directory.materialise(digest, into: folder, progress: look)
             } else {
-                try directory.materialise(blob: digest, as: WorkerArtifactNames.plain, into: folder, progress: watch.progress)
+                try directory.materialise(blob: digest, as: WorkerArtifactNames.plain, into: folder, progress: look)
             }
-        } catch { throw .artifact(directory.absence ?? error) }
+        } catch .stopped { throw .stopped } catch { throw .artifact(directory.absence ?? error) }
     }
 
     func store(_ folder: String, watch: TransferWatch, include: (String) -> Bool) throws(TransferError) -> Manifest {

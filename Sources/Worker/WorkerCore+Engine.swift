@@ -10,7 +10,7 @@ extension WorkerCore {
             // Whoever waits for room here is told at once that there is some.
             if isLoadingLong, !isLong { link.hasten(now: now) }
             isLoadingLong = isLong
-        case .unfit(_, let mend): becomeUnfit(mend, now: now)
+        case .unfit(_, let fault): becomeUnfit(fault, now: now)
         default: break
         }
         guard let lease = report.lease else { return }

@@ -105,7 +105,7 @@ package struct WorkerCore: Sendable {
             tasks.add(grant, demand: demand)
             if drain != .working {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .draining, ran: false, resume: grant.resume))
-            } else if fitness.mend != nil || !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
+            } else if fitness.isResting || !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .snooze, ran: false, resume: grant.resume))
             }
         } catch {

@@ -44,8 +44,8 @@ package enum EngineReport: Sendable, Equatable {
     case stopped(LeaseID, resume: [UInt8]?)
     /// There is no memory for the task's model beside those at work, or it takes long to come: the task goes back unstarted.
     case snoozed(LeaseID)
-    /// This machine has a fault that is not the task's, so that it goes back unstarted; `mend` says what its keeper has to do.
-    case unfit(LeaseID, mend: String)
+    /// This machine has a fault that is not the task's, so that it goes back unstarted.
+    case unfit(LeaseID, MachineFault)
     /// Checkpoint digests of the models in memory now.
     case models([String])
     /// A preload of ``WorkerAction/preload(_:)`` ended: its model has made a token, or what kept it from that.

@@ -64,6 +64,19 @@ import Testing
         #expect(try store.putDirectory(folder.path + "/out").sha256 == manifest.sha256)
     }
 
+    @Test("who looks on may end it between two MiB, and no folder is left half made") func stopped() throws {
+        try write(String(repeating: "weights", count: 400_000), "model/model.safetensors")
+        let manifest = try store.putDirectory(folder.path + "/model")
+        var seen: [Int64] = []
+        #expect(throws: ArtifactError.stopped) {
+            try store.materialise(manifest.sha256, into: folder.path + "/out") { done, _ throws(ArtifactError) in
+                seen.append(done)
+                if done > 0 { throw .stopped }
+            }
+        }
+        #expect(seen == [0, 1 << 20] && !FileManager.default.fileExists(atPath: folder.path + "/out"))
+    }
+
     @Test("a blob that was tampered with is noticed, and no folder is left half made") func tampered() throws {
         try write("one", "model/a")
         try write("two", "model/b")

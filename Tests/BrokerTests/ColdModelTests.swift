@@ -223,6 +223,28 @@ import Testing
         #expect(bench.store.tasks.values.first?.rank == rank)
     }
 
+    @Test("so does a verify, as nobody knows which model its worker lacked: each time that worker is closed until its next heartbeat")
+    func verify() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let made = try #require(bench.grants.last)
+        let digest = String(repeating: "1", count: 64)
+        let text = GenerationRecord(
+            sample: 0, promptIndex: 0, draw: 0, prompt: "", text: "a text", promptTokenIDs: [0], tokenIDs: [1], finishReason: .eos, meanLogprob: -1,
+            params: Array("{}".utf8), recordSHA256: digest, numerics: "float32/1", checkpointSHA256: digest, tokenizerSHA256: digest)
+        bench.feed(.workerMessage(from: [7], .complete(made.held, generations: [text], result: nil, checkpoint: nil)))
+        bench.ask(#""op":"submit","task":{"kind":"verify","params":{"task":"\#(made.task)"}}"#)
+        var times: [Int64] = []
+        for round in 2...5 {
+            for _ in 0..<30 where bench.grants.count < round { pass(1, &bench) }
+            times.append(bench.now)
+            snooze(try #require(bench.grants.last), &bench)
+        }
+        let pauses = zip(times.dropFirst(), times).map { $0 - $1 }
+        #expect(zip(pauses, [1_000, 2_000, 4_000]).allSatisfy { $0 >= $1 && $0 < $1 + 2_100 }, "\(pauses)")
+    }
+
     @Test("pauses double up to a bound, are forgotten with a start, and are each task's own") func pauses() {
         var table = SnoozeTable()
         let (one, two) = (UUIDValue(hi: 1, lo: 1), UUIDValue(hi: 2, lo: 2))

@@ -95,6 +95,29 @@ struct EncodingTests {
         #expect(last == (600_000, 600_000))
         #expect(calls > 4)
     }
+
+    @Test("who looks on may end it after a few MB, also where lines are long: of an encoding and of the training of a tokenizer")
+    func stops() throws {
+        let fixture = try DatasetFixture()
+        let line = String(repeating: "a line of text ", count: 1 << 16) + "\n"
+        let file = try fixture.write(String(repeating: line, count: 12), to: "long.txt")
+        var seen: [Int] = []
+        let encoding = datasetError {
+            _ = try TokenDataset.encode(files: [file], tokenizer: fixture.tokenizer) { done, _ throws(DatasetError) in
+                seen.append(done)
+                throw .stopped
+            }
+        }
+        var trainer = TokenizerTrainer()
+        do throws(TokenizerError) {
+            try trainer.feed(file: file) { done, _ throws(TokenizerError) in
+                seen.append(done)
+                throw .stopped
+            }
+            Issue.record("it went on")
+        } catch { #expect(error == .stopped) }
+        #expect(encoding == .stopped && seen.count == 2 && seen.allSatisfy { $0 < 6 << 20 })
+    }
 }
 
 extension [[UInt8]] {

@@ -108,7 +108,8 @@ extension SimulatedWorld {
             if fate.isTroubled(now), fate.happens(fate.weather.machineFaults) {
                 machineFaults += 1
                 worker.engine.forget(lease)
-                return tellWorker(index, .engine(.unfit(lease, mend: "its disk")))
+                let artifact = machineFaults.isMultiple(of: 3) ? nil : "artifact \(machineFaults % 3)"
+                return tellWorker(index, .engine(.unfit(lease, MachineFault(mend: "its disk", artifact: artifact))))
             }
             if fate.weather.snoozes != nil, worker.engine.lacksModel(lease) {
                 worker.engine.hasModel = true

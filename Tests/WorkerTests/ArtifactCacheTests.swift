@@ -138,6 +138,26 @@ struct ArtifactCacheTests {
         #expect(FileTree.names(temporary.path + "/cache") == ["artifacts", "work-living", "work-new"])
     }
 
+    @Test("what another user laid out stays in its place, and what cannot be removed whole counts as gone at no try")
+    func othersFolders() throws {
+        var cache = try cache(bytes: 2000)
+        let (whole, half) = (try cache.folder(digests[0]).path, try cache.folder(digests[1]).path)
+        try FileTree.makeFolders(half + "/inside")
+        try DurableFile.write([1], to: half + "/inside/file")
+        let modes: [(String, mode_t)] = [
+            (temporary.path, 0o755), (temporary.path + "/cache/artifacts", 0o777), (whole, 0o555), (half, 0o777), (half + "/inside", 0o555),
+        ]
+        for (path, mode) in modes { try #require(chmod(path, mode) == 0) }
+        #expect(!asNobody { CachedFolder.evict(whole) } && FileTree.names(whole) == ["data"])
+        #expect(!asNobody { CachedFolder.evict(half) })
+        let aside = try #require(standing.first { $0.hasPrefix(".evicted-") })
+        #expect(!asNobody { CachedFolder.evict("\(temporary.path)/cache/artifacts/\(aside)") } && standing.count == 2)
+        let left = try #require(standing.first { $0.hasPrefix(".evicted-") })
+        let path = "\(temporary.path)/cache/artifacts/\(left)"
+        try #require(chmod(path + "/inside", 0o755) == 0 && chmod(whole, 0o755) == 0)
+        #expect(CachedFolder.evict(path) && CachedFolder.evict(whole) && standing == [])
+    }
+
     @Test("an artifact that is not in the store leaves nothing behind")
     func missing() throws {
         var cache = try cache(bytes: 1000)

@@ -304,6 +304,18 @@ import Worker
         }
     }
 
+    @Test("a finetune that is cancelled while its data is laid out lays out nothing more")
+    func stopsEarly() throws {
+        var bench = try EngineBench()
+        let dataset = try bench.store.putDirectory(Fixtures.reference + "/gpt2")
+        let parameters = try EngineBench.finetune { $0.dataset = .uri("sha256:" + dataset.sha256) }
+        let lease = bench.start(parameters, dataset: ResolvedDataset(name: nil, sha256: dataset.sha256, lineByLine: false))
+        let engine = bench.engine
+        engine.whileLoading = { engine.stop(lease, .cancelled) }
+        #expect(bench.run().stopped(lease).isStopped)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: bench.folder.path + "/cache/artifacts").isEmpty)
+    }
+
     @Test("a cancelled finetune keeps its checkpoints and stops between two steps")
     func cancels() throws {
         var bench = try EngineBench()

@@ -221,7 +221,7 @@ import Worker
         #expect(bench.run().texts(of: last)?.count == 1, "it is here")
     }
 
-    @Test("a model that stands behind one that takes long does so too; behind short ones its time begins with its own load")
+    @Test("a model that stands behind one that takes long does so too, and nobody waits for it; behind short ones its time begins with its own load")
     func behindAnother() throws {
         let clock = Clock()
         var second: [LeaseID] = []
@@ -239,8 +239,38 @@ import Worker
         }
         let reports = bench.run()
         #expect(!early[0].contains { if case .snoozed = $0 { true } else { false } })
-        #expect(early[1].contains(.snoozed(second[1])) && !early[1].contains(.snoozed(second[0])))
-        #expect(reports.texts(of: first)?.count == 1 && reports.texts(of: second[0])?.count == 1)
+        #expect(second.allSatisfy { early[1].contains(.snoozed($0)) })
+        #expect(reports.texts(of: first)?.count == 1)
+        let third = bench.start(EngineBench.generate(), model: other)
+        #expect(bench.run().texts(of: third)?.count == 1)
+    }
+
+    @Test("tasks that stand behind a preload that takes long go back, and ask for nothing; those of its model wait for it, one at most")
+    func behindPreload() throws {
+        let clock = Clock()
+        var early: [[EngineReport]] = []
+        var begun: () -> Void = {}
+        var bench = try Self.slowBench(clock) { begun() }
+        let (model, other) = (try bench.model(), try bench.model(Fixtures.reference + "/gpt2-variant"))
+        begun = {
+            clock.time += 4_000
+            let before = bench.start(EngineBench.generate { $0.precision = .int8 }, model: other)
+            clock.time += 1_000
+            let second = bench.start(EngineBench.generate { $0.precision = .int8 }, model: other)
+            let third = bench.start(EngineBench.generate(), model: other)
+            early.append(bench.engine.takeReports())
+            #expect([before, second, third].allSatisfy { early[0].contains(.snoozed($0)) })
+            for _ in 1...2 { _ = bench.start(EngineBench.generate(), model: model) }
+            early.append(bench.engine.takeReports())
+        }
+        bench.engine.preload(Preload(number: 0, model: model, precision: .float32))
+        let reports = bench.run()
+        #expect(early[1].count { if case .snoozed = $0 { true } else { false } } == 1)
+        #expect(reports.contains(.preloaded(0, nil)))
+        #expect(reports.count { if case .finished = $0 { true } else { false } } == 1)
+        // What was asked for before it took long comes all the same; nothing else does.
+        let models = [model.sha256, Precision.int8.modelKey(checkpoint: other.sha256)]
+        #expect(reports.last { if case .models = $0 { true } else { false } } == .models(models))
     }
 
     @Test("a load that nobody waits for any more is a sign of life for those that stand behind it") func behindUnwanted() throws {

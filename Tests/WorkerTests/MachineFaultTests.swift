@@ -23,7 +23,10 @@ import Worker
             bench.start(.verify(VerifyParameters(subject: .generation(UUIDValue(hi: 7, lo: 0)))), model: model, texts: [record]),
         ]
         let reports = bench.run()
-        for lease in leases { #expect(reports.mend(of: lease)?.contains("mount the artifact store") == true) }
+        for lease in leases {
+            let fault = try #require(reports.fault(of: lease))
+            #expect(fault.mend.contains("mount the artifact store") && fault.artifact == nil)
+        }
         #expect(!reports.contains { if case .failed = $0 { true } else { false } })
         #expect(bench.engine.complaints.contains { $0.contains("mount the artifact store") })
         #expect(FileTree.names(bench.store.path).isEmpty)
@@ -49,8 +52,22 @@ import Worker
         try #require(symlink("/nowhere/at/all", bench.folder.path + "/cache/artifacts") == 0)
         let lease = bench.start(EngineBench.generate(), model: model)
         let reports = bench.run()
-        #expect(reports.mend(of: lease)?.contains("--cache-dir") == true && reports.failure(of: lease) == nil)
+        #expect(reports.fault(of: lease)?.mend.contains("--cache-dir") == true && reports.failure(of: lease) == nil)
         #expect(bench.engine.complaints.contains { $0.contains("--cache-dir") })
+    }
+
+    @Test("a file that cannot be read is its artifact's own trouble: tasks of another model run beside it")
+    func unreadable() throws {
+        var bench = try EngineBench()
+        let (broken, whole) = (try bench.model(), try bench.model(Fixtures.reference + "/gpt2-variant"))
+        let weights = try #require(try bench.store.manifest(broken.manifest).files.first { $0.path == "model.safetensors" })
+        try #require(chmod(bench.store.location(of: weights.sha256), 0) == 0)
+        let lease = bench.start(EngineBench.generate(), model: broken)
+        let other = bench.start(EngineBench.generate(), model: whole)
+        try #require(chmod(bench.folder.path, 0o755) == 0 && chmod(bench.folder.path + "/cache/artifacts", 0o777) == 0)
+        let reports = asNobody { bench.run() }
+        #expect(reports.fault(of: lease)?.artifact == broken.manifest)
+        #expect(reports.texts(of: other)?.count == 1)
     }
 
     @Test("an artifact that no machine can have still fails its task")
@@ -66,9 +83,9 @@ import Worker
 }
 
 extension [EngineReport] {
-    /// What to mend on the machine that a task cannot be prepared on.
-    fileprivate func mend(of lease: LeaseID) -> String? {
-        for case .unfit(lease, let mend) in self { return mend }
+    /// What is wrong with the machine that a task cannot be prepared on.
+    fileprivate func fault(of lease: LeaseID) -> MachineFault? {
+        for case .unfit(lease, let fault) in self { return fault }
         return nil
     }
 }

@@ -34,8 +34,8 @@ extension BrokerCore {
     private mutating func works(_ lease: Lease) {
         guard lease.worksSince == nil else { return }
         leases[lease.lease]?.worksSince = now
-        if lease.isExclusive { return snoozes.started(lease.task) }
-        guard let key = lease.model else { return }
+        if lease.restsLonger { snoozes.started(lease.task) }
+        guard !lease.isExclusive, let key = lease.model else { return }
         if let time = sessions.has(lease.session, key, now: now) { modelCosts.loaded(key, milliseconds: time, now: now) }
     }
 
@@ -142,7 +142,7 @@ extension BrokerCore {
         var delay = reason == .draining ? 0 : settings.snooze
         if reason == .snooze, let lease = leases[held.lease] {
             snoozed(lease)
-            if lease.isExclusive { delay = snoozes.pause(held.task, first: settings.snooze, longest: settings.retryLongest) }
+            if lease.restsLonger { delay = snoozes.pause(held.task, first: settings.snooze, longest: settings.retryLongest) }
         }
         counters.released += 1
         note(.leaseReleased(task: held.task, lease: held.lease, why: reason.rawValue))
