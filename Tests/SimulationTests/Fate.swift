@@ -74,7 +74,7 @@ struct Fate {
         weather.cancels = random.pick([20, 40, 200])
         weather.brokers = random.pick([1, 2, 2, 3])
         weather.workers = random.pick([1, 2, 3])
-        weather.tasks = random.pick([2, 4, 8])
+        weather.tasks = random.pick([1, 1, 2, 4])
         weather.troubles = random.below(6)
         weather.published = random.chance(300) ? 1 : 0
         weather.snoozes = random.pick([nil, nil, 50, 300])

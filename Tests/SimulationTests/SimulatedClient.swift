@@ -28,6 +28,8 @@ struct SimulatedClient {
     var accepted: [TaskID] { wishes.compactMap(\.id) }
     /// Whether the end of every task was heard of.
     var isSettled: Bool { wishes.allSatisfy(\.hasEnded) }
+    /// The same, and there is none that it would have tried again.
+    var isContent: Bool { wishes.allSatisfy { $0.hasEnded && !$0.canBeRetried } }
     /// Tasks that it wants done.
     var count: Int { wishes.count }
 

@@ -10,6 +10,7 @@ extension SimulatedWorld {
     func send(_ point: Point?, _ event: () -> Event) {
         let mishap = point.flatMap { pass($0) }
         let arrivals = fate.arrivals(now, mishap)
+        if point != nil { inFlightUntil = max(inFlightUntil, arrivals.first ?? 0, arrivals.second ?? 0) }
         if let time = arrivals.first { queue.add(event(), at: time) }
         if let time = arrivals.second { queue.add(event(), at: time) }
     }
@@ -69,7 +70,10 @@ extension SimulatedWorld {
             answer(index, epoch, ticket, .failed(.unavailable("away")))
             queue.add(.store(index, epoch: -1, ticket: ticket, request), at: now + Mishap.longDelay)
             fate.delayEnd(now + Mishap.longDelay)
-        default: queue.add(.store(index, epoch: epoch, ticket: ticket, request), at: now + fate.delay(now))
+        default:
+            let arrival = now + fate.delay(now)
+            if isPoint(request) { inFlightUntil = max(inFlightUntil, arrival) }
+            queue.add(.store(index, epoch: epoch, ticket: ticket, request), at: arrival)
         }
     }
 

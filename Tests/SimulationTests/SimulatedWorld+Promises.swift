@@ -62,7 +62,7 @@ extension SimulatedWorld {
     }
 
     var isOver: Bool {
-        client.isSettled && store.allEnded
+        (now > fate.troubleUntil ? client.isSettled : client.isContent && published.count == fate.weather.published) && store.allEnded
             && workers.allSatisfy { !$0.isUp || $0.core.pointee.leases.isEmpty && $0.core.pointee.hasPreloaded }
     }
 

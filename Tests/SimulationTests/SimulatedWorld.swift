@@ -115,6 +115,8 @@ final class SimulatedWorld {
     /// What every worker is to hold before it is ready.
     var preloads: [PreloadRequest] = []
     var databaseAwayUntil: Int64 = 0
+    /// When the last message or statement that can still do something for a task arrives.
+    var inFlightUntil: Int64 = 0
     var addresses: UInt64 = 0
     /// Broken promises found on the way.
     var faults: [String] = []
@@ -147,7 +149,8 @@ final class SimulatedWorld {
         client = SimulatedClient(tasks: fate.weather.tasks, fate: &self.fate)
         for index in brokers.indices { queue.add(.startBroker(index), at: now + self.fate.number(200)) }
         for index in workers.indices { queue.add(.startWorker(index), at: now + self.fate.number(500)) }
-        queue.add(.clientTurn, at: now + 600)
+        // Before their first beats brokers take nothing.
+        queue.add(.clientTurn, at: now + 1_300)
         planTrouble()
     }
 
@@ -185,7 +188,7 @@ final class SimulatedWorld {
         while let (time, event) = queue.next(), time < end {
             now = time
             handle(event)
-            if now > fate.troubleUntil, isOver { break }
+            if now > fate.troubleUntil || !fate.isPlanned && now > inFlightUntil, isOver { break }
         }
         return faults + finalFaults()
     }
