@@ -160,10 +160,14 @@ package struct PostgreSQLCluster: Sendable {
     /// The last line that the server logged, for error messages.
     package var lastLogLine: String { Self.lastLine(of: logs + "/postgres.log") }
 
-    /// Whether a server that runs on this cluster says that it takes connections. Source: PostgreSQL 15, pidfile.h: line 8 of postmaster.pid.
-    package var isReady: Bool {
-        let lines = DataDirectory.read(folder + "/postmaster.pid")?.split(separator: "\n", omittingEmptySubsequences: false) ?? []
-        return lines.count > 7 && lines[7].hasPrefix("ready")
+    /// Whether the server that runs on this cluster as a process says that it takes connections.
+    package func isReady(_ pid: Int32) -> Bool { DataDirectory.read(folder + "/postmaster.pid").map { Self.isReady(pid, says: $0) } ?? false }
+
+    /// Reads a postmaster.pid. One that a crash of the machine left stands there, as ready as its server was, until the next has written its own.
+    /// Source: PostgreSQL 15, pidfile.h: the process on line 1, its status on line 8.
+    package static func isReady(_ pid: Int32, says file: String) -> Bool {
+        let lines = file.split(separator: "\n", omittingEmptySubsequences: false)
+        return lines.count > 7 && lines[0] == String(pid) && lines[7].hasPrefix("ready")
     }
 
     /// Whether a server that ended at its start did so because somebody else listens on its port.

@@ -227,8 +227,9 @@ package final class ServiceStack {
 
     /// Waits until the server says that it takes connections, or has ended; who then connects waits on for what takes longer, as after a crash.
     private func awaitServer(_ cluster: PostgreSQLCluster) {
+        guard let child = members[.postgres]?.child else { return }
         let deadline = monotonicSeconds() + 5
-        while members[.postgres]?.child?.status == nil, !cluster.isReady, monotonicSeconds() < deadline { usleep(10_000) }
+        while child.status == nil, !cluster.isReady(child.pid), monotonicSeconds() < deadline { usleep(10_000) }
     }
 
     /// Between the look for a free port and the server's start somebody else may take it.

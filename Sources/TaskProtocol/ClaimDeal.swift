@@ -99,7 +99,7 @@ package struct ClaimDeal: Sendable {
             leases = leases.dropFirst()
             var grant = candidate.grant
             (grant.session, grant.lease) = (offers[offer].session, lease)
-            if grant.kind == .generate { grant.modelKey = placed.modelKey }
+            if grant.kind != .finetune { grant.modelKey = needs.modelKey }
             grant.newNumerics = candidate.preference.replacement(offers[offer].numerics)
             grants.append(grant)
             gone.insert(place.task)

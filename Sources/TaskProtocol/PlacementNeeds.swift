@@ -4,7 +4,7 @@ internal import Encodings
 package struct PlacementNeeds: Sendable, Equatable {
     /// Digest of the checkpoint it runs on.
     package var model: String?
-    /// What a generate's model is rounded to.
+    /// What a generate's model is rounded to, or that of a verify's texts.
     package var precision: Precision
     /// Names of its parameters, but for those that every offer knows.
     package var parameters: Set<String>
@@ -27,6 +27,7 @@ package struct PlacementNeeds: Sendable, Equatable {
         (model, precision, parameters) = (nil, .float32, [])
         guard let root = try? Document.parse(json: resolved).root else { return }
         model = root["model"]?["sha256"]?.stringValue
+        if kind == .verify { precision = Self.precision(ofTexts: root["texts"]) }
         guard let params = root["params"] else { return }
         if kind == .generate, let name = params["precision"]?.stringValue {
             guard let precision = Precision(rawValue: name) else { return nil }
@@ -37,4 +38,14 @@ package struct PlacementNeeds: Sendable, Equatable {
             if let name = name.stringValue, !known.contains(name) { parameters.insert(name) }
         }
     }
+
+    /// The precision that texts were made in: they are of one task, so the first one's record tells. A worker takes what it does not know for float32.
+    private static func precision(ofTexts texts: Node?) -> Precision {
+        var first: Node?
+        texts?.forEachElement { if first == nil { first = $0 } }
+        return first?["proof"]?["precision"]?.stringValue.flatMap(Precision.init(rawValue:)) ?? .float32
+    }
+
+    /// Its model as workers announce it.
+    package var modelKey: String? { model.map(precision.modelKey) }
 }

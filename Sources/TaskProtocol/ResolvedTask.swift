@@ -1,3 +1,5 @@
+internal import Encodings
+
 /// A task with every name pinned and every value effective: what a worker is given, and what all attempts share.
 package struct ResolvedTask: Sendable, Equatable {
     package var parameters: TaskParameters
@@ -30,6 +32,12 @@ package struct ResolvedTask: Sendable, Equatable {
     }
 
     package var kind: TaskKind { parameters.kind }
+
+    /// What the model of a verify's texts is rounded to: they are of one task, so the first one's record tells.
+    package var textPrecision: Precision {
+        let proof = texts.first.flatMap { try? JSONValue.parse($0.proof) }
+        return proof?["precision"]?.stringValue.flatMap(Precision.init(rawValue:)) ?? .float32
+    }
 }
 
 /// A model that cannot change any more.

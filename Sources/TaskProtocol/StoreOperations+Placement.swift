@@ -48,7 +48,7 @@ package struct PlacementCandidate: Sendable, Equatable {
     package var kind: TaskKind
     /// Digest of the checkpoint it runs on.
     package var model: String?
-    /// What a generate's model is rounded to.
+    /// What a generate's model is rounded to, or that of a verify's texts.
     package var precision: Precision
     /// It must run with no batch mates.
     package var isolated: Bool

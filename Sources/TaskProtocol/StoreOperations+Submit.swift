@@ -104,7 +104,7 @@ package struct Grant: Sendable, Equatable {
     package var waitedMilliseconds: Int64?
     /// The version of the arithmetic that it starts anew in, where no live worker computes in that of its first attempt any more.
     package var newNumerics: String?
-    /// Its model as workers announce it, where whoever leased it looked.
+    /// Its model as workers announce it, where whoever leased it looked. A finetune keeps no model in memory for others.
     package var modelKey: String?
 
     package init(

@@ -45,7 +45,10 @@ extension BrokerMessage {
     package static func decode(_ bytes: UnsafeRawBufferPointer) throws(WorkerProtocolError) -> BrokerMessage {
         let fields = try FieldReader(messageIn: bytes)
         switch fields.message {
-        case "welcome": return .welcome(broker: try fields.id("broker"), heartbeatMilliseconds: try fields.count("heartbeat_ms"))
+        case "welcome":
+            // A broker of an earlier version names none.
+            let peers = try fields.optional("peers") { fields, name throws(WorkerProtocolError) in try fields.maps(name, BrokerAddress.init) }
+            return .welcome(broker: try fields.id("broker"), heartbeatMilliseconds: try fields.count("heartbeat_ms"), peers: peers ?? [])
         case "register_please": return .registerPlease
         case "heartbeat": return .heartbeat(beatsOK: try fields.bool("beats_ok"))
         case "grant": return .grant(try WorkerGrant(fields))

@@ -57,10 +57,11 @@ extension BrokerMessage {
     /// The message as one MessagePack map.
     package var encoded: [UInt8] {
         switch self {
-        case .welcome(let broker, let heartbeatMilliseconds):
-            return protocolMessage("welcome", 2) {
+        case .welcome(let broker, let heartbeatMilliseconds, let peers):
+            return protocolMessage("welcome", 3) {
                 $0.member("broker", broker)
                 $0.member("heartbeat_ms", heartbeatMilliseconds)
+                $0.member("peers", addresses: peers)
             }
         case .registerPlease: return protocolMessage("register_please", 0) { _ in }
         case .heartbeat(let beatsOK): return protocolMessage("heartbeat", 1) { $0.member("beats_ok", beatsOK) }
@@ -82,14 +83,7 @@ extension BrokerMessage {
             }
         case .stale(let lease): return protocolMessage("stale", 1) { $0.member("lease", lease) }
         case .leave(let peers):
-            return protocolMessage("leave", 1) {
-                $0.member("peers", maps: peers) { peer, writer in
-                    writer.beginMap(2)
-                    writer.member("endpoint", peer.endpoint)
-                    writer.member("public_key", peer.publicKey)
-                    writer.endMap()
-                }
-            }
+            return protocolMessage("leave", 1) { $0.member("peers", addresses: peers) }
         case .artifact(let number, let answer): return answer.encoded(number)
         case .resolved(let number, let answer): return ResolvedModel.encodedAnswer(number, answer)
         }
@@ -136,6 +130,16 @@ extension MessagePackWriter {
         beginArray(elements.count)
         for element in elements { write(element, &self) }
         endArray()
+    }
+
+    /// A member with the addresses of brokers.
+    fileprivate mutating func member(_ name: String, addresses: [BrokerAddress]) {
+        member(name, maps: addresses) { address, writer in
+            writer.beginMap(2)
+            writer.member("endpoint", address.endpoint)
+            writer.member("public_key", address.publicKey)
+            writer.endMap()
+        }
     }
 }
 

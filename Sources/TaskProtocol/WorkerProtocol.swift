@@ -26,7 +26,7 @@ package struct WorkerLease: Sendable, Hashable {
 }
 
 /// Where workers reach a broker.
-package struct BrokerAddress: Sendable, Equatable {
+package struct BrokerAddress: Sendable, Hashable {
     /// Its workers endpoint.
     package var endpoint: String
     /// Its CURVE public key, for which the broker that names it vouches.
@@ -246,8 +246,8 @@ package enum WorkerMessage: Sendable, Equatable {
 
 /// From broker to worker.
 package enum BrokerMessage: Sendable, Equatable {
-    /// Answers `register`.
-    case welcome(broker: BrokerID, heartbeatMilliseconds: Int)
+    /// Answers `register`; said again where there are `peers` that the worker was not told of: other brokers, to go to should this one fall silent.
+    case welcome(broker: BrokerID, heartbeatMilliseconds: Int, peers: [BrokerAddress] = [])
     /// The broker does not know this session: register (again), with the leases held.
     case registerPlease
     /// `beatsOK`: the database acknowledged this broker's last beats.

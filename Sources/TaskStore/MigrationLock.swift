@@ -2,8 +2,8 @@ internal import Glibc
 
 /// Lets one process at a time change the schema.
 ///
-/// It is a lock of the session, so it outlasts the statements that run outside of transactions, and is free once its holder is gone. The others ask
-/// for it again and again and never wait for it: a statement that waits has a snapshot, and `CREATE INDEX CONCURRENTLY` waits for all snapshots. The
+/// It is a lock of the session, so it outlasts the statements that run outside of transactions, and is free once the server has seen that its holder is
+/// gone (``SessionSetup/endsWithClient``). The others ask for it again and again and never wait for it: a statement that waits has a snapshot, and `CREATE INDEX CONCURRENTLY` waits for all snapshots. The
 /// two would wait for each other.
 enum MigrationLock {
     private static let key = "7461736b71"
@@ -16,7 +16,7 @@ enum MigrationLock {
         _ connection: StoreConnection, patienceSeconds: Int, _ body: () throws(MigrationError) -> Value
     ) throws(MigrationError) -> Value {
         try take(connection, patienceSeconds)
-        // On a connection that is lost the lock is free already.
+        // On a connection that is lost the lock goes with its session.
         defer { _ = try? connection.run(unlock) }
         return try body()
     }

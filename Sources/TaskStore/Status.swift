@@ -83,15 +83,19 @@ extension StoreSession {
                 WHEN l.reason = 'unsupported' OR NOT EXISTS (
                     SELECT FROM sessions
                     CROSS JOIN LATERAL (
-                        SELECT coalesce(
-                            coalesce(t.resolved, (SELECT resolutions.resolved FROM resolutions WHERE resolutions.task = t.id))::jsonb -> 'params', '{}'
-                        ) AS params OFFSET 0
+                        SELECT coalesce(r.pinned -> 'params', '{}') AS params,
+                            CASE t.kind WHEN 'generate' THEN r.pinned #>> '{params,precision}'
+                                WHEN 'verify' THEN r.pinned #>> '{texts,0,proof,precision}' END AS precision
+                        FROM (
+                            SELECT coalesce(t.resolved, (SELECT resolutions.resolved FROM resolutions WHERE resolutions.task = t.id))::jsonb AS pinned
+                            OFFSET 0
+                        ) r OFFSET 0
                     ) n
                     WHERE sessions.state = 'running' AND sessions.slots > 0
                         AND (sessions.parameters = '{}' OR n.params - sessions.parameters = '{}')
                         AND (
-                            t.kind <> 'generate' OR coalesce(n.params ->> 'precision', 'float32') = 'float32' OR EXISTS (
-                                SELECT FROM unnest(sessions.numerics) AS a (version) WHERE starts_with(a.version, n.params ->> 'precision' || '/')
+                            coalesce(n.precision, 'float32') = 'float32' OR EXISTS (
+                                SELECT FROM unnest(sessions.numerics) AS a (version) WHERE starts_with(a.version, n.precision || '/')
                             )
                         )
                 ) THEN 'worker'

@@ -8,7 +8,7 @@ package struct StorePatience: Sendable {
     /// For one answer; nil waits as long as the connection stands.
     let seconds: Double?
     /// Cuts the wait short, whatever is left of it.
-    let interruption: Interruption?
+    package let interruption: Interruption?
 
     package init(seconds: Double?, interruption: Interruption? = nil) {
         self.seconds = seconds
@@ -44,6 +44,12 @@ package final class Interruption: Sendable {
     package func raise() {
         var byte: UInt8 = 1
         while write(writeEnd, &byte, 1) < 0 && errno == EINTR {}
+    }
+
+    /// Whether it was raised: no wait is worth beginning any more.
+    package var isRaised: Bool {
+        var item = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&item, 1, 0) > 0
     }
 }
 

@@ -403,10 +403,13 @@ struct SubmitDraft {
 
     private func granted(_ item: SubmitItem, _ resolved: [UInt8]?) -> Grant? {
         guard let offer = item.grant, let resolved else { return nil }
-        return Grant(
+        var grant = Grant(
             task: item.id, lease: offer.lease, session: offer.session, attempt: 1, failures: 0, kind: item.submission.kind,
             queue: item.submission.queue, isolated: false, maxAttempts: item.submission.maxAttempts,
             timeoutSeconds: item.submission.timeoutSeconds, resolved: resolved, resume: nil, waitedMilliseconds: 0)
+        // What a generate's name means its broker knows; a verify's model is that of its texts.
+        if grant.kind == .verify { grant.modelKey = PlacementNeeds(of: resolved, kind: .verify, known: nil)?.modelKey }
+        return grant
     }
 }
 

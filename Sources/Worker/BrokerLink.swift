@@ -6,8 +6,9 @@ package import TaskProtocol
 /// after a whole round in vain it waits, longer each time, up to four seconds. What the leases mean is the database's business, so
 /// changing brokers costs nothing.
 ///
-/// Brokers that others name are learned, behind those that the operator named: brokers come and go, and their addresses with them. One that was
-/// learned and did not answer is forgotten once another one did: while nobody answers it may be the one that comes back.
+/// Brokers that others name are learned, behind those that the operator named: brokers come and go, and their addresses with them. In each round all of
+/// the operator's are tried first. One that was learned and did not answer is forgotten once another one did: while nobody answers it may be the one
+/// that comes back.
 package struct BrokerLink: Sendable {
     /// The diagram: apart → joining → joined → apart.
     package enum State: Sendable, Equatable {
@@ -33,8 +34,12 @@ package struct BrokerLink: Sendable {
     private static let mostEndpoints = 64
     /// Learned brokers that were tried since one last said `welcome`, and did not.
     private var inVain: Set<String> = []
+    /// The one that is tried next, or that it is at.
     private var next: Int
-    private var triedInVain = 0
+    /// The operator's that was tried last: they take turns.
+    private var lastGiven: Int
+    /// Those of this round that it is not at any more.
+    private var tried: Set<String> = []
     private var rounds = 0
     private var links: UInt64 = 0
     private var heartbeat = Milliseconds(WorkerProtocol.heartbeatMilliseconds)
@@ -46,6 +51,7 @@ package struct BrokerLink: Sendable {
         self.endpoints = endpoints
         given = endpoints.count
         next = endpoints.isEmpty ? 0 : start % endpoints.count
+        lastGiven = next
     }
 
     /// The link over which messages count: that of the broker joined or being joined.
@@ -110,7 +116,7 @@ package struct BrokerLink: Sendable {
         guard let link = current else { return false }
         let first = if case .joined(_, let known, _, _) = state { known != broker } else { true }
         heartbeat = Milliseconds(min(max(heartbeatMilliseconds, 100), 5000))
-        triedInVain = 0
+        tried = []
         rounds = 0
         forgetSilent()
         state = .joined(link, broker: broker, heardAt: now, beatAt: first ? now : min(now + heartbeat, beat(now: now)))
@@ -135,11 +141,20 @@ package struct BrokerLink: Sendable {
     /// - Returns: the link to close, or nil where no other broker is known.
     package mutating func moveOn(to peers: [String], now: Milliseconds) -> LinkID? {
         guard let link = current else { return nil }
-        for peer in peers.prefix(Self.mostEndpoints) where !endpoints.contains(peer) { learn(peer, sparing: peers) }
+        learn(peers)
         guard let peer = peers.lazy.compactMap({ [endpoints] in endpoints.firstIndex(of: $0) }).first else { return nil }
-        next = peer
+        tried.insert(endpoints[next])
+        go(to: peer)
         state = .apart(until: now)
         return link
+    }
+
+    /// Adds to the list what is unknown of some brokers.
+    package mutating func learn(_ peers: [String]) {
+        guard !endpoints.isEmpty else { return }
+        let here = endpoints[next]
+        for peer in peers.prefix(Self.mostEndpoints) where !endpoints.contains(peer) { learn(peer, sparing: peers + [here]) }
+        next = endpoints.firstIndex(of: here) ?? 0
     }
 
     /// Where there is no room, the oldest learned one goes that is not of the same list.
@@ -153,15 +168,29 @@ package struct BrokerLink: Sendable {
 
     private mutating func leave(_ link: LinkID, now: Milliseconds) -> Due {
         if case .joining = state, next >= given { inVain.insert(endpoints[next]) }
-        next = (next + 1) % endpoints.count
-        triedInVain += 1
+        tried.insert(endpoints[next])
         var wait: Milliseconds = 0
-        if triedInVain % endpoints.count == 0 {
+        if let untried {
+            go(to: untried)
+        } else {
+            tried = []
+            go(to: untried ?? next)
             wait = min(Self.shortestWait << min(rounds, 10), Self.longestWait)
             rounds += 1
         }
         state = .apart(until: now + wait)
         return .leave(link)
+    }
+
+    /// What comes next in this round: the operator's in turn, then those learned, the oldest first.
+    private var untried: Int? {
+        let turn = (1...max(1, given)).map { (lastGiven + $0) % max(1, given) }
+        return (turn + Array(given..<endpoints.count)).first { !tried.contains(endpoints[$0]) }
+    }
+
+    private mutating func go(to place: Int) {
+        next = place
+        if place < given { lastGiven = place }
     }
 
     private func beat(now: Milliseconds) -> Milliseconds {

@@ -114,14 +114,6 @@ final class VerifyRun {
     private static let most = 1 << 17
 }
 
-extension ResolvedTask {
-    /// What the model of a verify task's texts is rounded to: they are of one task, so the first one's record tells.
-    var textPrecision: Precision {
-        let proof = texts.first.flatMap { try? JSONValue.parse($0.proof) }
-        return proof?["precision"]?.stringValue.flatMap(Precision.init(rawValue:)) ?? .float32
-    }
-}
-
 extension VerifyParameters {
     /// The method in the engine's words.
     fileprivate var verificationMethod: VerificationMethod? {

@@ -72,8 +72,11 @@ package struct WorkerCore: Sendable {
         guard source == link.current else { return }
         link.heard(now: now)
         switch message {
-        case .welcome(let broker, let heartbeatMilliseconds):
-            guard link.welcome(broker, heartbeatMilliseconds: heartbeatMilliseconds, now: now) else { return }
+        case .welcome(let broker, let heartbeatMilliseconds, let peers):
+            let isJoinedNow = link.welcome(broker, heartbeatMilliseconds: heartbeatMilliseconds, now: now)
+            link.learn(peers.map(\.endpoint))
+            if !peers.isEmpty { actions.append(.learnKeys(of: peers)) }
+            guard isJoinedNow else { return }
             tasks.offerAnew()
             preloads.askAnew(now: now)
             for task in tasks.running where task.hasStarted { actions.append(.send(source, .started(task.held))) }

@@ -188,6 +188,7 @@ struct WorkerReactor: ~Copyable {
             case .note(let note): log.log(note)
             case .exit: isDone = true
             case .learnKeys(let brokers):
+                log.info("told of other brokers", metadata: ["endpoints": "\(brokers.map(\.endpoint).joined(separator: " "))"])
                 for broker in brokers {
                     if let key = broker.publicKey.flatMap({ CurvePublicKey($0) }) { credentials?.learn(key, of: broker.endpoint) }
                 }

@@ -32,13 +32,13 @@ enum DatabasePreparation {
     static func run(
         _ address: DatabaseAddress, migrations: String?, textSearch: Bool? = nil, interruption: Interruption? = nil, say: (String) -> Void = { _ in }
     ) throws {
+        let patience = StorePatience(seconds: nil, interruption: interruption)
         do {
             if let maintenance = address.maintenance {
-                let connection = try connect(maintenance, withinSeconds: 30, setup: .migration)
+                let connection = try connect(maintenance, withinSeconds: 30, setup: .migration, patience: patience)
                 let known = try connection.run(Statement("databases", "SELECT 1 FROM pg_database WHERE datname = $1::text"), [.text(address.name)])
                 if known.count == 0 { try connection.execute("CREATE DATABASE \(address.name)", name: "create_database") }
             }
-            let patience = StorePatience(seconds: nil, interruption: interruption)
             let connection = try connect(address.owner, withinSeconds: 30, setup: .migration, patience: patience)
             try migrator(migrations).run(connection)
             if let textSearch {
@@ -57,7 +57,7 @@ enum DatabasePreparation {
         }
     }
 
-    /// Connects, trying again while the server is starting.
+    /// Connects, trying again while the server is starting, unless the wait is cut short.
     static func connect(
         _ url: String, withinSeconds seconds: Double, setup: SessionSetup, patience: StorePatience = .unbounded
     ) throws -> StoreConnection {
@@ -66,7 +66,9 @@ enum DatabasePreparation {
             do {
                 return try StoreConnection(url, setup: setup, patience: patience)
             } catch {
-                guard case .connectionLost = error, monotonicSeconds() < deadline else { throw CommandFailure.unavailable("\(error)") }
+                guard case .connectionLost = error, monotonicSeconds() < deadline, patience.interruption?.isRaised != true else {
+                    throw CommandFailure.unavailable("\(error)")
+                }
                 usleep(50_000)
             }
         }

@@ -27,21 +27,31 @@ struct Settings {
         let members = try file.map(readConfig) ?? [:]
         guard let command = commands.command(of: given) else { return given }
         if given.contains("--help") || given.contains("-h") || given.contains("--version") { return given }
-        let reader = ConfigReader(providers: [
-            EnvironmentVariablesProvider(environmentVariables: environment.filter { $0.key.hasPrefix("SCRIPTORIUM_") && !$0.value.isEmpty }),
-            InMemoryProvider(values: members),
-        ])
+        // One after the other, each with both names of a switch: no name in the file may win over the other one in the environment.
+        let sources = [
+            ConfigReader(
+                provider: EnvironmentVariablesProvider(
+                    environmentVariables: environment.filter { $0.key.hasPrefix("SCRIPTORIUM_") && !$0.value.isEmpty })),
+            ConfigReader(provider: InMemoryProvider(values: members)),
+        ]
         let end = given.firstIndex(of: "--") ?? given.endIndex
         let present = Set(given[..<end].filter { $0.hasPrefix("--") }.map { String($0.split(separator: "=", maxSplits: 1)[0]) })
         var added: [String] = []
         for option in command.options where present.isDisjoint(with: option.flags) {
-            if let value = reader.string(forKey: ConfigKey("scriptorium.\(option.settingName(in: command.name))")) {
-                added += try option.arguments(for: value)
-            } else if let inverse = option.inverseSettingName, let value = reader.string(forKey: ConfigKey("scriptorium.\(inverse)")) {
-                added += try option.inverseArguments(for: value)
+            for source in sources {
+                guard let said = try Self.said(of: option, command.name, by: source) else { continue }
+                added += said
+                break
             }
         }
         return Array(given[..<command.endOfPath]) + added + Array(given[command.endOfPath...])
+    }
+
+    /// What a source says of an option, as it would stand on the command line; nil where it says nothing.
+    private static func said(of option: CommandTree.Option, _ command: String, by source: ConfigReader) throws -> [String]? {
+        if let value = source.string(forKey: ConfigKey("scriptorium.\(option.settingName(in: command))")) { return try option.arguments(for: value) }
+        guard let inverse = option.inverseSettingName, let value = source.string(forKey: ConfigKey("scriptorium.\(inverse)")) else { return nil }
+        return try option.inverseArguments(for: value)
     }
 
     /// The command that a command line names first, where `--config FILE` may stand before it; nil where there is none.

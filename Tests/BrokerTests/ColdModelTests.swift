@@ -59,6 +59,33 @@ import Testing
         #expect(waiting.failures == 0 && waiting.state == .queued)
     }
 
+    @Test("a verify that is given back for want of its model keeps its worker from no other task, and goes there again later and later")
+    func avoidedVerify() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let generate = try #require(bench.grants.first)
+        let text = GenerationRecord(
+            sample: 0, promptIndex: 0, draw: 0, prompt: "", text: "a text", promptTokenIDs: [0], tokenIDs: [1], finishReason: .eos, meanLogprob: -1,
+            params: Array("{}".utf8), recordSHA256: "", numerics: "float32/1", checkpointSHA256: "", tokenizerSHA256: "")
+        bench.feed(.workerMessage(from: [7], .complete(generate.held, generations: [text], result: nil, checkpoint: nil)))
+        pass(1, &bench)
+        bench.ask(#""op":"submit","task":{"kind":"verify","params":{"task":"\#(generate.task)"}}"#)
+        #expect(bench.grants.count == 2)
+        var times = [bench.now]
+        snooze(try #require(bench.grants.last), &bench)
+        bench.finetune()
+        #expect(bench.grants.count == 3, "a task of no model is granted at once")
+        bench.feed(.workerMessage(from: [7], .failed(bench.grants[2].held, error: ContractError(.modelError, "no"), final: true)))
+        for round in 3...5 {
+            for _ in 0..<20 where bench.grants.count == round { pass(1, &bench) }
+            times.append(bench.now)
+            snooze(try #require(bench.grants.last), &bench)
+        }
+        let pauses = zip(times.dropFirst(), times).map { $0 - $1 }
+        #expect(pauses[0] >= 2_000 && pauses[1] >= 4_000 && pauses[2] >= 8_000, "\(pauses)")
+    }
+
     @Test("once it has the model it gets the task at once, in the place that the task had") func loaded() throws {
         var bench = CoreBench()
         bench.joinWorker(slots: 1)
@@ -143,6 +170,41 @@ import Testing
         beat(&bench, models: [try key(bench)])
     }
 
+    @Test("no task waits for a worker that holds its model and takes nothing, beside one that is free") func unfitHolder() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        try run(&bench, loading: 10, running: 1)
+        let key = try key(bench)
+        // As a worker says whose machine is not fit for work.
+        bench.feed(
+            .workerMessage(
+                from: [7],
+                .heartbeat(
+                    WorkerHeartbeat(
+                        session: bench.session, sequence: 2, leasesCount: 0, leasesHash: WorkerLeases.hash([]), freeSlots: -4, idle: true,
+                        models: [key], draining: false))))
+        bench.joinWorker(session: Self.other, address: [8])
+        for _ in 0..<2 { bench.submit() }
+        #expect(bench.store.tasks.values.count { $0.session == Self.other } == 2)
+    }
+
+    @Test("nor for one that is left to become idle for a task that needs all of it") func keptFreeHolder() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        try run(&bench, loading: 10, running: 1)
+        bench.submit()
+        let params = #"{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"o","tokenizer":{"train":{}}}"#
+        bench.ask(#""op":"submit","task":{"kind":"finetune","queue":"train","params":\#(params)}"#)
+        bench.pass(100)
+        // It knows nothing of training.
+        bench.joinWorker(parameters: GenerateParameters.names, session: Self.other, address: [8])
+        for _ in 0..<2 { bench.submit() }
+        #expect(bench.store.tasks.values.count { $0.session == bench.session } == 1)
+        #expect(bench.store.tasks.values.count { $0.session == Self.other } == 2)
+    }
+
     @Test("what a claim is about to hand out stands before nobody: an idle worker that holds the model gets it") func idleHolder() throws {
         var bench = CoreBench()
         bench.joinWorker()
@@ -221,28 +283,6 @@ import Testing
         let pauses = zip(times.dropFirst(), times).map { $0 - $1 }
         #expect(zip(pauses, [1_000, 2_000, 4_000, 8_000]).allSatisfy { $0 >= $1 && $0 < $1 + 2_100 }, "\(pauses)")
         #expect(bench.store.tasks.values.first?.rank == rank)
-    }
-
-    @Test("so does a verify, as nobody knows which model its worker lacked: each time that worker is closed until its next heartbeat")
-    func verify() throws {
-        var bench = CoreBench()
-        bench.joinWorker()
-        bench.submit()
-        let made = try #require(bench.grants.last)
-        let digest = String(repeating: "1", count: 64)
-        let text = GenerationRecord(
-            sample: 0, promptIndex: 0, draw: 0, prompt: "", text: "a text", promptTokenIDs: [0], tokenIDs: [1], finishReason: .eos, meanLogprob: -1,
-            params: Array("{}".utf8), recordSHA256: digest, numerics: "float32/1", checkpointSHA256: digest, tokenizerSHA256: digest)
-        bench.feed(.workerMessage(from: [7], .complete(made.held, generations: [text], result: nil, checkpoint: nil)))
-        bench.ask(#""op":"submit","task":{"kind":"verify","params":{"task":"\#(made.task)"}}"#)
-        var times: [Int64] = []
-        for round in 2...5 {
-            for _ in 0..<30 where bench.grants.count < round { pass(1, &bench) }
-            times.append(bench.now)
-            snooze(try #require(bench.grants.last), &bench)
-        }
-        let pauses = zip(times.dropFirst(), times).map { $0 - $1 }
-        #expect(zip(pauses, [1_000, 2_000, 4_000]).allSatisfy { $0 >= $1 && $0 < $1 + 2_100 }, "\(pauses)")
     }
 
     @Test("pauses double up to a bound, are forgotten with a start, and are each task's own") func pauses() {

@@ -147,6 +147,25 @@ import Testing
         #expect(bench.told.contains(.leave(peers: [BrokerAddress(endpoint: "tcp://other:2")])))
     }
 
+    @Test("workers are told of the other brokers as they join, and of one that is heard of later, once")
+    func namesPeers() {
+        var bench = CoreBench()
+        addPeer(&bench)
+        bench.pass(2_000)
+        func named() -> [[String]] {
+            bench.told.compactMap { if case .welcome(_, _, let peers) = $0 { peers.map(\.endpoint) } else { nil } }
+        }
+        bench.joinWorker()
+        #expect(named() == [[]])
+        bench.feed(.peerMessage(over: other, status(beatsOK: false)))
+        bench.feed(.peerMessage(over: other, status(draining: true)))
+        #expect(named() == [[]], "neither would take it")
+        for _ in 0..<3 { bench.feed(.peerMessage(over: other, status())) }
+        #expect(named() == [[], ["tcp://other:2"]])
+        bench.joinWorker(session: UUIDValue(hi: 6, lo: 6), address: [8])
+        #expect(named() == [[], ["tcp://other:2"], ["tcp://other:2"]])
+    }
+
     @Test("a broker that leaves sends its workers on")
     func drain() {
         var bench = CoreBench()

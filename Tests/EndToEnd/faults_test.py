@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -125,6 +126,40 @@ class Supervision(unittest.TestCase):
 
     def test_a_termination_ends_with_status_0(self):
         self.assertEqual(self.start().stop(signal.SIGTERM), 0)
+
+    def stop_early(self, *arguments, when, number):
+        """Stops `up` before it is ready; its exit status."""
+        data = os.path.join(self.folder, "data")
+        os.chmod(self.folder, 0o755)
+        up = subprocess.Popen(
+            [support.PROGRAM, "up", "--data-dir", data, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=support.environment()
+        )
+        self.addCleanup(up.wait)
+        self.addCleanup(up.kill)
+        when(data)
+        up.send_signal(number)
+        return up.wait(20)
+
+    def test_a_signal_while_postgresql_is_made_ends_it_soon_and_leaves_none_behind(self):
+        def making(data):
+            support.wait_until(lambda: os.path.exists(os.path.join(data, "postgres/PG_VERSION")), 60, "initdb to begin")
+
+        self.assertEqual(self.stop_early(when=making, number=signal.SIGTERM), 0)
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "data/postgres/postmaster.pid")))
+        # What it had made is of use to the next.
+        self.assertEqual(self.start().stop(), 0)
+
+    def test_a_signal_while_a_server_of_the_user_is_only_starting_ends_it_soon(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(60)
+
+            def asked(_):
+                # Such a server takes connections, and lets go of them.
+                server.accept()[0].close()
+                server.close()
+
+            url = f"postgresql://nobody@127.0.0.1:{server.getsockname()[1]}/none"
+            self.assertEqual(self.stop_early("--database-url", url, when=asked, number=signal.SIGINT), 130)
 
     def test_a_second_up_on_the_same_folder_is_refused(self):
         service = self.start()

@@ -64,6 +64,26 @@ class Kills(FleetTestCase):
         # Brokers and workers lived through it: an outage is nobody's death.
         self.assertEqual(tally["attempts"].get("lost", 0), 0)
 
+    def test_a_worker_that_was_given_one_broker_goes_on_with_another_when_that_one_dies_for_good(self):
+        fleet = self.make(brokers=2, workers=1, worker_endpoints=lambda brokers, index: [brokers[0].workers])
+        first, second = fleet.brokers
+        worker = fleet.workers[0]
+        support.wait_until(lambda: second.workers in worker.said(), 30, "the worker to be told of the second broker")
+        client = support.Client(second.tasks)
+        self.addCleanup(client.close)
+        # The end token is never chosen.
+        params = {"model": "demo", "prompt": "the", "sliding_window": True, "banned_tokens": [0], "max_length": 6000}
+        task = client.submit("generate", params)
+        state = "SELECT state FROM scriptorium.tasks WHERE id = %s"
+        support.wait_until(lambda: fleet.database.sql(state, task) == [("running",)], 30, "the task to run")
+        first.kill()
+        first.wait()
+        self.assertEqual(fleet.database.sql(state, task), [("running",)], "it was done before the broker died: nothing was tested")
+        self.assertEqual(client.result(task)["state"], "succeeded")
+        # What it held it took along.
+        self.assertEqual(client.result(task)["attempt"], 1)
+        self.assertEqual(client.generate(model="demo", prompt="the", max_length=8)["attempt"], 1)
+
     @staticmethod
     def ended(fleet):
         return fleet.database.sql("SELECT count(*) FROM scriptorium.outcome")[0][0]

@@ -74,8 +74,7 @@ extension ModelStore {
             var candidate = ClaimCandidate(
                 grant: grant(next, waited: waited(task)),
                 needs: PlacementNeeds(
-                    model: task.model, precision: task.kind == .generate ? task.precision ?? .float32 : .float32,
-                    parameters: asksForNames ? task.parameterNames : []),
+                    model: task.model, precision: task.modelPrecision, parameters: asksForNames ? task.parameterNames : []),
                 pastNumerics: task.numerics)
             candidate.preference = preference(task, offers: request.offers)
             found[place.task] = candidate

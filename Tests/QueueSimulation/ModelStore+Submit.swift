@@ -47,17 +47,21 @@ extension ModelStore {
         return ContractError(.notFound, "there is no such model", field: "params.model")
     }
 
-    /// The stored texts that a verify names. The model knows of each no more than its text.
+    /// The task whose texts a verify names.
+    private func owner(of subject: VerifyParameters.Subject) -> ModelTask? {
+        switch subject {
+        case .task(let id): tasks[id]
+        case .generation(let id): tasks.values.first { $0.generationIDs.contains(id) }
+        }
+    }
+
+    /// The stored texts that a verify names. The model knows of each no more than its text and its precision.
     private func texts(of subject: VerifyParameters.Subject) -> [ResolvedText] {
-        let owners: [ModelTask] =
-            switch subject {
-            case .task(let id): tasks[id].map { [$0] } ?? []
-            case .generation(let id): tasks.values.filter { $0.generationIDs.contains(id) }
-            }
-        let rows = owners.flatMap { zip($0.generationIDs, $0.generations) }.sorted { $0.1.sample < $1.1.sample }
-        return rows.compactMap { id, record in
+        guard let owner = owner(of: subject) else { return [] }
+        return zip(owner.generationIDs, owner.generations).sorted { $0.1.sample < $1.1.sample }.compactMap { id, record in
             if case .generation(let wanted) = subject, wanted != id { return nil }
-            return ResolvedText(generation: id, proof: JSONValue.object(["text": .string(record.text)]).canonical)
+            let precision = (try? JSONValue.parse(record.params))?["precision"] ?? .string(Precision.float32.rawValue)
+            return ResolvedText(generation: id, proof: JSONValue.object(["precision": precision, "text": .string(record.text)]).canonical)
         }
     }
 
@@ -131,6 +135,7 @@ extension ModelStore {
         var grant = task.lease != nil && task.lease == offer?.lease ? self.grant(task, waited: 0) : nil
         // Sent again, it is the grant of the first start, whatever its worker has saved meanwhile.
         grant?.resume = nil
+        if task.kind == .verify { grant?.modelKey = task.model.map(task.modelPrecision.modelKey) }
         // What has ended stands nowhere in line.
         let rank = task.state.isTerminal ? 0 : task.rank
         return SubmittedTask(id: id, state: task.state, duplicate: duplicate, queue: task.queue, rank: rank, grant: grant)
@@ -152,9 +157,12 @@ extension ModelStore {
 
     /// Turns names into digests, of which the model knows one.
     func pin(_ task: inout ModelTask, _ parameters: TaskParameters) {
-        let model = Self.modelName(parameters).map(Self.model)
+        var model = Self.modelName(parameters).map(Self.model)
         var texts: [ResolvedText] = []
-        if case .verify(let verify) = parameters { texts = self.texts(of: verify.subject) }
+        if case .verify(let verify) = parameters {
+            texts = self.texts(of: verify.subject)
+            model = owner(of: verify.subject).flatMap { try? ResolvedTask.decode($0.resolved ?? []).model }
+        }
         task.model = model?.sha256
         switch parameters {
         case .generate(let generate): task.precision = generate.precision

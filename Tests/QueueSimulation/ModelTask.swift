@@ -93,6 +93,15 @@ package struct ModelTask: Sendable {
     /// A minute for each point of priority.
     static func rank(_ runAt: Int64, _ priority: Int) -> Int64 { runAt - Int64(priority) * 60_000 }
 
+    /// What its model is rounded to in memory.
+    var modelPrecision: Precision {
+        switch kind {
+        case .generate: precision ?? .float32
+        case .finetune: .float32
+        case .verify: (try? ResolvedTask.decode(resolved ?? []))?.textPrecision ?? .float32
+        }
+    }
+
     /// Names of the parameters that it is pinned with.
     var parameterNames: Set<String> { (try? ResolvedTask.decode(resolved ?? []))?.parameters.usedNames ?? [] }
 

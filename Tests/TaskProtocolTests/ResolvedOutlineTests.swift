@@ -14,6 +14,13 @@ import Testing
         #expect(needs(#"{"params": {"later": 1}}"#, known: nil)?.parameters == [])
         #expect(needs(#"{"params": {"precision": "fp4"}}"#) == nil, "a precision of a later release stays for its brokers")
         #expect(needs(#"{"params": {"precision": "bf16"}}"#, .finetune)?.precision == .float32)
+        let texts = #""texts": [{"proof": {"precision": "int8"}}, {"proof": {"precision": "float32"}}]"#
+        let verify = try #require(needs("{\"model\": {\"sha256\": \"abc\"}, \(texts), \"params\": {\"precision\": \"float32\"}}", .verify))
+        #expect(verify.modelKey == "abc/int8", "that of the first text, as its worker takes it")
+        #expect(needs("{\(texts)}", .generate)?.precision == .float32)
+        for unknown in ["", #", "texts": []"#, #", "texts": [{"proof": {"precision": "fp4"}}]"#] {
+            #expect(needs("{\"params\": {}\(unknown)}", .verify)?.precision == .float32)
+        }
         for broken in ["", "[]", "{", #"{"model": 1, "params": []}"#] { #expect(needs(broken)?.parameters == [], "the worker says what is wrong") }
     }
 

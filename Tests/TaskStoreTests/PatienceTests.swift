@@ -59,8 +59,10 @@ import Testing
     func interruption() throws {
         let interruption = Interruption()
         let connection = try StoreConnection(TemporaryCluster.shared.database(), patience: StorePatience(seconds: nil, interruption: interruption))
+        #expect(!interruption.isRaised)
         interruption.raise()
         #expect(throws: StoreError.self) { try connection.execute("SELECT pg_sleep(20)") }
+        #expect(interruption.isRaised, "it stays so: whoever would try again can see that it is of no use")
     }
 
     @Test("several statements in one text are answered by the last, or by the first that fails")

@@ -61,6 +61,11 @@ import Testing
         #expect(try waiting(bench, id) == .worker, "one has the precision, the other the parameters")
         try bench.register(.random(), numerics: ["float32/1", "int8/2"], parameters: known)
         #expect(try waiting(bench, id) == .slot)
+        let texts = #"[{"proof": {"precision": "bfloat16"}}]"#
+        try bench.connection.execute("UPDATE task SET kind = 'verify', resolved = jsonb_set(resolved::jsonb, '{texts}', '\(texts)')::text")
+        #expect(try waiting(bench, id) == .worker, "a verify computes in the precision of its texts")
+        try bench.register(.random(), numerics: ["float32/1", "bfloat16/1"], parameters: known)
+        #expect(try waiting(bench, id) == .slot)
     }
 
     @Test("its time: the publisher's, or the end of the pause after a failure") func times() throws {

@@ -65,6 +65,38 @@ import Worker
         #expect(bench.actions.prefix(3) == [.learnKeys(of: peers), .disconnect(first), .connect(bench.link, endpoint: "tcp://c")])
     }
 
+    @Test("brokers that a welcome names are gone to where all of the operator's are silent, and after these in every round")
+    func learnsAtWelcome() {
+        var bench = CoreBench.joined()
+        let first = bench.link
+        let peers = [BrokerAddress(endpoint: "tcp://c", publicKey: "k"), BrokerAddress(endpoint: "tcp://d")]
+        bench.say(.welcome(broker: CoreBench.broker, heartbeatMilliseconds: 1000, peers: peers))
+        #expect(bench.actions.contains(.learnKeys(of: peers)) && bench.link == first, "it stays where it is")
+        bench.actions = []
+        bench.pass(60_000, beating: false)
+        var tried = bench.actions.compactMap { if case .connect(_, let endpoint) = $0 { endpoint } else { nil } }
+        // It was at one of both; from the next round on all four come in turn.
+        #expect(["tcp://a", "tcp://b"].contains(tried.removeFirst()))
+        #expect(tried.prefix(2) == ["tcp://c", "tcp://d"])
+        let rounds = tried.dropFirst(2)
+        #expect(rounds.count > 12)
+        for start in stride(from: rounds.startIndex, to: rounds.endIndex - 3, by: 4) {
+            #expect(Set(rounds[start..<start + 2]) == ["tcp://a", "tcp://b"] && rounds[start + 2..<start + 4] == ["tcp://c", "tcp://d"])
+        }
+    }
+
+    @Test("who is sent on does not come back to the broker that sent it before all the others were tried")
+    func sentOn() {
+        var bench = CoreBench(brokers: ["tcp://a"])
+        bench.handle(.tick)
+        bench.say(.welcome(broker: CoreBench.broker, heartbeatMilliseconds: 1000))
+        bench.actions = []
+        bench.say(.leave(peers: [BrokerAddress(endpoint: "tcp://c"), BrokerAddress(endpoint: "tcp://d")]))
+        bench.pass(10_000, beating: false)
+        let tried = bench.actions.compactMap { if case .connect(_, let endpoint) = $0 { endpoint } else { nil } }
+        #expect(tried.prefix(3) == ["tcp://c", "tcp://d", "tcp://a"])
+    }
+
     @Test("a learned broker that does not answer is tried until another one does, then forgotten; those of the operator are not")
     func forgetsLearned() {
         var bench = CoreBench.joined()

@@ -200,7 +200,9 @@ private struct MessageMaker {
             task: id(), lease: id(), attempt: number(9), resolved: bytes(), timeoutSeconds: maybe(real()), stallSeconds: real(), alone: flag(),
             resume: maybe(bytes()))
         return [
-            .welcome(broker: id(), heartbeatMilliseconds: number(5000)), .registerPlease, .heartbeat(beatsOK: flag()), .grant(grant),
+            .welcome(broker: id(), heartbeatMilliseconds: number(5000)),
+            .welcome(broker: id(), heartbeatMilliseconds: number(5000), peers: [BrokerAddress(endpoint: text(), publicKey: maybe(text()))]),
+            .registerPlease, .heartbeat(beatsOK: flag()), .grant(grant),
             .cancel(lease: id()),
             .recorded(lease: id()), .checkpointRecorded(lease: id(), step: number(5000), checkpoint: maybe(id())), .stale(lease: id()),
             .leave(peers: [BrokerAddress(endpoint: text()), BrokerAddress(endpoint: text(), publicKey: text())]),

@@ -32,7 +32,7 @@ extension BrokerCore {
         let room = offers.reduce(0) { $0 + $1.freeSlots }
         guard room > 0 else { return nil }
         // Before the room is reserved for this very scan: what it may take stands before nobody yet.
-        let costs = modelCosts.costs(sessions, now: now)
+        let costs = modelCosts.costs(sessions, besides: sessionKeptFree, now: now)
         for offer in offers { sessions.reserve(offer.session, offer.freeSlots) }
         queues.scanning(queue)
         scanGeneration = sessions.generation
@@ -66,9 +66,11 @@ extension BrokerCore {
     /// The room for a queue's tasks, or, where none is named, for tasks as they are inserted: that of all workers but the one which is left to become
     /// idle for a task of another queue.
     private func offers(to queue: String?) -> [PlacementOffer] {
-        guard let kept = keptFree, kept.queue != queue, now < kept.until else { return sessions.offers(now: now) }
-        return sessions.offers(now: now).filter { $0.session != kept.session }
+        guard let kept = sessionKeptFree, keptFree?.queue != queue else { return sessions.offers(now: now) }
+        return sessions.offers(now: now).filter { $0.session != kept }
     }
+
+    private var sessionKeptFree: SessionID? { keptFree.flatMap { now < $0.until ? $0.session : nil } }
 
     /// Within its own line a claim passes over the worker that it leaves to become idle; the other queues are kept from it here. One worker at a time,
     /// and for as long as each claim of that queue says so again.
@@ -106,7 +108,7 @@ extension BrokerCore {
                         parameters: asksForNames ? item.submission.parameters.usedNames : []))
             }
         }
-        let costs = modelCosts.costs(sessions, now: now)
+        let costs = modelCosts.costs(sessions, besides: sessionKeptFree, now: now)
         for (candidate, chosen) in Placement.assign(candidates: candidates, offers: offers, costs: costs).chosen.enumerated() {
             guard let chosen else { continue }
             let place = places[candidate]

@@ -23,8 +23,8 @@ extension BrokerCore {
         switch message {
         case .status(let status):
             peers.heard(status, over: link, now: now)
-            // It may be the refuge that the workers of a broker which drains wait for.
-            if isDraining { sendWorkersAway() }
+            // It may be the refuge that the workers of a broker which drains wait for, or one that those of this one do not know.
+            if isDraining { sendWorkersAway() } else { tellWorkersOfPeers() }
         case .wake(let broker): if broker == link, isReady { lookAgain() }
         case .event(let event, let json): if peers.isGenuine(link) { foreign(event, json) }
         }
@@ -71,13 +71,33 @@ extension BrokerCore {
 
     /// Sends the workers to brokers that reach the database (docs/architecture.md, leases): this one has not for a while, or is leaving.
     mutating func sendWorkersAway() {
-        let refuges = peers.refuges(now: now)
-        guard !refuges.isEmpty else { return }
-        for session in sessions.all.values.sorted(by: { $0.id < $1.id }) where session.state == .joined {
-            // Many workers spread over the refuges.
-            let first = Int(session.id.lo % UInt64(refuges.count))
-            let order = refuges[first...] + refuges[..<first]
-            tell(session.address, .leave(peers: order.map { BrokerAddress(endpoint: $0.workersEndpoint, publicKey: $0.publicKey) }))
-        }
+        guard !peers.refuges(now: now).isEmpty else { return }
+        for session in sessions.joined { tell(session.address, .leave(peers: refuges(of: session.id))) }
     }
+
+    /// Where a worker may go to. Many workers spread over the refuges.
+    private func refuges(of session: SessionID) -> [BrokerAddress] {
+        let refuges = peers.refuges(now: now)
+        guard !refuges.isEmpty else { return [] }
+        let first = Int(session.lo % UInt64(refuges.count))
+        return (refuges[first...] + refuges[..<first]).map(\.workersAddress)
+    }
+
+    /// Welcomes a worker, and names the others to it: it may know only this broker, and nobody could tell it of them once this one is dead.
+    mutating func welcome(_ session: Session) {
+        let refuges = refuges(of: session.id)
+        sessions.told(session.id, of: refuges)
+        tell(session.address, .welcome(broker: id, heartbeatMilliseconds: Int(settings.heartbeatInterval), peers: refuges))
+    }
+
+    /// Workers that joined before a broker came, or before it was heard, are welcomed again.
+    private mutating func tellWorkersOfPeers() {
+        let known = peers.refuges(now: now).map(\.workersAddress)
+        for session in sessions.joined where !session.toldOf.isSuperset(of: known) { welcome(session) }
+    }
+}
+
+extension PeerStatus {
+    /// Where workers reach it.
+    fileprivate var workersAddress: BrokerAddress { BrokerAddress(endpoint: workersEndpoint, publicKey: publicKey) }
 }

@@ -34,8 +34,9 @@ extension BrokerCore {
     private mutating func works(_ lease: Lease) {
         guard lease.worksSince == nil else { return }
         leases[lease.lease]?.worksSince = now
-        if lease.restsLonger { snoozes.started(lease.task) }
-        guard !lease.isExclusive, let key = lease.model else { return }
+        if lease.isExclusive { return snoozes.started(lease.task) }
+        // A verify begins also where its model cannot be had, to say so.
+        guard lease.kind == .generate, let key = lease.model else { return }
         if let time = sessions.has(lease.session, key, now: now) { modelCosts.loaded(key, milliseconds: time, now: now) }
     }
 
@@ -110,7 +111,7 @@ extension BrokerCore {
     ) {
         // Its rows' ids carry the database's time: before that is known the worker has to say it again.
         guard clock.isSet, beginEnd(held, from: address) else { return }
-        if let lease = leases[held.lease], !lease.isExclusive, let key = lease.model, let since = lease.worksSince {
+        if let lease = leases[held.lease], lease.kind == .generate, !lease.isExclusive, let key = lease.model, let since = lease.worksSince {
             modelCosts.ran(key, milliseconds: now - since, now: now)
         }
         let ids = generations.map { _ in random.timed(wallClock()) }
@@ -142,7 +143,7 @@ extension BrokerCore {
         var delay = reason == .draining ? 0 : settings.snooze
         if reason == .snooze, let lease = leases[held.lease] {
             snoozed(lease)
-            if lease.restsLonger { delay = snoozes.pause(held.task, first: settings.snooze, longest: settings.retryLongest) }
+            if lease.isExclusive { delay = snoozes.pause(held.task, first: settings.snooze, longest: settings.retryLongest) }
         }
         counters.released += 1
         note(.leaseReleased(task: held.task, lease: held.lease, why: reason.rawValue))

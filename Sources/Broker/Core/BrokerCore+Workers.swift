@@ -118,7 +118,7 @@ extension BrokerCore {
             note(.workerJoined(id, host: registration.host, pid: registration.pid, slots: registration.slots))
         }
         sessions.join(id)
-        tell(session.address, .welcome(broker: self.id, heartbeatMilliseconds: Int(settings.heartbeatInterval)))
+        welcome(session)
     }
 
     // MARK: Leases, compared with the store's

@@ -42,8 +42,6 @@ struct Lease: Sendable {
     /// The number of the next event of this attempt.
     var nextSequence: Int
 
-    /// Given back, it costs its worker more than its own slot (``SnoozeTable``).
-    var restsLonger: Bool { isExclusive || kind == .verify }
     var reference: LeaseReference { LeaseReference(task: task, lease: lease, session: session, attempt: attempt) }
     var held: WorkerLease { WorkerLease(task: task, lease: lease, attempt: attempt) }
 }

@@ -21,8 +21,9 @@ struct ModelCosts: Sendable {
     /// A worker had a model so many milliseconds after it was first asked for it.
     mutating func loaded(_ key: String, milliseconds: Int64, now: Int64) { update(key, now) { $0.load = Self.mean($0.load, milliseconds) } }
 
-    /// What the models cost of which both is known, with the workers that hold them.
-    func costs(_ sessions: SessionTable, now: Int64) -> [String: ModelCost] {
+    /// What the models cost of which both is known, with the workers that hold them and will take more tasks.
+    /// - Parameter kept: a worker that is left to become idle for another task.
+    func costs(_ sessions: SessionTable, besides kept: SessionID?, now: Int64) -> [String: ModelCost] {
         var costs: [String: ModelCost] = [:]
         for (key, entry) in entries {
             guard let run = entry.run, let load = entry.load else { continue }
@@ -30,7 +31,7 @@ struct ModelCosts: Sendable {
         }
         guard !costs.isEmpty else { return costs }
         for session in sessions.all.values where session.mayRun {
-            for key in session.models {
+            for key in session.models where !session.refusesMore && session.id != kept {
                 costs[key]?.slots += session.registration.slots
                 costs[key]?.held += session.leases.count + session.reserved
             }

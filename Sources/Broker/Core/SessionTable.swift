@@ -48,6 +48,8 @@ struct Session: Sendable {
     /// The leases that its last `register` listed, until they were compared with the store's, and when it came.
     var listed: [WorkerLease]?
     var listedAt: Int64 = 0
+    /// Other brokers that were named to it since it registered.
+    var toldOf: Set<BrokerAddress> = []
 
     /// How many more tasks it may be granted: one a free slot, and at most `slots` that wait in the worker.
     var credit: Int { max(0, room - reserved) }
@@ -57,6 +59,13 @@ struct Session: Sendable {
         guard takesMore else { return 0 }
         let slots = registration.slots
         return max(0, min(2 * slots - leases.count, slots + reportedFree - grantedSince + settledSince))
+    }
+
+    /// It says that it has room for no more, and holds less than it may: its machine is not fit for work now, or its tasks are of many sequences each.
+    /// That some of them end soon makes no room.
+    var refusesMore: Bool {
+        let slots = registration.slots
+        return leases.count < 2 * slots && slots + reportedFree - grantedSince + settledSince <= 0
     }
 
     /// Whether it holds nothing at all, so that a finetune may come.
@@ -118,6 +127,9 @@ struct SessionTable: Sendable {
     /// Whether somebody with room may not know what this broker's clients ask for.
     var someLackNames: Bool { all.values.contains { $0.lacksNames && $0.credit > 0 } }
 
+    /// Those that have joined, in an order that does not depend on hashing.
+    var joined: [Session] { all.values.filter { $0.state == .joined }.sorted { $0.id < $1.id } }
+
     /// Room to offer, in an order that does not depend on hashing.
     func offers(now: Int64) -> [PlacementOffer] { all.values.filter { $0.credit > 0 }.sorted { $0.id < $1.id }.map { $0.offer(now: now) } }
 
@@ -136,6 +148,7 @@ struct SessionTable: Sendable {
             known.lastHeard = now
             known.isUncounted = true
             known.differsSince = nil
+            known.toldOf = []
             (known.listed, known.listedAt) = (registration.leases, now)
             all[id] = known
             return
@@ -250,6 +263,9 @@ struct SessionTable: Sendable {
 
     /// A worker gives back because it leaves: it gets nothing more, whatever its last heartbeat said.
     mutating func drains(_ id: SessionID) { all[id]?.isDraining = true }
+
+    /// Other brokers were named to it.
+    mutating func told(_ id: SessionID, of peers: [BrokerAddress]) { all[id]?.toldOf.formUnion(peers) }
 
     mutating func setDiffers(_ id: SessionID, since: Int64?) { all[id]?.differsSince = since }
 

@@ -1,10 +1,9 @@
 package import TaskProtocol
 
-/// How often tasks that cost a worker more than their own slot were given back one after the other, and how long they rest for it.
+/// How often tasks that need all of a worker were given back one after the other, and how long they rest for it.
 ///
-/// Each try of a task that needs all of a worker costs it all else that it could do: it becomes idle for the task's sake, and begins. A verify that is given
-/// back closes the worker until its next heartbeat, as no broker knows which model it lacked. One that no worker can take now (its data has no room on any
-/// disk) is tried less and less often, up to once a minute, and keeps its place in line.
+/// Each try costs a worker all else that it could do: it becomes idle for the task's sake, and begins. One that no worker can take now (its data has no
+/// room on any disk) is tried less and less often, up to once a minute, and keeps its place in line.
 ///
 /// Known only here: another broker, or the next start of this one, counts anew.
 package struct SnoozeTable: Sendable {

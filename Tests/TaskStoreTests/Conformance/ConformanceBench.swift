@@ -61,19 +61,22 @@ final class ConformanceBench {
         try #require(try submit([item(submission, lease: true)])[0].grant)
     }
 
-    func claim(_ slots: Int = 8, session: SessionID? = nil, parameters: Set<String> = []) throws -> [Grant] {
+    func claim(
+        _ slots: Int = 8, session: SessionID? = nil, numerics: [String] = Bench.numerics, parameters: Set<String> = []
+    ) throws -> [Grant] {
         let offer = PlacementOffer(
-            session: session ?? self.session, freeSlots: slots, idle: true, models: [], numerics: Bench.numerics, parameters: parameters)
+            session: session ?? self.session, freeSlots: slots, idle: true, models: [], numerics: numerics, parameters: parameters)
         let request = ClaimRequest(
             broker: broker, queue: "default", offers: [offer], leases: (0..<slots).map { _ in .random() }, fromRank: nil, limit: 100)
         guard case .claimed(let reply) = ask(.claim(request)) else { throw Bench.Surprise(description: "no claim") }
         return reply.grants
     }
 
-    func complete(_ grants: [Grant]) throws -> [SettlementReply] {
+    func complete(_ grants: [Grant], precision: Precision = .float32) throws -> [SettlementReply] {
         let completions = grants.map {
             Completion(
-                task: $0.task, lease: $0.lease, attempt: $0.attempt, generations: [ConformanceScript.record(0)], generationIDs: [newID()])
+                task: $0.task, lease: $0.lease, attempt: $0.attempt, generations: [ConformanceScript.record(0, precision: precision)],
+                generationIDs: [newID()])
         }
         guard case .completed(let replies) = ask(.complete(completions)) else { throw Bench.Surprise(description: "not completed") }
         return replies

@@ -96,6 +96,23 @@ import Testing
         #expect(one.texts.map(\.generation) == texts.map(\.generation))
     }
 
+    @Test("a verify runs on the model of its texts in their precision, and its lease names it, as a generate's does", arguments: StoreKind.allCases)
+    func modelKeys(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        bench.ask(.submit([SubmitGroup(items: [bench.item()])]))
+        let grant = try #require(try bench.claim().first)
+        let model = try #require(grant.modelKey)
+        #expect(try model == ResolvedTask.decode(grant.resolved).model?.sha256)
+        _ = try bench.complete([grant], precision: .int8)
+        let verify = TaskSubmission(
+            parameters: .verify(VerifyParameters(subject: .task(grant.task))),
+            submittedParams: JSONValue.object(["task": .string("\(grant.task)")]).canonical)
+        #expect(try bench.running(verify).modelKey == model + "/int8", "leased as it was inserted")
+        try bench.submit([bench.item(verify)])
+        #expect(try bench.claim().isEmpty, "nobody there computes in it")
+        #expect(try bench.claim(numerics: Bench.numerics + ["int8/1"]).map(\.modelKey) == [model + "/int8"])
+    }
+
     @Test("a submit sent again finds its task as it is, also when it has ended", arguments: StoreKind.allCases)
     func resent(_ kind: StoreKind) throws {
         let bench = try ConformanceBench(kind)

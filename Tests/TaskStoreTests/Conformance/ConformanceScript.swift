@@ -289,10 +289,10 @@ struct ConformanceScript {
         return some
     }
 
-    static func record(_ sample: Int) -> GenerationRecord {
+    static func record(_ sample: Int, precision: Precision = .float32) -> GenerationRecord {
         GenerationRecord(
             sample: sample, promptIndex: 0, draw: 0, prompt: "In the", text: "text-\(sample)", promptTokenIDs: [1], tokenIDs: [2, 3],
-            finishReason: .length, meanLogprob: -1.5, params: Array("{\"precision\":\"float32\",\"rng\":\"philox\"}".utf8),
+            finishReason: .length, meanLogprob: -1.5, params: Array("{\"precision\":\"\(precision)\",\"rng\":\"philox\"}".utf8),
             recordSHA256: Bench.digest, numerics: "float32/1", checkpointSHA256: Bench.digest, tokenizerSHA256: Bench.digest)
     }
 

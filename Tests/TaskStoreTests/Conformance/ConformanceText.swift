@@ -37,12 +37,15 @@ struct ConformanceText {
         }
     }
 
+    /// Without the digest.
+    private func key(_ modelKey: String?) -> String { modelKey.map { "known" + $0.dropFirst(64) } ?? "-" }
+
     /// How long a task waited depends on the hour; that it is told does not.
     private func grant(_ grant: Grant?) -> String {
         guard let grant else { return "-" }
         return "[\(grant.task) \(grant.lease) of \(grant.session) attempt \(grant.attempt) failures \(grant.failures) \(grant.kind) \(grant.queue)"
             + " isolated \(grant.isolated) at most \(grant.maxAttempts) timeout \(grant.timeoutSeconds ?? 0) \(pinned(grant.resolved))"
-            + " resume \(json(grant.resume)) waited \(grant.waitedMilliseconds != nil)]"
+            + " resume \(json(grant.resume)) waited \(grant.waitedMilliseconds != nil) model \(key(grant.modelKey))]"
     }
 
     private func reference(_ reference: LeaseReference?) -> String {
