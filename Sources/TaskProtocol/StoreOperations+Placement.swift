@@ -11,7 +11,8 @@ package struct PlacementOffer: Sendable, Equatable {
     package var models: Set<String>
     /// Keys of the models that it was asked for and has not loaded yet.
     package var loading: Set<String>
-    /// Keys of the models whose tasks it gave back not long ago: it has no room for them, is still loading them, or cannot get them.
+    /// Keys of the models whose tasks it gave back not long ago: it has no room for them, is still loading them, or cannot get them. Beside them what it
+    /// gave back that needs all of a worker (``avoidance(of:)``).
     package var avoids: Set<String>
     /// Versions of the arithmetic that it computes in, one a precision.
     package var numerics: [String]
@@ -33,10 +34,16 @@ package struct PlacementOffer: Sendable, Equatable {
         self.models = models
     }
 
+    /// What stands for one task among ``avoids``.
+    package static func avoidance(of task: TaskID) -> String { "task \(task)" }
+
     /// Whether it knows the task's parameters, and computes what the task needs: its precision (float32 always), in the version that it is bound to.
     func fits(_ candidate: PlacementCandidate) -> Bool {
         guard parameters.isEmpty || parameters.isSuperset(of: candidate.parameters) else { return false }
-        if !avoids.isEmpty, let key = candidate.modelKey, avoids.contains(key) { return false }
+        if !avoids.isEmpty {
+            if let key = candidate.modelKey, avoids.contains(key) { return false }
+            if candidate.needsIdleSession, avoids.contains(Self.avoidance(of: candidate.task)) { return false }
+        }
         guard candidate.precision == .float32 || NumericsPreference.version(of: candidate.precision, in: numerics) != nil else { return false }
         return candidate.numerics.map(numerics.contains) ?? true
     }

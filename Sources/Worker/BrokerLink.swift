@@ -149,6 +149,15 @@ package struct BrokerLink: Sendable {
         return link
     }
 
+    /// The broker that it is joined to named all others that live: they take the place of what was learned before, as those may have gone for good.
+    package mutating func relearn(_ peers: [String]) {
+        guard !endpoints.isEmpty, !peers.isEmpty else { return }
+        let here = endpoints[next]
+        endpoints = endpoints[..<given] + endpoints[given...].filter { $0 == here && !peers.contains($0) }
+        for peer in peers.prefix(Self.mostEndpoints) where !endpoints.contains(peer) { learn(peer, sparing: peers + [here]) }
+        next = endpoints.firstIndex(of: here) ?? 0
+    }
+
     /// Adds to the list what is unknown of some brokers.
     package mutating func learn(_ peers: [String]) {
         guard !endpoints.isEmpty else { return }

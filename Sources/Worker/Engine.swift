@@ -166,7 +166,8 @@ final class Engine {
     }
 
     private func sayLoading(now: Milliseconds) {
-        let isLong = preparing.contains { entry in entry.model.map { loading.isLong($0, now: now) } ?? false }
+        // Also where no task waits here: those that came would stand behind it.
+        let isLong = loading.isHeldUp(now: now) || preparing.contains { entry in entry.model.map { loading.isLong($0, now: now) } ?? false }
         guard isLong != isLoadingLong else { return }
         isLoadingLong = isLong
         report(.loadingLong(isLong))
@@ -329,6 +330,7 @@ final class Engine {
         loading.standBehind(now: now)
         for model in loading.asked { snoozeWaiting(for: model, now: now) }
         loaderGoesOn()
+        sayLoading(now: now)
     }
 
     private func finetunePrepared(_ lease: LeaseID, _ result: Result<PreparedFinetune, TaskFault>, now: Milliseconds) {

@@ -74,7 +74,7 @@ package struct WorkerCore: Sendable {
         switch message {
         case .welcome(let broker, let heartbeatMilliseconds, let peers):
             let isJoinedNow = link.welcome(broker, heartbeatMilliseconds: heartbeatMilliseconds, now: now)
-            link.learn(peers.map(\.endpoint))
+            link.relearn(peers.map(\.endpoint))
             if !peers.isEmpty { actions.append(.learnKeys(of: peers)) }
             guard isJoinedNow else { return }
             tasks.offerAnew()

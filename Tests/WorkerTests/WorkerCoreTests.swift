@@ -85,6 +85,20 @@ import Worker
         }
     }
 
+    @Test("those that a welcome names take the place of those that earlier ones named, which may have gone for good")
+    func learnsAnew() {
+        var bench = CoreBench.joined()
+        for endpoint in ["tcp://c", "tcp://d"] {
+            bench.say(.welcome(broker: CoreBench.broker, heartbeatMilliseconds: 1000, peers: [BrokerAddress(endpoint: endpoint)]))
+        }
+        // An older broker, or one that has heard of nobody yet, names none.
+        bench.say(.welcome(broker: CoreBench.broker, heartbeatMilliseconds: 1000))
+        bench.actions = []
+        bench.pass(60_000, beating: false)
+        let tried = Set(bench.actions.compactMap { if case .connect(_, let endpoint) = $0 { endpoint } else { nil } })
+        #expect(tried == ["tcp://a", "tcp://b", "tcp://d"])
+    }
+
     @Test("who is sent on does not come back to the broker that sent it before all the others were tried")
     func sentOn() {
         var bench = CoreBench(brokers: ["tcp://a"])

@@ -121,6 +121,8 @@ extension BrokerCore {
     private func takesOffer(_ item: SubmitItem) -> Bool {
         // What is sent again keeps the lease that it was offered.
         guard item.grant == nil, item.submission.after.isEmpty, queues.takesClaimAtInsert(item.submission.queue) else { return false }
+        // Only the store knows which model, in which precision, made the texts that a verify is about.
+        guard item.submission.kind != .verify else { return false }
         return item.submission.runAt.map { $0 <= wallClock() } ?? true
     }
 

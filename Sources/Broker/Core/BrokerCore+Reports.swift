@@ -143,7 +143,10 @@ extension BrokerCore {
         var delay = reason == .draining ? 0 : settings.snooze
         if reason == .snooze, let lease = leases[held.lease] {
             snoozed(lease)
-            if lease.isExclusive { delay = snoozes.pause(held.task, first: settings.snooze, longest: settings.retryLongest) }
+            if lease.isExclusive {
+                delay = snoozes.pause(held.task, first: settings.snooze, longest: settings.retryLongest)
+                sessions.avoid(lease.session, held.task, resting: delay, now: now)
+            }
         }
         counters.released += 1
         note(.leaseReleased(task: held.task, lease: held.lease, why: reason.rawValue))

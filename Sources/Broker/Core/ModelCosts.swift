@@ -31,7 +31,7 @@ struct ModelCosts: Sendable {
         }
         guard !costs.isEmpty else { return costs }
         for session in sessions.all.values where session.mayRun {
-            for key in session.models where !session.refusesMore && session.id != kept {
+            for key in session.models where !session.refusesForLong && session.id != kept {
                 costs[key]?.slots += session.registration.slots
                 costs[key]?.held += session.leases.count + session.reserved
             }

@@ -48,7 +48,7 @@ struct Session: Sendable {
     /// The leases that its last `register` listed, until they were compared with the store's, and when it came.
     var listed: [WorkerLease]?
     var listedAt: Int64 = 0
-    /// Other brokers that were named to it since it registered.
+    /// Other brokers that were named to it last.
     var toldOf: Set<BrokerAddress> = []
 
     /// How many more tasks it may be granted: one a free slot, and at most `slots` that wait in the worker.
@@ -61,11 +61,9 @@ struct Session: Sendable {
         return max(0, min(2 * slots - leases.count, slots + reportedFree - grantedSince + settledSince))
     }
 
-    /// It says that it has room for no more, and holds less than it may: its machine is not fit for work now, or its tasks are of many sequences each.
-    /// That some of them end soon makes no room.
-    var refusesMore: Bool {
-        let slots = registration.slots
-        return leases.count < 2 * slots && slots + reportedFree - grantedSince + settledSince <= 0
+    /// It says that it has room for no more, and holds nothing whose end could make some: its machine is not fit for work now, or it loads for long.
+    var refusesForLong: Bool {
+        leases.isEmpty && registration.slots + reportedFree - grantedSince + settledSince <= 0
     }
 
     /// Whether it holds nothing at all, so that a finetune may come.
@@ -83,7 +81,7 @@ struct Session: Sendable {
             avoids: avoided.isEmpty ? [] : Set(avoided.filter { $0.value.until > now }.keys), numerics: registration.numerics, parameters: parameters)
     }
 
-    private static let firstAvoidance: Int64 = 2_000
+    fileprivate static let firstAvoidance: Int64 = 2_000
     private static let longestAvoidance: Int64 = 8_000
 
     /// It gave back a task because it does not have its model: for a while, longer each time, it gets no other of that model.
@@ -92,6 +90,12 @@ struct Session: Sendable {
         let pause = avoided[key].map { min(Self.longestAvoidance, 2 * $0.pause) } ?? Self.firstAvoidance
         avoided = avoided.filter { now - $0.value.until < 4 * Self.longestAvoidance }
         avoided[key] = (now + pause, pause)
+    }
+
+    /// It gave back a task that it had all of itself for: until then another is to try.
+    mutating func avoid(_ task: TaskID, until: Int64, now: Int64) {
+        avoided = avoided.filter { $0.value.until > now }
+        avoided[PlacementOffer.avoidance(of: task)] = (until, Self.firstAvoidance)
     }
 
     /// It has a model.
@@ -220,6 +224,12 @@ struct SessionTable: Sendable {
     /// A session gave a task back for want of its model.
     mutating func avoid(_ id: SessionID, _ key: String, now: Int64) { all[id]?.avoid(key, now: now) }
 
+    /// A session gave a task back that it had to have all of itself for, which rests for a while: if there is another, that one comes first.
+    mutating func avoid(_ id: SessionID, _ task: TaskID, resting delay: Int64, now: Int64) {
+        guard all.count > 1 else { return }
+        all[id]?.avoid(task, until: now + 2 * delay + Session.firstAvoidance, now: now)
+    }
+
     /// The last task left there that a model was being loaded for.
     mutating func stoppedLoading(_ id: SessionID, _ key: String) { all[id]?.loading[key] = nil }
 
@@ -264,8 +274,8 @@ struct SessionTable: Sendable {
     /// A worker gives back because it leaves: it gets nothing more, whatever its last heartbeat said.
     mutating func drains(_ id: SessionID) { all[id]?.isDraining = true }
 
-    /// Other brokers were named to it.
-    mutating func told(_ id: SessionID, of peers: [BrokerAddress]) { all[id]?.toldOf.formUnion(peers) }
+    /// Other brokers were named to it: they take the place of those named before.
+    mutating func told(_ id: SessionID, of peers: [BrokerAddress]) { all[id]?.toldOf = Set(peers) }
 
     mutating func setDiffers(_ id: SessionID, since: Int64?) { all[id]?.differsSince = since }
 
