@@ -11,9 +11,11 @@ package struct PlacementOffer: Sendable, Equatable {
     package var models: Set<String>
     /// Keys of the models that it was asked for and has not loaded yet.
     package var loading: Set<String>
-    /// Keys of the models whose tasks it gave back not long ago: it has no room for them, is still loading them, or cannot get them. Beside them what it
-    /// gave back that needs all of a worker (``avoidance(of:)``).
+    /// Keys of the models whose tasks it gave back not long ago: it has no room for them, is still loading them, or cannot get them. Beside them the last
+    /// tasks that it gave back which need all of a worker (``avoidance(of:)``).
     package var avoids: Set<String>
+    /// When it last gave back a task that needs all of a worker, by the broker's clock: whoever never did, or did longest ago, comes first.
+    package var gaveBack: [TaskID: Int64]
     /// Versions of the arithmetic that it computes in, one a precision.
     package var numerics: [String]
     /// Names of the parameters that it knows; empty where it did not say.
@@ -21,8 +23,9 @@ package struct PlacementOffer: Sendable, Equatable {
 
     package init(
         session: SessionID, freeSlots: Int, slots: Int = 0, idle: Bool, models: Set<String>, loading: Set<String> = [], avoids: Set<String> = [],
-        numerics: [String], parameters: Set<String> = []
+        gaveBack: [TaskID: Int64] = [:], numerics: [String], parameters: Set<String> = []
     ) {
+        self.gaveBack = gaveBack
         self.slots = slots
         self.loading = loading
         self.avoids = avoids
@@ -36,6 +39,9 @@ package struct PlacementOffer: Sendable, Equatable {
 
     /// What stands for one task among ``avoids``.
     package static func avoidance(of task: TaskID) -> String { "task \(task)" }
+
+    /// 0 where it never gave the task back.
+    fileprivate func lastGaveBack(_ task: TaskID) -> Int64 { gaveBack.isEmpty ? 0 : gaveBack[task] ?? 0 }
 
     /// Whether it knows the task's parameters, and computes what the task needs: its precision (float32 always), in the version that it is bound to.
     func fits(_ candidate: PlacementCandidate) -> Bool {
@@ -134,7 +140,7 @@ package struct Placement: Sendable {
     /// - Returns: the index of its offer; nil where none can take it now, or it had better wait for one that holds its model.
     package mutating func place(_ candidate: PlacementCandidate, waited: Int64 = 0) -> Int? {
         guard room > 0 else { return nil }
-        guard let chosen = candidate.needsIdleSession ? choose(for: candidate) : chooseByCost(for: candidate, waited: waited) else {
+        guard let chosen = candidate.needsIdleSession ? chooseIdle(for: candidate) : chooseByCost(for: candidate, waited: waited) else {
             if candidate.needsIdleSession, keptFree == nil, let kept = emptiest(for: candidate) {
                 room -= offers[kept].freeSlots
                 offers[kept].freeSlots = 0
@@ -193,17 +199,27 @@ package struct Placement: Sendable {
         }
     }
 
-    /// The session that will be idle soonest. What is kept free only grows, so this stays the same one from claim to claim until it is idle.
+    /// The session that will be idle soonest, of those that did not give the task back lately. What is kept free only grows, so this stays the same one
+    /// from claim to claim until it is idle.
     private func emptiest(for candidate: PlacementCandidate) -> Int? {
-        offers.indices.filter { offers[$0].freeSlots > 0 && offers[$0].fits(candidate) }
-            .max { (offers[$0].freeSlots, $1) < (offers[$1].freeSlots, $0) }
+        func rank(_ index: Int) -> (Int64, Int, Int) { (offers[index].lastGaveBack(candidate.task), -offers[index].freeSlots, index) }
+        return offers.indices.filter { offers[$0].freeSlots > 0 && offers[$0].fits(candidate) }.min { rank($0) < rank($1) }
+    }
+
+    /// Of the idle sessions, one that never gave the task back, or did longest ago.
+    private func chooseIdle(for candidate: PlacementCandidate) -> Int? {
+        func rank(_ index: Int) -> (Int64, Int, Int, Int) {
+            let offer = offers[index]
+            let holds = candidate.modelKey.map(offer.models.contains) ?? false
+            return (offer.lastGaveBack(candidate.task), holds ? 0 : 1, -offer.freeSlots, index)
+        }
+        return offers.indices.filter { offers[$0].idle && offers[$0].freeSlots > 0 && offers[$0].fits(candidate) }.min { rank($0) < rank($1) }
     }
 
     private func choose(for candidate: PlacementCandidate) -> Int? {
         var best: Int?
         var bestScore = (holds: false, slots: 0)
         for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && offer.fits(candidate) {
-            guard offer.idle || !candidate.needsIdleSession else { continue }
             let score = (holds: candidate.modelKey.map(offer.models.contains) ?? false, slots: offer.freeSlots)
             let better = score.holds == bestScore.holds ? score.slots > bestScore.slots : score.holds
             if best == nil || better { (best, bestScore) = (index, score) }

@@ -27,7 +27,7 @@ package struct BrokerLink: Sendable {
     private static let longestWait: Milliseconds = 4000
 
     package private(set) var state = State.apart(until: 0)
-    /// Those of the operator, then those learned, the oldest first.
+    /// Those of the operator, then those learned: what the last `welcome` named, then the others, the oldest first.
     private var endpoints: [String]
     /// How many are the operator's.
     private let given: Int
@@ -149,12 +149,17 @@ package struct BrokerLink: Sendable {
         return link
     }
 
-    /// The broker that it is joined to named all others that live: they take the place of what was learned before, as those may have gone for good.
+    /// The broker that it is joined to named those that it hears: they come before what was learned earlier, which may have gone for good.
     package mutating func relearn(_ peers: [String]) {
-        guard !endpoints.isEmpty, !peers.isEmpty else { return }
+        guard !endpoints.isEmpty else { return }
         let here = endpoints[next]
-        endpoints = endpoints[..<given] + endpoints[given...].filter { $0 == here && !peers.contains($0) }
-        for peer in peers.prefix(Self.mostEndpoints) where !endpoints.contains(peer) { learn(peer, sparing: peers + [here]) }
+        let (own, learned) = (endpoints[..<given], endpoints[given...])
+        let named = peers.filter { !own.contains($0) }
+        endpoints = Array((own + named + learned.filter { !named.contains($0) }).prefix(max(given, Self.mostEndpoints)))
+        if !endpoints.contains(here) {
+            if endpoints.count > given { endpoints.removeLast() }
+            endpoints.append(here)
+        }
         next = endpoints.firstIndex(of: here) ?? 0
     }
 
@@ -191,7 +196,7 @@ package struct BrokerLink: Sendable {
         return .leave(link)
     }
 
-    /// What comes next in this round: the operator's in turn, then those learned, the oldest first.
+    /// What comes next in this round: the operator's in turn, then those learned, in their order.
     private var untried: Int? {
         let turn = (1...max(1, given)).map { (lastGiven + $0) % max(1, given) }
         return (turn + Array(given..<endpoints.count)).first { !tried.contains(endpoints[$0]) }

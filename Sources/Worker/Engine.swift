@@ -93,7 +93,7 @@ final class Engine {
     }
 
     /// When there is something to do though no command comes; nil where there is nothing.
-    var waitsUntil: Milliseconds? { finetuning?.waitsUntil }
+    var waitsUntil: Milliseconds? { finetuning?.waitsUntil ?? (isLoadingLong ? nil : loading.longFrom) }
 
     /// One unit of work.
     /// - Returns: false where there was nothing to do.
@@ -108,6 +108,8 @@ final class Engine {
             verifying.removeAll { $0.turn(now: now) == .ended }
         }
         if let run = finetuning { didWork = step(run, now: now) || didWork }
+        // A loader may say nothing for long.
+        if !isLoadingLong, loading.isHeldUp(now: now) { sayLoading(now: now) }
         return didWork
     }
 

@@ -77,6 +77,9 @@ package final class LocalEngine {
         return engine.turn(now: now) || job != nil || engine.waitsUntil != nil
     }
 
+    /// One step of the engine alone, as while its loader is at work in another thread.
+    package func engineTurn() -> Bool { engine.turn(now: clock()) }
+
     /// What was reported since the last look.
     package func takeReports() -> [EngineReport] {
         defer { state.reports = [] }

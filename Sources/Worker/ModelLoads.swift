@@ -43,9 +43,12 @@ struct ModelLoads {
     }
 
     /// Whether the loader is at something that takes long: what it is asked for now would stand behind that.
-    func isHeldUp(now: Milliseconds) -> Bool {
-        if let standingSince, now - standingSince >= Self.patience { return true }
-        return loads.contains { $0.begun.map { now - $0 >= Self.patience } ?? false }
+    func isHeldUp(now: Milliseconds) -> Bool { longFrom.map { now >= $0 } ?? false }
+
+    /// When what the loader is at takes long; nil where it is at nothing.
+    var longFrom: Milliseconds? {
+        let begun = loads.reduce(standingSince) { first, load in load.begun.map { min($0, first ?? $0) } ?? first }
+        return begun.map { $0 + Self.patience }
     }
 
     private func begun(_ model: ModelIdentity) -> Milliseconds? { loads.first { $0.model == model }?.begun }

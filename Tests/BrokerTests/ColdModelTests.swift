@@ -294,26 +294,32 @@ import Testing
         #expect(bench.store.tasks.values.first?.rank == rank)
     }
 
-    @Test("it goes to another worker before it comes to the same one again") func exclusiveElsewhere() throws {
+    @Test("it comes to every worker once before it comes to the same one again", arguments: [2, 3, 4]) func exclusiveElsewhere(workers: Int) throws {
         var bench = CoreBench()
-        bench.joinWorker()
-        bench.joinWorker(session: Self.other, address: [8])
+        let sessions = [bench.session] + (1..<workers).map { UUIDValue(hi: 6, lo: UInt64($0)) }
+        func address(_ session: SessionID) throws -> [UInt8] { [UInt8(7 + (try #require(sessions.firstIndex(of: session))))] }
+        for session in sessions { bench.joinWorker(session: session, address: try address(session)) }
         bench.finetune()
-        var takers: [SessionID?] = []
-        for round in 1...3 {
-            for _ in 0..<30 where bench.grants.count < round {
-                beat(&bench, models: [])
-                beat(&bench, models: [], from: [8], session: Self.other)
+        var takers: [SessionID] = []
+        for round in 1...2 * workers {
+            for _ in 0..<100 where bench.grants.count < round {
+                for session in sessions { beat(&bench, models: [], from: try address(session), session: session) }
                 bench.pass(1_000)
             }
             let grant = try #require(bench.grants.last)
             let session = try #require(bench.store.tasks.values.first?.session)
             takers.append(session)
-            let address: [UInt8] = session == Self.other ? [8] : [7]
-            bench.feed(.workerMessage(from: address, .confirm(session: session, lease: grant.lease)))
-            bench.feed(.workerMessage(from: address, .release(grant.held, reason: .snooze, ran: false, resume: nil)))
+            bench.feed(.workerMessage(from: try address(session), .confirm(session: session, lease: grant.lease)))
+            // It takes a while to find out.
+            for _ in 0..<2 {
+                for other in sessions {
+                    beat(&bench, models: [], from: try address(other), session: other, held: other == session ? [grant.lease] : [])
+                }
+                bench.pass(750)
+            }
+            bench.feed(.workerMessage(from: try address(session), .release(grant.held, reason: .snooze, ran: false, resume: nil)))
         }
-        #expect(Set(takers.prefix(2)).count == 2 && takers[0] == takers[2], "\(takers)")
+        #expect(Set(takers.prefix(workers)).count == workers && takers.prefix(workers) == takers.suffix(workers), "\(takers)")
     }
 
     @Test("pauses double up to a bound, are forgotten with a start, and are each task's own") func pauses() {

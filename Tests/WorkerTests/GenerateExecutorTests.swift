@@ -274,6 +274,24 @@ import Worker
         #expect(reports.last { if case .models = $0 { true } else { false } } == .models(models))
     }
 
+    @Test("a loader that says nothing is noticed by the time that it takes, with no task about")
+    func silentLoad() throws {
+        let clock = Clock()
+        var early: [EngineReport] = []
+        var begun: () -> Void = {}
+        let bench = try Self.slowBench(clock) { begun() }
+        let model = try bench.model()
+        begun = {
+            clock.time += 5_000
+            _ = bench.engine.engineTurn()
+            early = bench.engine.takeReports()
+        }
+        bench.engine.preload(Preload(number: 0, model: model, precision: .float32))
+        let reports = bench.run()
+        #expect(early == [.loadingLong(true)])
+        #expect(reports.contains(.preloaded(0, nil)) && reports.last { if case .loadingLong = $0 { true } else { false } } == .loadingLong(false))
+    }
+
     @Test("a load that nobody waits for any more is a sign of life for those that stand behind it") func behindUnwanted() throws {
         let clock = Clock()
         var second: LeaseID?

@@ -85,7 +85,7 @@ import Worker
         }
     }
 
-    @Test("those that a welcome names take the place of those that earlier ones named, which may have gone for good")
+    @Test("those that the last welcome names are tried before those of earlier ones, which may have gone for good")
     func learnsAnew() {
         var bench = CoreBench.joined()
         for endpoint in ["tcp://c", "tcp://d"] {
@@ -95,8 +95,30 @@ import Worker
         bench.say(.welcome(broker: CoreBench.broker, heartbeatMilliseconds: 1000))
         bench.actions = []
         bench.pass(60_000, beating: false)
-        let tried = Set(bench.actions.compactMap { if case .connect(_, let endpoint) = $0 { endpoint } else { nil } })
-        #expect(tried == ["tcp://a", "tcp://b", "tcp://d"])
+        let tried = bench.actions.compactMap { if case .connect(_, let endpoint) = $0 { endpoint } else { nil } }
+        #expect(tried.dropFirst().prefix(2) == ["tcp://d", "tcp://c"], "behind the operator's other one")
+    }
+
+    @Test("the list of brokers is bounded, whatever they name, and keeps those of the operator and the one that it is at")
+    func boundedList() {
+        let own = (0..<70).map { "tcp://own\($0)" }
+        for given in [own, ["tcp://a"]] {
+            var link = BrokerLink(endpoints: given, startingAt: 0)
+            guard case .connect = link.due(now: 0) else { return #expect(Bool(false), "it begins") }
+            _ = link.welcome(BrokerID(hi: 1, lo: 1), heartbeatMilliseconds: 1000, now: 0)
+            _ = link.moveOn(to: ["tcp://here"], now: 0)
+            guard case .connect(_, "tcp://here") = link.due(now: 0) else {
+                #expect(given.count > 64, "there is room for it")
+                continue
+            }
+            _ = link.welcome(BrokerID(hi: 1, lo: 2), heartbeatMilliseconds: 1000, now: 0)
+            link.relearn((0..<200).map { "tcp://\($0)" })
+            var tried: Set<String> = []
+            for step in stride(from: Int64(0), to: 600_000, by: 100) {
+                if case .connect(_, let endpoint) = link.due(now: step) { tried.insert(endpoint) }
+            }
+            #expect(tried.count == 64 && tried.isSuperset(of: given) && tried.contains("tcp://here"))
+        }
     }
 
     @Test("who is sent on does not come back to the broker that sent it before all the others were tried")

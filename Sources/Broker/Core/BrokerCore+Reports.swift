@@ -145,7 +145,7 @@ extension BrokerCore {
             snoozed(lease)
             if lease.isExclusive {
                 delay = snoozes.pause(held.task, first: settings.snooze, longest: settings.retryLongest)
-                sessions.avoid(lease.session, held.task, resting: delay, now: now)
+                sessions.gaveBack(lease.session, held.task, resting: delay, patience: settings.keptFree, now: now)
             }
         }
         counters.released += 1

@@ -34,6 +34,8 @@ struct Session: Sendable {
     var loading: [String: Int64] = [:]
     /// Models whose tasks it gave back: until when it gets none of them, and for how long that was.
     private(set) var avoided: [String: (until: Int64, pause: Int64)] = [:]
+    /// When it gave back tasks that need all of a worker.
+    private(set) var returned: [TaskID: Int64] = [:]
     /// Names of the parameters that it knows; empty where it did not say.
     private(set) var parameters: Set<String> = []
     /// It knows less than this broker does.
@@ -78,25 +80,34 @@ struct Session: Sendable {
     func offer(now: Int64) -> PlacementOffer {
         PlacementOffer(
             session: id, freeSlots: credit, slots: registration.slots, idle: isIdle, models: models, loading: Set(loading.keys),
-            avoids: avoided.isEmpty ? [] : Set(avoided.filter { $0.value.until > now }.keys), numerics: registration.numerics, parameters: parameters)
+            avoids: avoided.isEmpty ? [] : Set(avoided.filter { $0.value.until > now }.keys), gaveBack: returned, numerics: registration.numerics,
+            parameters: parameters)
     }
 
-    fileprivate static let firstAvoidance: Int64 = 2_000
+    private static let firstAvoidance: Int64 = 2_000
     private static let longestAvoidance: Int64 = 8_000
+    /// How long it counts who gave a task back.
+    private static let remembered: Int64 = 600_000
 
     /// It gave back a task because it does not have its model: for a while, longer each time, it gets no other of that model.
     mutating func avoid(_ key: String, now: Int64) {
         if let standing = avoided[key], standing.until > now { return }
         let pause = avoided[key].map { min(Self.longestAvoidance, 2 * $0.pause) } ?? Self.firstAvoidance
-        avoided = avoided.filter { now - $0.value.until < 4 * Self.longestAvoidance }
+        forgetAvoidances(now: now)
         avoided[key] = (now + pause, pause)
     }
 
-    /// It gave back a task that it had all of itself for: until then another is to try.
-    mutating func avoid(_ task: TaskID, until: Int64, now: Int64) {
-        avoided = avoided.filter { $0.value.until > now }
+    /// It gave back a task that it had all of itself for.
+    /// - Parameter until: nobody else is to be waited for after that.
+    mutating func gaveBack(_ task: TaskID, avoidUntil until: Int64?, now: Int64) {
+        returned = returned.filter { now - $0.value < Self.remembered }
+        returned[task] = now
+        guard let until else { return }
+        forgetAvoidances(now: now)
         avoided[PlacementOffer.avoidance(of: task)] = (until, Self.firstAvoidance)
     }
+
+    private mutating func forgetAvoidances(now: Int64) { avoided = avoided.filter { now - $0.value.until < 4 * Self.longestAvoidance } }
 
     /// It has a model.
     /// - Returns: how long it took to load it, in milliseconds, where that was seen; and whether tasks of it go there again.
@@ -224,10 +235,11 @@ struct SessionTable: Sendable {
     /// A session gave a task back for want of its model.
     mutating func avoid(_ id: SessionID, _ key: String, now: Int64) { all[id]?.avoid(key, now: now) }
 
-    /// A session gave a task back that it had to have all of itself for, which rests for a while: if there is another, that one comes first.
-    mutating func avoid(_ id: SessionID, _ task: TaskID, resting delay: Int64, now: Int64) {
-        guard all.count > 1 else { return }
-        all[id]?.avoid(task, until: now + 2 * delay + Session.firstAvoidance, now: now)
+    /// A session gave a task back that it had to have all of itself for, which rests for a while. If there is another, that one comes first: it has some
+    /// time to become idle for it.
+    mutating func gaveBack(_ id: SessionID, _ task: TaskID, resting delay: Int64, patience: Int64, now: Int64) {
+        let hasOthers = all.values.contains { $0.id != id && $0.mayRun }
+        all[id]?.gaveBack(task, avoidUntil: hasOthers ? now + delay + patience : nil, now: now)
     }
 
     /// The last task left there that a model was being loaded for.
