@@ -198,6 +198,22 @@ import Testing
         #expect(!bench.store.tasks.values.contains { $0.session == Self.other })
     }
 
+    @Test("what a worker gives back as it says that it takes nothing makes no room there") func givenBackIsNoRoom() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        let grant = try #require(bench.grants.last)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        beat(&bench, models: [], held: [grant.lease], free: -4)
+        bench.feed(.workerMessage(from: [7], .release(grant.held, reason: .snooze, ran: false, resume: nil)))
+        bench.finetune()
+        bench.pass(500)
+        #expect(bench.grants.count == 1)
+        beat(&bench, models: [])
+        bench.pass(500)
+        #expect(bench.grants.count == 2, "once it says that there is some")
+    }
+
     @Test("nor for one that is left to become idle for a task that needs all of it") func keptFreeHolder() throws {
         var bench = CoreBench()
         bench.joinWorker()

@@ -142,6 +142,7 @@ extension BrokerCore {
         guard beginEnd(held, from: address) else { return }
         var delay = reason == .draining ? 0 : settings.snooze
         if reason == .snooze, let lease = leases[held.lease] {
+            leases[held.lease]?.wasGivenBack = true
             snoozed(lease)
             if lease.isExclusive {
                 delay = snoozes.pause(held.task, first: settings.snooze, longest: settings.retryLongest)

@@ -209,7 +209,7 @@ extension BrokerCore {
     mutating func endLease(_ id: LeaseID) -> Lease? {
         dirtyProgress[id] = nil
         guard let lease = leases.remove(id) else { return nil }
-        sessions.settled(id, of: lease.session)
+        sessions.settled(id, of: lease.session, makesRoom: !lease.wasGivenBack)
         if let key = lease.model, let session = sessions[lease.session], session.loading[key] != nil {
             // Nobody is left there to say that the model has come.
             if !session.leases.contains(where: { leases[$0]?.model == key }) { sessions.stoppedLoading(lease.session, key) }

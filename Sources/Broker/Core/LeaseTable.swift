@@ -41,6 +41,8 @@ struct Lease: Sendable {
     var quietUntil: Int64 = 0
     /// The number of the next event of this attempt.
     var nextSequence: Int
+    /// Its worker had no use for it: that it is gone from there makes no room.
+    var wasGivenBack = false
 
     var reference: LeaseReference { LeaseReference(task: task, lease: lease, session: session, attempt: attempt) }
     var held: WorkerLease { WorkerLease(task: task, lease: lease, attempt: attempt) }

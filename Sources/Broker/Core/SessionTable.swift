@@ -273,9 +273,11 @@ struct SessionTable: Sendable {
         if isExclusive { all[id]?.exclusive = lease }
     }
 
-    mutating func settled(_ lease: LeaseID, of id: SessionID) {
+    /// A lease came to an end.
+    /// - Parameter makesRoom: false where the worker gave it back: what its heartbeats say of its room does not count it.
+    mutating func settled(_ lease: LeaseID, of id: SessionID, makesRoom: Bool) {
         guard all[id]?.leases.remove(lease) != nil else { return }
-        all[id]?.settledSince += 1
+        if makesRoom { all[id]?.settledSince += 1 }
         if all[id]?.exclusive == lease { all[id]?.exclusive = nil }
         generation += 1
     }
