@@ -11,7 +11,7 @@ package struct ModelCost: Sendable, Equatable {
     package var loadedIn: Int64?
     /// Sequences that run at once in the workers that hold it.
     package var slots: Int
-    /// Tasks that these hold, or that are to wait for them.
+    /// Slots of these that are taken, and tasks that wait for one there or are to.
     package var held: Int
 
     package init(run: Int64, load: Int64, loadedIn: Int64? = nil, slots: Int, held: Int) {

@@ -1,7 +1,7 @@
 /// A session with room, as its broker sees it.
 package struct PlacementOffer: Sendable, Equatable {
     package var session: SessionID
-    /// How many more tasks it may be granted: what runs at once, and as many to wait.
+    /// How many more tasks it may be granted: what runs at once, and as many as `slots` to wait.
     package var freeSlots: Int
     /// Sequences that it runs at once.
     package var slots: Int
@@ -39,6 +39,9 @@ package struct PlacementOffer: Sendable, Equatable {
 
     /// What stands for one task among ``avoids``.
     package static func avoidance(of task: TaskID) -> String { "task \(task)" }
+
+    /// Whether the next task would run there at once, and not wait for a slot.
+    fileprivate var hasFreeSlot: Bool { freeSlots > slots }
 
     /// 0 where it never gave the task back.
     fileprivate func lastGaveBack(_ task: TaskID) -> Int64 { gaveBack.isEmpty ? 0 : gaveBack[task] ?? 0 }
@@ -102,9 +105,9 @@ package struct PlacementOutcome: Sendable, Equatable {
 
 /// Who runs what. Pure, and the same in production and simulation.
 ///
-/// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session that holds their model in their precision, then
-/// the one with most room; equal ones in the order offered. Where it is known what loading the model takes, a task goes to a session that does not hold
-/// it only if it would wait longer for one that does, what it has waited already counted in. No task goes where one of its parameters, its precision, or the version of it that it is
+/// A finetune or an isolated task needs an idle session and takes all of it. Others prefer a session with a free slot, then one that holds their model in
+/// their precision, then the one with most room; equal ones in the order offered. Where it is known what loading the model takes, a task goes to a session
+/// that does not hold it only if it would wait longer for one that does, what it has waited already counted in. No task goes where one of its parameters, its precision, or the version of it that it is
 /// bound to, is not known. Where none is idle, the emptiest that could take the first such task is kept free for it: what comes behind it in line goes
 /// elsewhere, or a steady stream of small tasks would never let it run.
 package struct Placement: Sendable {
@@ -160,13 +163,11 @@ package struct Placement: Sendable {
 
     /// Compares waiting for a session that holds the model with loading it elsewhere.
     private mutating func chooseByCost(for candidate: PlacementCandidate, waited: Int64) -> Int? {
-        guard candidate.kind == .generate, let key = candidate.modelKey, let cost = costs[key], let wait = cost.wait else {
-            return choose(for: candidate)
-        }
+        guard let key = candidate.modelKey, let cost = costs[key], let wait = cost.wait else { return choose(for: candidate) }
         let holder = best(for: candidate) { $0.models.contains(key) }
         let loading = best(for: candidate) { $0.loading.contains(key) }
         // It has to be worth its while: what would only queue there, too, is no gain.
-        let cold = best(for: candidate) { !$0.models.contains(key) && !$0.loading.contains(key) && $0.freeSlots > $0.slots }
+        let cold = best(for: candidate) { !$0.models.contains(key) && !$0.loading.contains(key) && $0.hasFreeSlot }
         let elsewhere = loading.map { (index: $0, time: cost.loadedIn ?? cost.load) } ?? cold.map { (index: $0, time: cost.load) }
         if holder == nil {
             // Those that hold the model may not do for this task, or stand still: it has waited long enough for them.
@@ -218,11 +219,11 @@ package struct Placement: Sendable {
 
     private func choose(for candidate: PlacementCandidate) -> Int? {
         var best: Int?
-        var bestScore = (holds: false, slots: 0)
+        var bestScore = (runs: 0, holds: 0, slots: 0)
         for (index, offer) in offers.enumerated() where offer.freeSlots > 0 && offer.fits(candidate) {
-            let score = (holds: candidate.modelKey.map(offer.models.contains) ?? false, slots: offer.freeSlots)
-            let better = score.holds == bestScore.holds ? score.slots > bestScore.slots : score.holds
-            if best == nil || better { (best, bestScore) = (index, score) }
+            let holds = candidate.modelKey.map(offer.models.contains) ?? false
+            let score = (runs: offer.hasFreeSlot ? 1 : 0, holds: holds ? 1 : 0, slots: offer.freeSlots)
+            if best == nil || score > bestScore { (best, bestScore) = (index, score) }
         }
         return best
     }

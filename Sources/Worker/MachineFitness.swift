@@ -53,18 +53,11 @@ extension WorkerCore {
     /// The one that failed goes back like any that has no room here, and with it what waits for the same artifact; where the worker rests, all that waits.
     /// Those in the engine stay: some run, and the others are found out about anyway.
     mutating func becomeUnfit(_ fault: MachineFault, now: Milliseconds) {
-        let wasResting = fitness.isResting
         fitness.failed(fault, isServing: !models.isEmpty, now: now)
-        // What the last heartbeat said of its room would draw more of what it can only give back.
-        if fitness.isResting, !wasResting { link.hasten(now: now) }
         for task in tasks.waiting where fitness.isResting || task.grant?.needs(fault.artifact) == true {
             tasks.end(task.held.lease, with: .release(task.held, reason: .snooze, ran: false, resume: task.grant?.resume))
         }
     }
-
-    /// Whether anything that comes now could be run. Where no model is ready and the one that tasks wait for takes long, all that could be done with
-    /// others is to give them back, each second, until it is here.
-    var takesWork: Bool { drain == .working && !fitness.isResting && !(isLoadingLong && models.isEmpty) }
 }
 
 extension WorkerGrant {

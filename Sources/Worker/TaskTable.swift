@@ -127,10 +127,13 @@ package struct TaskTable: Sendable {
     package var leasesWithUntoldSteps: [LeaseID] { entries.filter(\.steps.hasUntold).map(\.held.lease) }
 
     /// What was reported is committed.
-    package mutating func recorded(_ lease: LeaseID) {
-        guard let index = index(of: lease), entries[index].isReporting else { return }
+    /// - Returns: whether a task ended by that, and did not only go back.
+    package mutating func recorded(_ lease: LeaseID) -> Bool {
+        guard let index = index(of: lease), case .reporting(let report) = entries[index].state else { return false }
         remember(lease)
         entries.remove(at: index)
+        if case .release = report.message { return false }
+        return true
     }
 
     /// The lease is lost.

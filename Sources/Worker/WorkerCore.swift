@@ -45,6 +45,8 @@ package struct WorkerCore: Sendable {
     /// Tasks wait for a model that has been on its way for long.
     var isLoadingLong = false
     private var beats: UInt64 = 0
+    /// What the broker takes ``freeSlots`` for: what the last heartbeat said, one less for each grant since, one more for each end.
+    var countedFree = 0
 
     package init(_ settings: Settings) {
         self.settings = settings
@@ -88,7 +90,7 @@ package struct WorkerCore: Sendable {
         case .heartbeat, .artifact: break
         case .grant(let grant): granted(grant, from: source, now: now, into: &actions)
         case .cancel(let lease): cancel(lease, into: &actions)
-        case .recorded(let lease): tasks.recorded(lease)
+        case .recorded(let lease): if tasks.recorded(lease) { countedFree += 1 }
         case .resolved(let number, let answer): resolved(number, answer, now: now, into: &actions)
         case .checkpointRecorded(let lease, let step, let checkpoint): tasks.checkpointRecorded(lease, step: step, as: checkpoint)
         case .stale(let lease): if tasks.forget(lease) { actions.append(.stop(lease, .stale)) }
@@ -106,6 +108,7 @@ package struct WorkerCore: Sendable {
         do {
             let demand = grant.alone ? .everything : try settings.demand(grant)
             tasks.add(grant, demand: demand)
+            countedFree -= 1
             if drain != .working {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .draining, ran: false, resume: grant.resume))
             } else if fitness.isResting || !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
@@ -116,15 +119,6 @@ package struct WorkerCore: Sendable {
             tasks.end(grant.lease, with: .release(grant.held, reason: .unsupported, ran: false, resume: grant.resume))
         }
     }
-
-    /// Nothing waits behind a finetune; else as many tasks are taken as a broker may grant between two heartbeats, one a slot and `slots` to wait.
-    /// How many of them run is not the broker's to know: tasks of several sequences take more slots than one, and more of the others wait.
-    private func hasRoom(for demand: TaskDemand) -> Bool {
-        tasks.unfinishedCount <= 2 * slots && tasks.unreportedCount <= Self.mostUnrecorded && !(tasks.holdsEverything(except: demand == .everything))
-    }
-
-    /// Ends that no broker has recorded yet, before no more work is taken.
-    static let mostUnrecorded = 1024
 
     private mutating func cancel(_ lease: LeaseID, into actions: inout [WorkerAction]) {
         guard let task = tasks[lease] else { return }
@@ -143,6 +137,7 @@ package struct WorkerCore: Sendable {
         for lease in tasks.overdue(now: now) { stop(lease, .timedOut, into: &actions) }
         advanceDrain(now: now, into: &actions)
         startTasks(now: now, into: &actions)
+        hastenWhereFull(now: now)
         connectAndBeat(now: now, into: &actions)
         advancePreloads(now: now, into: &actions)
         if let joined = link.joined { tasks.dueReports(now: now) { actions.append(.send(joined, $0)) } }
@@ -171,6 +166,7 @@ package struct WorkerCore: Sendable {
             case .leave(let link): actions.append(.disconnect(link))
             case .beat(let link):
                 beats += 1
+                countedFree = freeSlots
                 actions.append(.send(link, .heartbeat(heartbeat)))
             }
         }
@@ -190,11 +186,5 @@ package struct WorkerCore: Sendable {
             session: settings.registration.session, sequence: beats, leasesCount: tasks.leases.count,
             leasesHash: WorkerLeases.hash(tasks.leases.lazy.map(\.lease)), freeSlots: freeSlots,
             idle: tasks.isIdle && !preloads.isLoading && takesWork, models: models, draining: drain != .working)
-    }
-
-    /// Slots without a task, less the tasks that wait; `-slots` where nothing more is taken.
-    private var freeSlots: Int {
-        guard takesWork, tasks.unreportedCount < Self.mostUnrecorded, !tasks.holdsEverything(except: false) else { return -slots }
-        return max(-slots, slots - tasks.slotsTaken - tasks.waitingCount)
     }
 }

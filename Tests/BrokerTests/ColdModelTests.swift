@@ -198,6 +198,35 @@ import Testing
         #expect(!bench.store.tasks.values.contains { $0.session == Self.other })
     }
 
+    /// A task of many sequences takes all slots of the worker that joined first, and another worker joins that has nothing to do.
+    private func fill(_ bench: inout CoreBench) throws {
+        bench.submit()
+        let grant = try #require(bench.grants.last)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], .started(grant.held)))
+        beat(&bench, models: [try key(bench)], held: [grant.lease], free: 0)
+        bench.joinWorker(session: Self.other, address: [8])
+        bench.submit()
+    }
+
+    @Test("a worker that one task fills is not where the next one goes, beside one that is idle, before anything is known of the model's costs")
+    func fullHolder() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        try fill(&bench)
+        #expect(bench.store.tasks.values.count { $0.session == Self.other } == 1)
+    }
+
+    @Test("nor where waiting for its slots costs more than loading; else it is", arguments: [(1, 10, true), (10, 1, false)])
+    func fullHolderByCost(loading: Int, running: Int, leaves: Bool) throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        try run(&bench, loading: loading, running: running)
+        try fill(&bench)
+        #expect(bench.store.tasks.values.contains { $0.session == Self.other } == leaves)
+    }
+
     @Test("what a worker gives back as it says that it takes nothing makes no room there") func givenBackIsNoRoom() throws {
         var bench = CoreBench()
         bench.joinWorker()

@@ -237,13 +237,14 @@ class WholeService(unittest.TestCase):
         first, second = service.file["pids"]["workers"]
 
         def start():
-            """A task that fills a worker, and the worker's process."""
-            task = client.submit("generate", {**OneByOne.ON_AND_ON, "n": 4, "max_length": 12288})
+            """A task of seconds that fills a worker, and the worker's process."""
+            task = client.submit("generate", {**OneByOne.ON_AND_ON, "n": 4, "max_length": 65536})
             runs = """SELECT w.pid FROM scriptorium.tasks t JOIN scriptorium.attempts a ON a.task_id = t.id JOIN scriptorium.workers w ON w.id = a.worker
                       WHERE t.id = %s AND t.state = 'running'"""
             return task, support.wait_until(lambda: database.sql(runs, task), 20, "the task to run")[0][0]
 
-        # The worker that is waited for first is the idle one.
+        support.wait_until(lambda: database.sql("SELECT count(*) FROM scriptorium.workers") == [(2,)], 30, "both workers to have joined")
+        # The worker that is waited for first is the idle one: a second task goes to who has free slots.
         task, worker = start()
         if worker == first:
             filler = task

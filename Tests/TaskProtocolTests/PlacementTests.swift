@@ -117,8 +117,24 @@ import Testing
         let line = (0..<8).map { _ in candidate() }
         let placed = Placement.assign(candidates: line, offers: offers, costs: cost(held: 2)).chosen
         #expect(placed == [0, 0, nil, nil, nil, nil, 1, 1])
-        // Without figures the next free worker takes it.
-        #expect(Placement.assign(candidates: line, offers: offers).chosen == [0, 0, 1, 1, 1, 1, 2, 2])
+        // Without figures the next free worker takes it; what only waits does so where the model is.
+        #expect(Placement.assign(candidates: line, offers: offers).chosen == [1, 1, 2, 2, 0, 1, 2, 0])
+    }
+
+    @Test("before anything is known of a model's costs a free slot comes before a full worker that holds it, and that before another full one")
+    func freeSlotFirst() {
+        let full = session(0, free: 2, models: ["m"])
+        #expect(Placement.assign(candidates: [candidate(), candidate(.verify)], offers: [full, session(1, free: 4)]).chosen == [1, 1])
+        #expect(Placement.assign(candidates: [candidate()], offers: [session(0, free: 1, models: ["m"]), session(1, free: 2)]).chosen == [0])
+        #expect(Placement.assign(candidates: [candidate()], offers: [session(0, free: 3, models: ["m"]), session(1, free: 4)]).chosen == [0])
+    }
+
+    @Test("a verify waits for a worker that holds its model, or not, as a generate does") func verifyCosts() {
+        let offers = [session(0, free: 2, models: ["m"]), session(1, free: 4)]
+        for kind in [TaskKind.generate, .verify] {
+            #expect(Placement.assign(candidates: [candidate(kind)], offers: offers, costs: cost(held: 7)).chosen == [0])
+            #expect(Placement.assign(candidates: [candidate(kind)], offers: offers, costs: cost(held: 8)).chosen == [1])
+        }
     }
 
     @Test("what has waited for long goes to whoever has room; a worker without a slot for it is no gain") func waited() {

@@ -41,12 +41,12 @@ import Worker
     @Test("it gives back the task and those that wait, has no room for others, and says what to mend until its pause is over")
     func takesNothing() throws {
         var bench = CoreBench.joined(slots: 2)
-        for number in 1...4 { bench.say(.grant(CoreBench.grant(UInt64(number)))) }
-        #expect(bench.started.count == 2)
+        for number in 1...3 { bench.say(.grant(CoreBench.grant(UInt64(number)))) }
+        #expect(bench.started.count == 2, "a broker may grant one more")
         bench.actions = []
         bench.handle(.engine(.unfit(CoreBench.grant(1).lease, Self.fault)))
         let said = bench.sent()
-        #expect(said.filter { !$0.isHeartbeat } == [1, 3, 4].map(Self.release))
+        #expect(said.filter { !$0.isHeartbeat } == [1, 3].map(Self.release))
         guard case .heartbeat(let news)? = said.first(where: \.isHeartbeat) else { throw Missing() }
         #expect(news.freeSlots == -2, "it says so at once, not when its heartbeat is due")
         #expect(bench.core.snapshot.mend == Self.fault.mend)
@@ -54,7 +54,7 @@ import Worker
         #expect(heartbeat.freeSlots == -2 && !heartbeat.idle && !heartbeat.draining)
         bench.say(.grant(CoreBench.grant(5)))
         #expect(bench.started.isEmpty && bench.sent().contains(Self.release(5)))
-        for number in [1, 3, 4, 5] { bench.say(.recorded(lease: CoreBench.grant(UInt64(number)).lease)) }
+        for number in [1, 3, 5] { bench.say(.recorded(lease: CoreBench.grant(UInt64(number)).lease)) }
         // What ran goes on.
         bench.handle(.engine(.finished(CoreBench.grant(2).lease, generations: [], result: nil)))
         #expect(bench.sent().filter(\.isComplete).count == 1)

@@ -33,7 +33,7 @@ struct ModelCosts: Sendable {
         for session in sessions.all.values where session.mayRun {
             for key in session.models where !session.refusesForLong && session.id != kept {
                 costs[key]?.slots += session.registration.slots
-                costs[key]?.held += session.leases.count + session.reserved
+                costs[key]?.held += session.held
             }
             for (key, since) in session.loading {
                 guard let cost = costs[key] else { continue }

@@ -60,12 +60,18 @@ struct Session: Sendable {
     var room: Int {
         guard takesMore else { return 0 }
         let slots = registration.slots
-        return max(0, min(2 * slots - leases.count, slots + reportedFree - grantedSince + settledSince))
+        return max(0, min(2 * slots - leases.count, slots + free))
     }
+
+    /// Slots that run nothing less tasks that wait there, as its last heartbeat said, and what was granted and ended since.
+    private var free: Int { reportedFree - grantedSince + settledSince }
+
+    /// Slots that are taken there, and tasks that wait for one. A task of several sequences takes as many slots.
+    var held: Int { max(leases.count, registration.slots - free) + reserved }
 
     /// It says that it has room for no more, and holds nothing whose end could make some: its machine is not fit for work now, or it loads for long.
     var refusesForLong: Bool {
-        leases.isEmpty && registration.slots + reportedFree - grantedSince + settledSince <= 0
+        leases.isEmpty && registration.slots + free <= 0
     }
 
     /// Whether it holds nothing at all, so that a finetune may come.

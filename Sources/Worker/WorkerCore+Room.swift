@@ -1,0 +1,31 @@
+import TaskProtocol
+
+/// How much more a worker takes, and what its broker makes of that.
+extension WorkerCore {
+    /// Nothing waits behind a finetune; else as many tasks are taken as a broker may grant between two heartbeats, one a slot and `slots` to wait.
+    /// How many of them run is not the broker's to know: tasks of several sequences take more slots than one, and more of the others wait.
+    func hasRoom(for demand: TaskDemand) -> Bool {
+        tasks.unfinishedCount <= 2 * slots && tasks.unreportedCount <= Self.mostUnrecorded && !(tasks.holdsEverything(except: demand == .everything))
+    }
+
+    /// Ends that no broker has recorded yet, before no more work is taken.
+    static let mostUnrecorded = 1024
+
+    /// Whether anything that comes now could be run. Where no model is ready and the one that tasks wait for takes long, all that could be done with
+    /// others is to give them back, each second, until it is here.
+    var takesWork: Bool { drain == .working && !fitness.isResting && !(isLoadingLong && models.isEmpty) }
+
+    /// Slots without a task, less the tasks that wait; `-slots` where nothing more is taken.
+    var freeSlots: Int {
+        guard takesWork, tasks.unreportedCount < Self.mostUnrecorded, !tasks.holdsEverything(except: false) else { return -slots }
+        return max(-slots, slots - tasks.slotsTaken - tasks.waitingCount)
+    }
+
+    /// A broker counts a slot a grant. Where that leaves it to believe that a task would run here at once, or at all, which is no longer so (one of many
+    /// sequences has begun, the machine failed), the next heartbeat comes at once: until it does, tasks come here to wait though another worker is free.
+    mutating func hastenWhereFull(now: Milliseconds) {
+        guard countedFree > 0 || countedFree > -slots && !takesWork else { return }
+        let free = freeSlots
+        if free <= 0, countedFree > 0 || free == -slots { link.hasten(now: now) }
+    }
+}

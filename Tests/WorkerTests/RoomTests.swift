@@ -1,0 +1,63 @@
+import TaskProtocol
+import Testing
+import Worker
+
+/// What a worker says of its room, and when it cannot wait for its next heartbeat to say so.
+@Suite struct RoomTests {
+    /// What the heartbeats sent since the last look said of free slots.
+    private func saidFree(_ bench: inout CoreBench) -> [Int] {
+        bench.sent().compactMap { if case .heartbeat(let beat) = $0 { beat.freeSlots } else { nil } }
+    }
+
+    @Test("a task of many sequences that fills the worker is said at once, before that it started: a broker counts one slot a grant")
+    func filled() throws {
+        var bench = CoreBench.joined()
+        bench.say(.grant(CoreBench.grant(1, sequences: 4)))
+        bench.handle(.engine(.started(CoreBench.grant(1).lease)))
+        let sent = bench.sent()
+        let beat = try #require(sent.firstIndex { $0.isHeartbeat })
+        let start = try #require(sent.firstIndex(of: .started(CoreBench.grant(1).held)))
+        #expect(beat < start)
+        guard case .heartbeat(let heartbeat) = sent[beat] else { return }
+        #expect(heartbeat.freeSlots == 0)
+        // Said once: nothing changes by time alone.
+        bench.pass(400)
+        #expect(saidFree(&bench) == [])
+    }
+
+    @Test("tasks of one sequence need no heartbeat of their own, however many they are") func counted() {
+        var bench = CoreBench.joined()
+        bench.pass(1_000)
+        _ = bench.sent()
+        for number in 1...4 as ClosedRange<UInt64> { bench.say(.grant(CoreBench.grant(number))) }
+        for number in 1...4 as ClosedRange<UInt64> {
+            bench.handle(.engine(.finished(CoreBench.grant(number).lease, generations: [], result: nil)))
+            bench.say(.recorded(lease: CoreBench.grant(number).lease))
+        }
+        for number in 5...12 as ClosedRange<UInt64> { bench.say(.grant(CoreBench.grant(number))) }
+        #expect(saidFree(&bench) == [])
+    }
+
+    @Test("ends count as the broker counts them: what fills the worker after some is said at once, too") func filledAfterEnds() {
+        var bench = CoreBench.joined()
+        for number in 1...5 as ClosedRange<UInt64> {
+            bench.say(.grant(CoreBench.grant(number)))
+            bench.handle(.engine(.finished(CoreBench.grant(number).lease, generations: [], result: nil)))
+            bench.say(.recorded(lease: CoreBench.grant(number).lease))
+        }
+        #expect(saidFree(&bench) == [])
+        bench.say(.grant(CoreBench.grant(6, sequences: 4)))
+        #expect(saidFree(&bench) == [0])
+    }
+
+    @Test("a finetune closes its worker at once, and what goes back behind it opens nothing") func closed() {
+        var bench = CoreBench.joined()
+        bench.say(.grant(CoreBench.grant(1, sequences: 0)))
+        #expect(saidFree(&bench) == [-4])
+        for number in 2...9 as ClosedRange<UInt64> {
+            bench.say(.grant(CoreBench.grant(number)))
+            bench.say(.recorded(lease: CoreBench.grant(number).lease))
+        }
+        #expect(saidFree(&bench) == [])
+    }
+}
