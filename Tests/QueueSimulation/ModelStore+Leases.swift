@@ -135,8 +135,8 @@ extension ModelStore {
     }
 
     func cancels(_ isWanted: (SessionID) -> Bool) -> [LeaseReference] {
-        tasks.values.sorted { $0.id < $1.id }.compactMap { task in
-            guard task.cancelRequested, let lease = task.lease, let session = task.session, isWanted(session) else { return nil }
+        tasks.values.filter(\.cancelRequested).sorted { $0.id < $1.id }.compactMap { task in
+            guard let lease = task.lease, let session = task.session, isWanted(session) else { return nil }
             return LeaseReference(task: task.id, lease: lease, session: session, attempt: task.attempt)
         }
     }

@@ -83,7 +83,7 @@ extension ModelStore {
         }
         return DueReply(
             databaseMilliseconds: now, ready: ready, ended: ended, nextDueMilliseconds: tasks.values.filter { $0.block == .due }.map(\.runAt).min(),
-            unchecked: unchecked(.max).count, queues: queues.sorted { $0.name < $1.name }, cancels: cancels { _ in true })
+            unchecked: tasks.values.count { $0.block == .check }, queues: queues.sorted { $0.name < $1.name }, cancels: cancels { _ in true })
     }
 
     private mutating func wakeDue() -> [ReadyTask] {

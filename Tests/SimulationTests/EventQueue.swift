@@ -14,6 +14,8 @@ struct EventQueue<Event> {
     private var free: [Int] = []
     private var lastOrder: UInt64 = 0
 
+    var nextTime: Int64? { heap.first?.time }
+
     mutating func add(_ event: Event, at time: Int64) {
         lastOrder += 1
         let place: Int

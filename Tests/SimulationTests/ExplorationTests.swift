@@ -28,8 +28,9 @@ import Testing
         var exploration = Exploration(depth: 1, mutation: mutation)
         exploration.run()
         if !exploration.broken.isEmpty { return print("\(mutation): one, \(exploration.histories), \(exploration.report)") }
-        for seed in UInt64(0)..<60_000 where !SimulatedWorld(seed: seed, mutation: mutation).run().isEmpty {
-            return print("\(mutation): seed \(seed)")
+        for first in stride(from: UInt64(0), to: 60_000, by: Int(Histories.perBeginning)) {
+            let histories = Histories(around: first, mutation: mutation)
+            for number in histories.numbers where !histories[number].run().isEmpty { return print("\(mutation): history \(number)") }
         }
         Issue.record("nothing noticed \(mutation)")
     }

@@ -40,7 +40,7 @@ struct Fate {
     }
 
     var random: SeededGenerator
-    let weather: Weather
+    private(set) var weather: Weather
     private let plan: [PlannedMishap]?
     private var nextPlanned = 0
     /// The points that were passed, where a plan is followed.
@@ -60,30 +60,35 @@ struct Fate {
         troubleUntil = 0
     }
 
-    /// A large installation in bad weather.
+    /// A large installation before bad weather.
     init(seed: UInt64, start: Int64) {
         random = SeededGenerator(seed: seed)
         plan = nil
         var weather = Weather()
+        weather.brokers = random.pick([1, 2, 2, 3])
+        weather.workers = random.pick([1, 2, 3])
+        weather.tasks = random.pick([1, 1, 2, 4])
+        weather.cancels = random.pick([20, 40, 200])
+        weather.snoozes = random.pick([nil, nil, 50, 300])
+        weather.beatsUntilDead = random.pick([3, 3, 5])
+        weather.calmStart = random.pick([0, 1_500, 1_500, 2_500, 2_500, 2_500])
+        self.weather = weather
+        troubleFrom = start + weather.calmStart
+        troubleUntil = troubleFrom + 2_000 + Int64(random.below(6_000))
+    }
+
+    /// The weather comes, and whatever else is drawn from now on.
+    mutating func turn(seed: UInt64) {
+        random = SeededGenerator(seed: seed)
         weather.loss = random.pick([0, 5, 30, 100])
         weather.doubling = random.pick([0, 20, 100])
         weather.lateness = random.pick([0, 20, 100])
         weather.longestDelay = Int64(random.pick([50, 400, 3_000, 12_000]))
         weather.unknown = random.pick([0, 10, 50, 200])
         weather.failures = random.pick([0, 60, 300])
-        weather.cancels = random.pick([20, 40, 200])
-        weather.brokers = random.pick([1, 2, 2, 3])
-        weather.workers = random.pick([1, 2, 3])
-        weather.tasks = random.pick([1, 1, 2, 4])
         weather.troubles = random.below(6)
         weather.published = random.chance(300) ? 1 : 0
-        weather.snoozes = random.pick([nil, nil, 50, 300])
-        weather.beatsUntilDead = random.pick([3, 3, 5])
         weather.machineFaults = random.pick([0, 0, 20, 200])
-        weather.calmStart = random.pick([0, 1_500, 2_500])
-        self.weather = weather
-        troubleFrom = start + weather.calmStart
-        troubleUntil = troubleFrom + 2_000 + Int64(random.below(6_000))
     }
 
     /// Whether messages and statements go astray, and machines and engines fail.

@@ -5,7 +5,7 @@ import Testing
 import Worker
 
 /// The broker's and the worker's own logic against each other, over a network that loses, delays, doubles and reorders, with machines and
-/// a database that fail. `SIMULATION_SEED=<n>` runs one history again, `SIMULATION_HISTORIES=<n>` chooses how many.
+/// a database that fail. `SIMULATION_HISTORY=<n>` runs one history again, `SIMULATION_HISTORIES=<n>` chooses how many.
 @Suite struct HistoryTests {
     /// One a processor; each history is the same in any part.
     private static let partCount = max(8, ProcessInfo.processInfo.activeProcessorCount)
@@ -13,20 +13,22 @@ import Worker
     @Test("in 10,000 histories no accepted task is lost and none is completed twice", arguments: 0..<partCount)
     func histories(part: Int) {
         let environment = ProcessInfo.processInfo.environment
-        if let seed = environment["SIMULATION_SEED"].flatMap(UInt64.init) {
+        if let number = environment["SIMULATION_HISTORY"].flatMap(UInt64.init) {
             guard part == 0 else { return }
-            #expect(SimulatedWorld(seed: seed).run() == [], "seed \(seed)")
+            #expect(Histories.world(number).run() == [], "history \(number)")
             return
         }
         let count = environment["SIMULATION_HISTORIES"].flatMap(Int.init) ?? 10_000
         var seen = Tally()
-        for history in stride(from: part, to: count, by: Self.partCount) {
-            let seed = UInt64(history) &* 0x9E37_79B9 &+ 1
-            let world = SimulatedWorld(seed: seed)
-            let faults = world.run()
-            #expect(faults == [], "SIMULATION_SEED=\(seed)")
-            seen.add(world, faults: faults.count)
-            if seen.broken >= 5 { break }
+        let perBeginning = Int(Histories.perBeginning)
+        for first in stride(from: part * perBeginning, to: count, by: Self.partCount * perBeginning) where seen.broken < 5 {
+            let histories = Histories(around: UInt64(first))
+            for number in histories.numbers {
+                let world = histories[number]
+                let faults = world.run()
+                #expect(faults == [], "SIMULATION_HISTORY=\(number)")
+                seen.add(world, faults: faults.count)
+            }
         }
         // The trouble was real: machines fell, attempts were repeated, stale writes refused, some tasks cancelled.
         #expect(seen.crashes > 0 && seen.succeeded > 0 && seen.repeated > 0, "\(seen)")
@@ -61,20 +63,26 @@ import Worker
 
     @Test("whatever goes wrong, every worker that lives comes to hold what it was told to preload, and no task suffers for it")
     func preloads() {
-        for seed in UInt64(0)..<200 {
-            let world = SimulatedWorld(seed: seed)
-            world.preloads = [PreloadRequest(model: "demo"), PreloadRequest(model: "demo", precision: .int8)]
-            #expect(world.run() == [], "seed \(seed)")
+        let preloads = [PreloadRequest(model: "demo"), PreloadRequest(model: "demo", precision: .int8)]
+        for number in UInt64(0)..<200 {
+            #expect(Histories.world(number, preloads: preloads).run() == [], "history \(number)")
         }
     }
 
-    @Test("a seed replays its history")
+    @Test("a history's number replays it, alone and after others of its beginning")
     func replays() {
-        for seed in UInt64(0)..<20 {
-            let first = SimulatedWorld(seed: seed)
-            let second = SimulatedWorld(seed: seed)
-            #expect(first.run() == second.run())
-            #expect(first.fingerprint == second.fingerprint, "seed \(seed)")
+        let perBeginning = Histories.perBeginning
+        for first in stride(from: 0, to: 4 * perBeginning, by: Int(perBeginning)) {
+            let histories = Histories(around: first)
+            var fingerprints: Set<UInt64> = []
+            for number in histories.numbers {
+                let among = histories[number]
+                let alone = Histories.world(number)
+                #expect(among.run() == alone.run())
+                #expect(among.fingerprint == alone.fingerprint, "history \(number)")
+                fingerprints.insert(among.fingerprint)
+            }
+            #expect(fingerprints.count == Int(perBeginning), "they are as many ways to go on")
         }
     }
 }

@@ -22,10 +22,10 @@ struct SimulatedEngine {
     var hasModel = false
 
     /// - Returns: the number of the plan, which later events of the task must name.
-    mutating func start(_ grant: WorkerGrant, _ demand: TaskDemand?) -> Int {
+    mutating func start(_ grant: WorkerGrant, _ demand: TaskDemand) -> Int {
         plans += 1
         var sequences = 0
-        if case .sequences(let count)? = demand { sequences = count }
+        if case .sequences(let count) = demand { sequences = count }
         tasks[grant.lease] = Running(grant: grant, plan: plans, sequences: sequences, isFinetune: demand == .everything)
         return plans
     }

@@ -117,11 +117,19 @@ extension SimulatedWorld {
 
     private func publishToPeers(_ topic: [UInt8], _ payload: [UInt8], of index: Int) {
         let id = brokers[index].id
+        var message: PeerMessage?
         for (target, place) in brokers.enumerated() where place.links[id]?.contains(where: topic.starts(with:)) == true {
-            guard let message = try? PeerMessage.decode(topic: topic, payload: payload) else {
-                return faults.append("a broker told its peers what they cannot read")
-            }
-            send(.message) { .fromPeer(target, epoch: place.epoch, id, message) }
+            guard let said = message ?? read(topic, payload, of: index) else { return faults.append("a broker told its peers what they cannot read") }
+            message = said
+            send(.message) { .fromPeer(target, epoch: place.epoch, id, said) }
         }
+    }
+
+    /// What a broker says each second is most often what it said before.
+    private func read(_ topic: [UInt8], _ payload: [UInt8], of index: Int) -> PeerMessage? {
+        if let last = brokers[index].lastSaid, last.payload == payload, last.topic == topic { return last.message }
+        guard let message = try? PeerMessage.decode(topic: topic, payload: payload) else { return nil }
+        brokers[index].lastSaid = (topic, payload, message)
+        return message
     }
 }

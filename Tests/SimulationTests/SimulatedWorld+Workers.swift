@@ -13,7 +13,7 @@ extension SimulatedWorld {
         worker.core.pointee = WorkerCore(
             WorkerCore.Settings(
                 registration: registration, brokers: brokers.indices.map { "\($0)" }, drainMilliseconds: 2_000,
-                preloads: preloads, demand: demands.of))
+                preloads: preloads, demand: Demands.of))
         queue.add(.workerTick(index, epoch: worker.epoch), at: now)
     }
 
@@ -66,7 +66,7 @@ extension SimulatedWorld {
             let epoch = brokers[link.broker].epoch
             send(point) { .toBroker(link.broker, epoch: epoch, address: link.address, message) }
         case .start(let grant):
-            let plan = worker.engine.start(grant, try? demands.of(grant))
+            let plan = worker.engine.start(grant, Demands.of(grant))
             let load = worker.engine.lacksModel(grant.lease) ? fate.load(now) : nil
             if load?.snoozes == true { worker.engine.snoozes(grant.lease) }
             queue.add(.engine(index, epoch: worker.epoch, grant.lease, plan: plan), at: now + 1 + fate.number(300) + (load?.time ?? 0))

@@ -55,65 +55,17 @@ final class SimulatedWorld {
         case rowReleased(TaskID)
     }
 
-    final class SimulatedBroker {
-        /// Of no meaning while ``isUp`` is false. Behind a pointer, as asking a class's member for one of its own copies all of it.
-        let core: UnsafeMutablePointer<BrokerCore>
-        var id: BrokerID { core.pointee.id }
-        var isUp = false
-        /// Counts starts; what was meant for an earlier process is lost.
-        var epoch = 0
-        var nextTick = Int64.max
-        /// Its monotonic clock is not ours.
-        var clockOffset: Int64 = 0
-        var standsUntil: Int64 = 0
-        var cutOffUntil: Int64 = 0
-        /// What it is subscribed to at which brokers.
-        var links: [BrokerID: [[UInt8]]] = [:]
-
-        init() {
-            core = .allocate(capacity: 1)
-            core.initialize(to: BrokerCore(id: BrokerID(hi: 0, lo: 0)))
-        }
-
-        deinit {
-            core.deinitialize(count: 1)
-            core.deallocate()
-        }
-    }
-
-    final class SimulatedWorker {
-        /// Of no meaning while ``isUp`` is false; behind a pointer as a broker's.
-        let core: UnsafeMutablePointer<WorkerCore>
-        var isUp = false
-        var epoch = 0
-        var clockOffset: Int64 = 0
-        var standsUntil: Int64 = 0
-        var engine = SimulatedEngine()
-        var link: (id: LinkID, broker: Int, address: [UInt8])?
-
-        init() {
-            let registration = SimulatedWorld.registration(0, session: SessionID(hi: 0, lo: 0), slots: 1)
-            core = .allocate(capacity: 1)
-            core.initialize(to: WorkerCore(WorkerCore.Settings(registration: registration, brokers: ["0"])))
-        }
-
-        deinit {
-            core.deinitialize(count: 1)
-            core.deallocate()
-        }
-    }
-
-    var fate: Fate
-    var queue = EventQueue<Event>()
-    var now: Int64 = 10_000
-    var store: ModelStore
+    // One thread runs a world, and its clock, queue and store are asked for at every step: that no two accesses overlap is not looked after at each.
+    @exclusivity(unchecked) var fate: Fate
+    @exclusivity(unchecked) var queue = EventQueue<Event>()
+    @exclusivity(unchecked) var now: Int64 = 10_000
+    @exclusivity(unchecked) var store: ModelStore
     let brokers: [SimulatedBroker]
     let workers: [SimulatedWorker]
     var client: SimulatedClient
-    let demands = Demands()
     var published: [TaskID] = []
     /// What every worker is to hold before it is ready.
-    var preloads: [PreloadRequest] = []
+    let preloads: [PreloadRequest]
     var databaseAwayUntil: Int64 = 0
     /// When the last message or statement that can still do something for a task arrives.
     var inFlightUntil: Int64 = 0
@@ -131,18 +83,15 @@ final class SimulatedWorld {
     var workerActions: [WorkerAction] = []
     static let databaseEpoch: Int64 = 1_700_000_000_000
 
-    /// A large installation in weather drawn from a seed.
-    convenience init(seed: UInt64, mutation: ModelStore.Mutation? = nil) {
-        self.init(fate: Fate(seed: seed, start: 10_000), mutation: mutation)
-    }
-
     /// A small installation in which what is planned goes wrong.
     convenience init(plan: [PlannedMishap], brokers: Int = 2, workers: Int = 2, tasks: Int = 2, mutation: ModelStore.Mutation? = nil) {
         self.init(fate: Fate(plan: plan, brokers: brokers, workers: workers, tasks: tasks), mutation: mutation)
     }
 
-    private init(fate: Fate, mutation: ModelStore.Mutation?) {
+    /// - Parameter preloads: what every worker is to hold before it is ready.
+    init(fate: Fate, mutation: ModelStore.Mutation?, preloads: [PreloadRequest] = []) {
         self.fate = fate
+        self.preloads = preloads
         store = ModelStore(mutation: mutation)
         brokers = (0..<fate.weather.brokers).map { _ in SimulatedBroker() }
         workers = (0..<fate.weather.workers).map { _ in SimulatedWorker() }
@@ -151,11 +100,21 @@ final class SimulatedWorld {
         for index in workers.indices { queue.add(.startWorker(index), at: now + self.fate.number(500)) }
         // Before their first beats brokers take nothing.
         queue.add(.clientTurn, at: now + 1_300)
-        planTrouble()
     }
 
-    private func planTrouble() {
-        let (begin, span) = (max(now, fate.troubleFrom), fate.troubleUntil - max(now, fate.troubleFrom))
+    /// The same once more, as it stands, to go another way from here on.
+    init(copying other: SimulatedWorld) {
+        (fate, queue, now, store) = (other.fate, other.queue, other.now, other.store)
+        brokers = other.brokers.map(SimulatedBroker.init(copying:))
+        workers = other.workers.map(SimulatedWorker.init(copying:))
+        (client, published, preloads, databaseAwayUntil) = (other.client, other.published, other.preloads, other.databaseAwayUntil)
+        (inFlightUntil, addresses, faults, retriesAsked) = (other.inFlightUntil, other.addresses, other.faults, other.retriesAsked)
+        (crashes, machineFaults) = (other.crashes, other.machineFaults)
+    }
+
+    /// Draws what befalls machines, and when somebody publishes in SQL.
+    func planTrouble() {
+        let (begin, span) = (fate.troubleFrom, fate.troubleUntil - fate.troubleFrom)
         // What befalls machines has its consequences while messages still go astray.
         for _ in 0..<fate.weather.troubles { queue.add(.trouble(drawTrouble(from: begin)), at: begin + 500 + fate.number(span * 2 / 3)) }
         for _ in 0..<fate.weather.published { queue.add(.publish, at: begin + fate.number(span)) }
@@ -185,12 +144,20 @@ final class SimulatedWorld {
     /// - Returns: what was promised and not kept.
     func run(limit: Int64 = 400_000) -> [String] {
         let end = now + limit
-        while let (time, event) = queue.next(), time < end {
-            now = time
-            handle(event)
-            if now > fate.troubleUntil || !fate.isPlanned && now > inFlightUntil, isOver { break }
-        }
+        while let time = queue.nextTime, time < end, step() {}
         return faults + finalFaults()
+    }
+
+    /// Runs as long as all is well.
+    func runCalm() { while let time = queue.nextTime, time < fate.troubleFrom, step() {} }
+
+    /// Lets the next thing happen.
+    /// - Returns: whether anything may come of what follows it.
+    func step() -> Bool {
+        guard let (time, event) = queue.next() else { return false }
+        now = time
+        handle(event)
+        return !((now > fate.troubleUntil || !fate.isPlanned && now > inFlightUntil) && isOver)
     }
 
     private func handle(_ event: Event) {

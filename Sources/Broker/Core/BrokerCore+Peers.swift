@@ -22,9 +22,9 @@ extension BrokerCore {
     mutating func peerMessage(_ message: PeerMessage, over link: BrokerID) {
         switch message {
         case .status(let status):
-            peers.heard(status, over: link, now: now)
+            let isNews = peers.heard(status, over: link, now: now)
             // It may be the refuge that the workers of a broker which drains wait for, or one that those of this one do not know.
-            if isDraining { sendWorkersAway() } else { tellWorkersOfPeers() }
+            if isDraining { sendWorkersAway() } else if isNews { tellWorkersOfPeers() }
         case .wake(let broker): if broker == link, isReady { lookAgain() }
         case .event(let event, let json): if peers.isGenuine(link) { foreign(event, json) }
         }

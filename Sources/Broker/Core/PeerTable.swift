@@ -15,6 +15,19 @@ struct Peer: Sendable {
     var heardAt: Int64?
     /// Somebody else answers at its endpoint (a loopback address of another machine): nothing that comes from there counts.
     var isMistaken = false
+
+    /// So long after it was heard it is no refuge.
+    private static let silence: Int64 = 3_000
+
+    func isSilent(now: Int64) -> Bool { heardAt.map { now - $0 > Self.silence } ?? true }
+
+    fileprivate mutating func heard(_ status: PeerStatus, now: Int64) -> Bool {
+        beatsUnheard = 0
+        isMistaken = status.broker != id
+        guard !isMistaken else { return false }
+        defer { (self.status, heardAt) = (status, now) }
+        return status != self.status || isSilent(now: now)
+    }
 }
 
 /// The brokers that this one is linked to: those in `brokers` whose beats rise.
@@ -30,9 +43,6 @@ struct PeerTable: Sendable {
     /// A link over which a live broker says nothing for so many beats is made anew: a socket whose key was refused never tries again.
     private static let beatsUntilAnew = 10
     private static let bound = 256
-    /// A peer not heard for so long is no refuge.
-    private static let silence: Int64 = 3_000
-
     private(set) var all: [BrokerID: Peer] = [:]
     /// Rows without a link: their beats stood still when the link was given up.
     private var still: [BrokerID: Int64] = [:]
@@ -80,13 +90,10 @@ struct PeerTable: Sendable {
     }
 
     /// A status came over the link to a broker.
-    mutating func heard(_ status: PeerStatus, over link: BrokerID, now: Int64) {
-        guard all[link] != nil else { return }
-        all[link]?.beatsUnheard = 0
-        all[link]?.isMistaken = status.broker != link
-        guard status.broker == link else { return }
-        all[link]?.status = status
-        all[link]?.heardAt = now
+    /// - Returns: whether it may be a refuge that it was not before.
+    mutating func heard(_ status: PeerStatus, over link: BrokerID, now: Int64) -> Bool {
+        guard let index = all.index(forKey: link) else { return false }
+        return all.values[index].heard(status, now: now)
     }
 
     /// Whether what comes over a link comes from the broker that it is meant to reach.
@@ -95,7 +102,7 @@ struct PeerTable: Sendable {
     /// Brokers whose beats the database acknowledges, for workers to go to: the longest known first.
     func refuges(now: Int64) -> [PeerStatus] {
         all.values.sorted { $0.id < $1.id }.compactMap { peer in
-            guard let status = peer.status, let heard = peer.heardAt, now - heard <= Self.silence else { return nil }
+            guard let status = peer.status, !peer.isSilent(now: now) else { return nil }
             return status.beatsOK && !status.isDraining ? status : nil
         }
     }

@@ -1,138 +1,5 @@
 internal import TaskProtocol
 
-/// A worker process as its broker sees it.
-struct Session: Sendable {
-    /// How far its joining is.
-    enum State: Sendable, Equatable {
-        /// It said `register`; its row and its leases are being read. Nothing is granted yet. What follows is `joined`.
-        case joining
-        /// It is welcome: it beats and gets work.
-        case joined
-    }
-
-    let id: SessionID
-    /// The routing id that spoke for it last; never trusted as an identity.
-    var address: [UInt8]
-    /// The public key under which it registered; nil where there are none.
-    var key: String?
-    var registration: WorkerRegistration
-    var state: State = .joining
-    var lastHeard: Int64
-    /// Whether it gave a sign of life that no beat has counted yet.
-    var isUncounted = true
-    var isDraining = false
-    /// It gave a task back for want of room: it gets nothing before its next heartbeat has said how much it has.
-    var isFull = false
-    /// It has not been heard for longer than a heartbeat takes: it may be dead, and gets nothing new until it speaks.
-    var isQuiet = false
-    /// What its last heartbeat said, and how many grants and ends it could not know of.
-    var reportedFree: Int
-    var grantedSince = 0
-    var settledSince = 0
-    var models: Set<String>
-    /// Models that it was granted tasks of and has not loaded yet, and since when.
-    var loading: [String: Int64] = [:]
-    /// Models whose tasks it gave back: until when it gets none of them, and for how long that was.
-    private(set) var avoided: [String: (until: Int64, pause: Int64)] = [:]
-    /// When it gave back tasks that need all of a worker.
-    private(set) var returned: [TaskID: Int64] = [:]
-    /// Names of the parameters that it knows; empty where it did not say.
-    private(set) var parameters: Set<String> = []
-    /// It knows less than this broker does.
-    private(set) var lacksNames = false
-    /// Leases that are in the table under this session.
-    var leases: Set<LeaseID> = []
-    /// Leases offered to it by a request under way.
-    var reserved = 0
-    /// It runs a finetune or an isolated task: nothing else is granted.
-    var exclusive: LeaseID?
-    var differsSince: Int64?
-    /// The leases that its last `register` listed, until they were compared with the store's, and when it came.
-    var listed: [WorkerLease]?
-    var listedAt: Int64 = 0
-    /// Other brokers that were named to it last.
-    var toldOf: Set<BrokerAddress> = []
-
-    /// How many more tasks it may be granted: one a free slot, and at most `slots` that wait in the worker.
-    var credit: Int { max(0, room - reserved) }
-
-    /// The same, with what is offered by requests under way.
-    var room: Int {
-        guard takesMore else { return 0 }
-        let slots = registration.slots
-        return max(0, min(2 * slots - leases.count, slots + free))
-    }
-
-    /// Slots that run nothing less tasks that wait there, as its last heartbeat said, and what was granted and ended since.
-    private var free: Int { reportedFree - grantedSince + settledSince }
-
-    /// Slots that are taken there, and tasks that wait for one. A task of several sequences takes as many slots.
-    var held: Int { max(leases.count, registration.slots - free) + reserved }
-
-    /// It says that it has room for no more, and holds nothing whose end could make some: its machine is not fit for work now, or it loads for long.
-    var refusesForLong: Bool {
-        leases.isEmpty && registration.slots + free <= 0
-    }
-
-    /// Whether it holds nothing at all, so that a finetune may come.
-    var isIdle: Bool { state == .joined && leases.isEmpty && reserved == 0 }
-
-    /// Whether what it holds goes on, and what is granted to it will run.
-    var mayRun: Bool { state == .joined && !isDraining && !isQuiet && exclusive == nil }
-    /// Whether anything is granted to it.
-    private var takesMore: Bool { mayRun && !isFull }
-
-    /// - Parameter now: for how long ago it gave tasks back.
-    func offer(now: Int64) -> PlacementOffer {
-        PlacementOffer(
-            session: id, freeSlots: credit, slots: registration.slots, idle: isIdle, models: models, loading: Set(loading.keys),
-            avoids: avoided.isEmpty ? [] : Set(avoided.filter { $0.value.until > now }.keys), gaveBack: returned, numerics: registration.numerics,
-            parameters: parameters)
-    }
-
-    private static let firstAvoidance: Int64 = 2_000
-    private static let longestAvoidance: Int64 = 8_000
-    /// How long it counts who gave a task back.
-    private static let remembered: Int64 = 600_000
-
-    /// It gave back a task because it does not have its model: for a while, longer each time, it gets no other of that model.
-    mutating func avoid(_ key: String, now: Int64) {
-        if let standing = avoided[key], standing.until > now { return }
-        let pause = avoided[key].map { min(Self.longestAvoidance, 2 * $0.pause) } ?? Self.firstAvoidance
-        forgetAvoidances(now: now)
-        avoided[key] = (now + pause, pause)
-    }
-
-    /// It gave back a task that it had all of itself for.
-    /// - Parameter until: nobody else is to be waited for after that.
-    mutating func gaveBack(_ task: TaskID, avoidUntil until: Int64?, now: Int64) {
-        returned = returned.filter { now - $0.value < Self.remembered }
-        returned[task] = now
-        guard let until else { return }
-        forgetAvoidances(now: now)
-        avoided[PlacementOffer.avoidance(of: task)] = (until, Self.firstAvoidance)
-    }
-
-    private mutating func forgetAvoidances(now: Int64) { avoided = avoided.filter { now - $0.value.until < 4 * Self.longestAvoidance } }
-
-    /// It has a model.
-    /// - Returns: how long it took to load it, in milliseconds, where that was seen; and whether tasks of it go there again.
-    mutating func has(_ key: String, now: Int64) -> (took: Int64?, isTaken: Bool) {
-        models.insert(key)
-        return (loading.removeValue(forKey: key).map { now - $0 }, avoided.removeValue(forKey: key) != nil)
-    }
-
-    private static let knownNames = Set(TaskParameters.knownNames)
-
-    /// Takes what it says it knows.
-    mutating func learn(_ names: [String]) {
-        // What every worker of this release says, each time that it registers.
-        if names == TaskParameters.knownNames { return (parameters, lacksNames) = (Self.knownNames, false) }
-        parameters = Set(names)
-        lacksNames = !names.isEmpty && !parameters.isSuperset(of: TaskParameters.knownNames)
-    }
-}
-
 /// The workers joined to this broker.
 struct SessionTable: Sendable {
     private(set) var all: [SessionID: Session] = [:]
@@ -197,18 +64,17 @@ struct SessionTable: Sendable {
 
     /// Any message counts as life.
     mutating func heard(_ id: SessionID, from address: [UInt8], now: Int64) {
-        if all[id]?.isQuiet == true {
-            all[id]?.isQuiet = false
-            generation += 1
-        }
-        all[id]?.address = address
-        all[id]?.lastHeard = now
-        all[id]?.isUncounted = true
+        guard let index = all.index(forKey: id) else { return }
+        if all.values[index].heard(from: address, now: now) { generation += 1 }
     }
 
     /// Nothing is granted to who has been quiet for so long.
     mutating func noteQuiet(now: Int64, after: Int64) {
-        for id in all.keys where now - (all[id]?.lastHeard ?? now) > after { all[id]?.isQuiet = true }
+        var index = all.startIndex
+        while index != all.endIndex {
+            all.values[index].noteQuiet(now: now, after: after)
+            all.formIndex(after: &index)
+        }
     }
 
     /// Takes a heartbeat. Grants that were not confirmed before it are not in its figures.
@@ -273,19 +139,15 @@ struct SessionTable: Sendable {
 
     /// - Parameter model: the key of what it has to have in memory, where that is known.
     mutating func granted(_ lease: LeaseID, to id: SessionID, isExclusive: Bool, model: String?, now: Int64) {
-        guard all[id]?.leases.insert(lease).inserted == true else { return }
-        if let model, !isExclusive, all[id]?.models.contains(model) == false, all[id]?.loading[model] == nil { all[id]?.loading[model] = now }
-        all[id]?.grantedSince += 1
-        if isExclusive { all[id]?.exclusive = lease }
+        guard let index = all.index(forKey: id) else { return }
+        all.values[index].granted(lease, isExclusive: isExclusive, model: model, now: now)
     }
 
     /// A lease came to an end.
     /// - Parameter makesRoom: false where the worker gave it back: what its heartbeats say of its room does not count it.
     mutating func settled(_ lease: LeaseID, of id: SessionID, makesRoom: Bool) {
-        guard all[id]?.leases.remove(lease) != nil else { return }
-        if makesRoom { all[id]?.settledSince += 1 }
-        if all[id]?.exclusive == lease { all[id]?.exclusive = nil }
-        generation += 1
+        guard let index = all.index(forKey: id) else { return }
+        if all.values[index].settled(lease, makesRoom: makesRoom) { generation += 1 }
     }
 
     /// A snoozing worker has no room until its next heartbeat says otherwise.
