@@ -11,6 +11,8 @@ package struct TaskTable: Sendable {
     private var forgotten: [LeaseID] = []
     private var oldestForgotten = 0
     private static let forgottenCount = 1024
+    /// Tasks that have ended here so far; not those that went back.
+    package private(set) var endedCount = 0
 
     package init() {}
 
@@ -94,6 +96,8 @@ package struct TaskTable: Sendable {
         guard let index = index(of: lease), !entries[index].isReporting else { return }
         entries[index].grant = nil
         entries[index].state = .reporting(Report(message))
+        if case .release = message { return }
+        endedCount += 1
     }
 
     package mutating func addCheckpoint(_ lease: LeaseID, _ message: WorkerMessage, step: Int) {
@@ -127,13 +131,10 @@ package struct TaskTable: Sendable {
     package var leasesWithUntoldSteps: [LeaseID] { entries.filter(\.steps.hasUntold).map(\.held.lease) }
 
     /// What was reported is committed.
-    /// - Returns: whether a task ended by that, and did not only go back.
-    package mutating func recorded(_ lease: LeaseID) -> Bool {
-        guard let index = index(of: lease), case .reporting(let report) = entries[index].state else { return false }
+    package mutating func recorded(_ lease: LeaseID) {
+        guard let index = index(of: lease), entries[index].isReporting else { return }
         remember(lease)
         entries.remove(at: index)
-        if case .release = report.message { return false }
-        return true
     }
 
     /// The lease is lost.

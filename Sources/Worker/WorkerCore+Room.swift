@@ -21,11 +21,16 @@ extension WorkerCore {
         return max(-slots, slots - tasks.slotsTaken - tasks.waitingCount)
     }
 
-    /// A broker counts a slot a grant. Where that leaves it to believe that a task would run here at once, or at all, which is no longer so (one of many
-    /// sequences has begun, the machine failed), the next heartbeat comes at once: until it does, tasks come here to wait though another worker is free.
+    /// What the broker takes ``freeSlots`` for, once it has recorded every end: it counts one less for each grant since the last heartbeat, and one more
+    /// for each end.
+    private var countedFree: Int { saidFree + tasks.endedCount - endedBeforeBeat }
+
+    /// Where the broker must believe that a task would run here at once, or at all, and that is no longer so (one of many sequences has begun, the machine
+    /// failed), the next heartbeat comes at once: until it does, tasks come here to wait though another worker is free.
     mutating func hastenWhereFull(now: Milliseconds) {
-        guard countedFree > 0 || countedFree > -slots && !takesWork else { return }
+        let counted = countedFree
+        guard counted > 0 || counted > -slots && !takesWork else { return }
         let free = freeSlots
-        if free <= 0, countedFree > 0 || free == -slots { link.hasten(now: now) }
+        if free <= 0, counted > 0 || free == -slots { link.hasten(now: now) }
     }
 }

@@ -45,8 +45,9 @@ package struct WorkerCore: Sendable {
     /// Tasks wait for a model that has been on its way for long.
     var isLoadingLong = false
     private var beats: UInt64 = 0
-    /// What the broker takes ``freeSlots`` for: what the last heartbeat said, one less for each grant since, one more for each end.
-    var countedFree = 0
+    /// What the last heartbeat said of ``freeSlots``, less the grants since; and how many tasks had ended by then.
+    var saidFree = 0
+    var endedBeforeBeat = 0
 
     package init(_ settings: Settings) {
         self.settings = settings
@@ -90,7 +91,7 @@ package struct WorkerCore: Sendable {
         case .heartbeat, .artifact: break
         case .grant(let grant): granted(grant, from: source, now: now, into: &actions)
         case .cancel(let lease): cancel(lease, into: &actions)
-        case .recorded(let lease): if tasks.recorded(lease) { countedFree += 1 }
+        case .recorded(let lease): tasks.recorded(lease)
         case .resolved(let number, let answer): resolved(number, answer, now: now, into: &actions)
         case .checkpointRecorded(let lease, let step, let checkpoint): tasks.checkpointRecorded(lease, step: step, as: checkpoint)
         case .stale(let lease): if tasks.forget(lease) { actions.append(.stop(lease, .stale)) }
@@ -108,7 +109,7 @@ package struct WorkerCore: Sendable {
         do {
             let demand = grant.alone ? .everything : try settings.demand(grant)
             tasks.add(grant, demand: demand)
-            countedFree -= 1
+            saidFree -= 1
             if drain != .working {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .draining, ran: false, resume: grant.resume))
             } else if fitness.isResting || !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
@@ -166,7 +167,7 @@ package struct WorkerCore: Sendable {
             case .leave(let link): actions.append(.disconnect(link))
             case .beat(let link):
                 beats += 1
-                countedFree = freeSlots
+                (saidFree, endedBeforeBeat) = (freeSlots, tasks.endedCount)
                 actions.append(.send(link, .heartbeat(heartbeat)))
             }
         }

@@ -38,6 +38,23 @@ import Worker
         #expect(saidFree(&bench) == [])
     }
 
+    @Test("a worker that is kept full needs none, whenever what ended there is recorded") func keptFull() {
+        var bench = CoreBench.joined()
+        for number in 1...8 as ClosedRange<UInt64> { bench.say(.grant(CoreBench.grant(number))) }
+        bench.pass(1_000)
+        _ = saidFree(&bench)
+        for first in stride(from: UInt64(1), to: 60, by: 6) {
+            let batch = first..<first + 6
+            for number in batch { bench.handle(.engine(.finished(CoreBench.grant(number).lease, generations: [], result: nil))) }
+            // Between the ends and the answers to them a heartbeat says that there is room.
+            bench.pass(1_000)
+            #expect(saidFree(&bench) == [2])
+            for number in batch { bench.say(.recorded(lease: CoreBench.grant(number).lease)) }
+            for number in batch { bench.say(.grant(CoreBench.grant(number + 8))) }
+            #expect(saidFree(&bench) == [])
+        }
+    }
+
     @Test("ends count as the broker counts them: what fills the worker after some is said at once, too") func filledAfterEnds() {
         var bench = CoreBench.joined()
         for number in 1...5 as ClosedRange<UInt64> {
