@@ -77,12 +77,18 @@ extension StoreSession {
         "save_resume",
         """
         INSERT INTO task_resume (task, resume)
-        SELECT v.task, v.resume::jsonb FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS v (task, resume, lease)
+        SELECT DISTINCT ON (v.task) v.task, v.resume::jsonb
+        FROM unnest($1::uuid[], $2::text[], $3::uuid[]) WITH ORDINALITY AS v (task, resume, lease, place)
         WHERE EXISTS (SELECT FROM hot WHERE hot.task = v.task AND hot.lease = v.lease)
+        ORDER BY v.task, v.resume::jsonb -> 'step' DESC NULLS LAST, v.place DESC
         ON CONFLICT (task) DO UPDATE SET resume = excluded.resume, saved_at = now()
+        WHERE NOT coalesce(
+            task_resume.saved_at >= (SELECT hot.started_at FROM hot WHERE hot.task = excluded.task)
+                AND task_resume.resume -> 'step' > excluded.resume -> 'step', false)
         """)
 
-    /// Saves where tasks can go on, under their leases.
+    /// Saves where tasks can go on, under their leases. Within an attempt a state never gives way to an earlier one: a broker that its worker left may still
+    /// write what it kept while the database was away from it.
     func saveResume(_ states: [(task: TaskID, lease: LeaseID, resume: [UInt8])]) throws(StoreError) {
         guard !states.isEmpty else { return }
         _ = try connection.run(
@@ -90,12 +96,8 @@ extension StoreSession {
     }
 
     func release(_ releases: [Release]) throws(StoreError) -> [SettlementReply] {
-        let resumable = releases.compactMap { release in
-            release.resume.map { (LeaseWrite(task: release.task, lease: release.lease), $0) }
-        }
-        // Of its own and before: a resume state is true whatever becomes of the release. One statement cannot touch a row twice: the last counts.
-        let last = Dictionary(resumable, uniquingKeysWith: { _, newer in newer })
-        try saveResume(last.map { (task: $0.key.task, lease: $0.key.lease, resume: $0.value) })
+        // Of its own and before: a resume state is true whatever becomes of the release.
+        try saveResume(releases.compactMap { release in release.resume.map { (task: release.task, lease: release.lease, resume: $0) } })
         return try underLeases(releases.map { LeaseWrite(task: $0.task, lease: $0.lease) }) { index, task in
             let release = releases[index]
             if task.cancelRequested { return .end(TaskEnd(task: task.task, state: .cancelled, ending: "released", error: nil)) }

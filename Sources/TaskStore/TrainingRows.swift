@@ -87,9 +87,7 @@ extension StoreSession {
                         .bool(record.lineByLine),
                     ])
             }
-            let states = live.compactMap { commit in commit.resume.map { (task: commit.task, lease: commit.lease, resume: $0) } }
-            // The last of a task's states counts; one statement cannot touch a row twice.
-            try saveResume(Array(Dictionary(states.map { ($0.task, $0) }, uniquingKeysWith: { _, newer in newer }).values))
+            try saveResume(live.compactMap { commit in commit.resume.map { (task: commit.task, lease: commit.lease, resume: $0) } })
             return commits.map { commit in
                 SettlementReply(settlement: locked[commit.task]?.lease == commit.lease ? .recorded(.running, nil) : .stale)
             }

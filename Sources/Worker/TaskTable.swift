@@ -13,6 +13,8 @@ package struct TaskTable: Sendable {
     private static let forgottenCount = 1024
     /// Tasks that have ended here so far; not those that went back.
     package private(set) var endedCount = 0
+    /// Those among them that took more than one slot.
+    package private(set) var wideEndedCount = 0
 
     package init() {}
 
@@ -98,6 +100,7 @@ package struct TaskTable: Sendable {
         entries[index].state = .reporting(Report(message))
         if case .release = message { return }
         endedCount += 1
+        if entries[index].demand != .sequences(1) { wideEndedCount += 1 }
     }
 
     package mutating func addCheckpoint(_ lease: LeaseID, _ message: WorkerMessage, step: Int) {
@@ -164,13 +167,15 @@ package struct TaskTable: Sendable {
     }
 
     /// Checkpoints first, then the end of the same task, each when it is due.
-    package mutating func dueReports(now: Milliseconds, send: (WorkerMessage) -> Void) {
+    /// - Parameter goingBack: whether ends of tasks that go back are among them.
+    package mutating func dueReports(now: Milliseconds, goingBack: Bool, send: (WorkerMessage) -> Void) {
         for index in entries.indices {
             for report in entries[index].checkpoints.indices where entries[index].checkpoints[report].isDue(now: now) {
                 entries[index].checkpoints[report].sent(now: now)
                 send(entries[index].checkpoints[report].message)
             }
             guard entries[index].checkpoints.isEmpty, case .reporting(var report) = entries[index].state, report.isDue(now: now) else { continue }
+            if !goingBack, case .release = report.message { continue }
             report.sent(now: now)
             entries[index].state = .reporting(report)
             send(entries[index].naming(report.message))

@@ -21,16 +21,17 @@ extension WorkerCore {
         return max(-slots, slots - tasks.slotsTaken - tasks.waitingCount)
     }
 
-    /// What the broker takes ``freeSlots`` for, once it has recorded every end: it counts one less for each grant since the last heartbeat, and one more
-    /// for each end.
+    /// What the broker takes ``freeSlots`` for, once it has recorded every end that it was told: it counts one less for each grant since the last heartbeat,
+    /// and one more for each end.
     private var countedFree: Int { saidFree + tasks.endedCount - endedBeforeBeat }
 
-    /// Where the broker must believe that a task would run here at once, or at all, and that is no longer so (one of many sequences has begun, the machine
-    /// failed), the next heartbeat comes at once: until it does, tasks come here to wait though another worker is free.
-    mutating func hastenWhereFull(now: Milliseconds) {
-        let counted = countedFree
-        guard counted > 0 || counted > -slots && !takesWork else { return }
-        let free = freeSlots
-        if free <= 0, counted > 0 || free == -slots { link.hasten(now: now) }
+    /// Where the broker must believe that a task would run here at once, or would be taken at all, and that is not so (one of many sequences has begun, the
+    /// machine failed), the next heartbeat comes at once: until it does, tasks come here to wait though another worker is free. So it does where an end
+    /// left more room than one slot: until it does, tasks go elsewhere, where their model has to be loaded first.
+    mutating func hastenWhereMiscounted(now: Milliseconds) {
+        let (counted, free) = (countedFree, freeSlots)
+        // What went back leaves room, too, but nobody is to hurry to send more of it.
+        let isEmptier = free > max(0, counted) && tasks.wideEndedCount > wideEndedBeforeBeat
+        if counted > 0 && free <= 0 || isEmptier || !takesWork && counted > -slots { link.hasten(now: now) }
     }
 }

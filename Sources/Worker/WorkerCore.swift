@@ -45,9 +45,10 @@ package struct WorkerCore: Sendable {
     /// Tasks wait for a model that has been on its way for long.
     var isLoadingLong = false
     private var beats: UInt64 = 0
-    /// What the last heartbeat said of ``freeSlots``, less the grants since; and how many tasks had ended by then.
+    /// What the last heartbeat said of ``freeSlots``, less the grants since; and how many tasks had ended by then, of all and of those of several slots.
     var saidFree = 0
     var endedBeforeBeat = 0
+    var wideEndedBeforeBeat = 0
 
     package init(_ settings: Settings) {
         self.settings = settings
@@ -138,10 +139,12 @@ package struct WorkerCore: Sendable {
         for lease in tasks.overdue(now: now) { stop(lease, .timedOut, into: &actions) }
         advanceDrain(now: now, into: &actions)
         startTasks(now: now, into: &actions)
-        hastenWhereFull(now: now)
+        hastenWhereMiscounted(now: now)
+        // A heartbeat says of its room what ends left, so they come before it; and that none is left, before what goes back for that.
+        if let joined = link.joined { tasks.dueReports(now: now, goingBack: false) { actions.append(.send(joined, $0)) } }
         connectAndBeat(now: now, into: &actions)
         advancePreloads(now: now, into: &actions)
-        if let joined = link.joined { tasks.dueReports(now: now) { actions.append(.send(joined, $0)) } }
+        if let joined = link.joined { tasks.dueReports(now: now, goingBack: true) { actions.append(.send(joined, $0)) } }
         exitIfDone(now: now, into: &actions)
     }
 
@@ -167,7 +170,7 @@ package struct WorkerCore: Sendable {
             case .leave(let link): actions.append(.disconnect(link))
             case .beat(let link):
                 beats += 1
-                (saidFree, endedBeforeBeat) = (freeSlots, tasks.endedCount)
+                (saidFree, endedBeforeBeat, wideEndedBeforeBeat) = (freeSlots, tasks.endedCount, tasks.wideEndedCount)
                 actions.append(.send(link, .heartbeat(heartbeat)))
             }
         }

@@ -227,6 +227,71 @@ import Testing
         #expect(bench.store.tasks.values.contains { $0.session == Self.other } == leaves)
     }
 
+    @Test("an end that was heard before a heartbeat, and is recorded after it, makes no room a second time") func endBeforeHeartbeat() throws {
+        var bench = CoreBench()
+        bench.joinWorker()
+        /// A task that takes several slots runs on the worker that joined first.
+        func start(free: Int) throws -> WorkerGrant {
+            bench.submit()
+            let grant = try #require(bench.grants.last)
+            bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+            bench.feed(.workerMessage(from: [7], .started(grant.held)))
+            beat(&bench, models: [try key(bench)], held: bench.grants.map(\.lease), free: free)
+            return grant
+        }
+        let first = try start(free: 1)
+        let second = try start(free: -3)
+        bench.joinWorker(session: Self.other, address: [8])
+        bench.pass(1_000)
+        bench.holds = true
+        bench.feed(.workerMessage(from: [7], .complete(first.held, generations: [], result: nil, checkpoint: nil)))
+        beat(&bench, models: [try key(bench)], held: [first.lease, second.lease], free: 0)
+        bench.release()
+        #expect(bench.store.tasks[first.task]?.state == .succeeded)
+        bench.submit()
+        #expect(bench.store.tasks.values.count { $0.session == Self.other } == 1, "the other worker has nothing to do")
+    }
+
+    @Test("how long verifies of a model run counts as what its generates take: both keep its slots") func verifiesCount() throws {
+        var bench = CoreBench()
+        bench.joinWorker(slots: 1)
+        bench.submit()
+        let generate = try #require(bench.grants.first)
+        let text = GenerationRecord(
+            sample: 0, promptIndex: 0, draw: 0, prompt: "", text: "a text", promptTokenIDs: [0], tokenIDs: [1], finishReason: .eos, meanLogprob: -1,
+            params: Array("{}".utf8), recordSHA256: "", numerics: "float32/1", checkpointSHA256: "", tokenizerSHA256: "")
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: generate.lease)))
+        for _ in 0..<4 {
+            beat(&bench, models: [], held: [generate.lease], free: 0)
+            bench.feed(.workerMessage(from: [7], .progress(generate.held, WorkerProgress(phase: .loading, done: 1), steps: [])))
+            bench.pass(1_000)
+        }
+        bench.feed(.workerMessage(from: [7], .started(generate.held)))
+        // Six seconds to run, four to load: waiting for one would cost more than loading.
+        for _ in 0..<6 {
+            beat(&bench, models: [try key(bench)], held: [generate.lease], free: 0)
+            bench.pass(1_000)
+        }
+        bench.feed(.workerMessage(from: [7], .complete(generate.held, generations: [text], result: nil, checkpoint: nil)))
+        // Many verifies of a moment.
+        for _ in 0..<20 {
+            beat(&bench, models: [try key(bench)])
+            let before = bench.grants.count
+            bench.ask(#""op":"submit","task":{"kind":"verify","params":{"task":"\#(generate.task)"}}"#)
+            for _ in 0..<40 where bench.grants.count == before { bench.pass(50) }
+            let verify = try #require(bench.grants.last)
+            bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: verify.lease)))
+            bench.feed(.workerMessage(from: [7], .started(verify.held)))
+            bench.pass(100)
+            bench.feed(.workerMessage(from: [7], .complete(verify.held, generations: [], result: Array("{}".utf8), checkpoint: nil)))
+        }
+        beat(&bench, models: [try key(bench)])
+        bench.joinWorker(slots: 1, session: Self.other, address: [8])
+        for _ in 0..<2 { bench.submit() }
+        #expect(bench.store.tasks.values.count { $0.session == bench.session && $0.state == .running } == 2)
+        #expect(!bench.store.tasks.values.contains { $0.session == Self.other })
+    }
+
     @Test("what a worker gives back as it says that it takes nothing makes no room there") func givenBackIsNoRoom() throws {
         var bench = CoreBench()
         bench.joinWorker()

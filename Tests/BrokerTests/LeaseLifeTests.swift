@@ -173,6 +173,20 @@ import Testing
         #expect(bench.core.counters.lapsed == 1)
     }
 
+    @Test("a finetune that is over timeout_s has two minutes to end its step and save its state") func finetuneTimeout() throws {
+        var bench = CoreBench()
+        bench.joinWorker(slots: 1)
+        let params = #"{"config":"gpt2-cpu","dataset":{"text":"a b c"},"output":"o","tokenizer":{"train":{}}}"#
+        bench.ask(#""op":"submit","task":{"kind":"finetune","timeout_s":5,"params":\#(params)}"#)
+        let grant = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.feed(.workerMessage(from: [7], .started(grant.held)))
+        bench.pass(124_000, heartbeats: true)
+        #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == nil)
+        bench.pass(3_000, heartbeats: true)
+        #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == "timed_out")
+    }
+
     @Test("a finetune may show no progress for minutes; it lapses after ten")
     func finetuneStall() throws {
         var bench = CoreBench()

@@ -85,4 +85,34 @@ import Testing
         #expect(!bench.store.waiting.isEmpty)
         #expect(bench.listensAnew == 0 && bench.core.counters.missedWork == 0)
     }
+
+    /// Sweeps in five seconds that all say that something was due at a time which is past.
+    private func sweeps(ready: [ReadyTask]) -> Int {
+        var bench = CoreBench()
+        bench.pass(2_000)
+        bench.holds = true
+        let due = CoreBench.epoch + bench.now
+        let before = bench.sweeps
+        for _ in 0..<100 {
+            bench.pass(50)
+            while !bench.held.isEmpty {
+                let (ticket, request) = bench.held.removeFirst()
+                guard case .dueSweep = request else {
+                    bench.answer(ticket, request)
+                    continue
+                }
+                let reply = DueReply(
+                    databaseMilliseconds: CoreBench.epoch + bench.now, ready: ready, ended: [], nextDueMilliseconds: due, unchecked: 0, queues: [],
+                    cancels: [])
+                bench.feed(.storeReply(ticket: ticket, .due(reply)))
+            }
+        }
+        return bench.sweeps - before
+    }
+
+    @Test("what is due and held by somebody, or a schedule that cannot be made, is looked for as seldom as anything; what moves, at once")
+    func heldAndDue() {
+        #expect(sweeps(ready: []) <= 25)
+        #expect(sweeps(ready: [ReadyTask(task: .random(), queue: "default", rank: 0)]) > 50)
+    }
 }

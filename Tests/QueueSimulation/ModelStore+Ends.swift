@@ -109,7 +109,7 @@ extension ModelStore {
     mutating func release(_ releases: [Release]) -> [SettlementReply] {
         for release in releases {
             guard let resume = release.resume, var task = holder(release.task, release.lease, .releaseUnderOldLease) else { continue }
-            task.resume = resume
+            task.saveResume(resume)
             write(task)
         }
         return settle(releases, success: false) { $0.release($1) }
@@ -131,7 +131,7 @@ extension ModelStore {
 
     mutating func checkpoint(_ commit: CheckpointCommit) -> SettlementReply {
         guard var task = holder(commit.task, commit.lease, .checkpointUnderOldLease) else { return SettlementReply(settlement: .stale) }
-        if let resume = commit.resume { task.resume = resume }
+        if let resume = commit.resume { task.saveResume(resume) }
         if let record = commit.record { task.checkpoints[commit.id] = record.step }
         write(task)
         return SettlementReply(settlement: .recorded(.running, nil))

@@ -1,3 +1,4 @@
+import Encodings
 package import TaskProtocol
 
 /// A task as the model store holds it: everything that PostgreSQL spreads over its relations.
@@ -53,7 +54,9 @@ package struct ModelTask: Sendable {
     package var model: String?
     /// What it computes in; nil where that is not its own to say.
     package var precision: Precision?
-    package var resume: [UInt8]?
+    package private(set) var resume: [UInt8]?
+    /// The attempt that saved it.
+    private var resumeAttempt = 0
     package var error: ContractError?
     /// When it ended, in microseconds.
     package var endedAt: Int64?
@@ -89,6 +92,14 @@ package struct ModelTask: Sendable {
         askedRunAt = runAt
         rank = Self.rank(runAt, priority)
     }
+
+    /// Within an attempt a state never gives way to an earlier one.
+    mutating func saveResume(_ new: [UInt8]) {
+        if resumeAttempt == attempt, let old = resume.flatMap(Self.step(of:)), let step = Self.step(of: new), old > step { return }
+        (resume, resumeAttempt) = (new, attempt)
+    }
+
+    private static func step(of resume: [UInt8]) -> Int64? { (try? JSONValue.parse(resume))?["step"]?.intValue.map { Int64($0) } }
 
     /// A minute for each point of priority.
     static func rank(_ runAt: Int64, _ priority: Int) -> Int64 { runAt - Int64(priority) * 60_000 }

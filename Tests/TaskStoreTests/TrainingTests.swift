@@ -91,6 +91,29 @@ import Testing
         #expect(try bench.value("SELECT string_agg(step || ':' || loss, ',' ORDER BY step) FROM training_steps") == "1:3,2:3,3:3,4:3,5:3,6:2,7:2")
     }
 
+    @Test("a state that a broker kept while the database was away from it does not take the place of a later one of the same attempt")
+    func lateState() throws {
+        let bench = try Bench()
+        let grant = try bench.running(bench.finetune(output: "tuned"))
+        for step in [100, 1200, 200] { #expect(try commit(bench, grant, step: step).settlement == .recorded(.running, nil)) }
+        func saved() throws -> String? { try bench.value("SELECT resume ->> 'step' FROM task_resume") }
+        #expect(try saved() == "1200")
+        // Of those that come together the last step counts.
+        let states = ["{\"step\":1300}", "{\"step\":1250}"].map { Array($0.utf8) }
+        let commits = states.map {
+            CheckpointCommit(task: grant.task, lease: grant.lease, attempt: grant.attempt, id: bench.newID(), record: nil, resume: $0)
+        }
+        _ = try bench.settle(.checkpoint(commits))
+        #expect(try saved() == "1300")
+        // An attempt that found no state begins anew.
+        _ = bench.ask(.endSession(bench.session))
+        let session = SessionID.random()
+        try bench.register(session)
+        let next = try #require(try bench.claim(session: session).grants.first)
+        _ = try commit(bench, next, step: 7)
+        #expect(try saved() == "7")
+    }
+
     @Test("datasets are registered, replaced and named in finetunes; an unknown one is not found") func datasets() throws {
         let bench = try Bench()
         guard case .datasets(let rows) = bench.ask(.registerDataset(DatasetRegistration(name: "bible", manifest: Bench.manifest, bytes: 4_400_000)))

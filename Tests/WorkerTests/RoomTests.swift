@@ -67,6 +67,24 @@ import Worker
         #expect(saidFree(&bench) == [0])
     }
 
+    @Test("an end that leaves more than one slot is said at once, behind that end; a task that goes back is not") func emptied() throws {
+        var bench = CoreBench.joined()
+        bench.say(.grant(CoreBench.grant(1, sequences: 3)))
+        bench.say(.grant(CoreBench.grant(2, sequences: 4)))
+        #expect(saidFree(&bench) == [-3])
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        #expect(saidFree(&bench) == [], "all slots are taken still")
+        bench.handle(.engine(.finished(CoreBench.grant(2).lease, generations: [], result: nil)))
+        let sent = bench.sent()
+        let (end, beat) = (try #require(sent.firstIndex { $0.isComplete }), try #require(sent.firstIndex { $0.isHeartbeat }))
+        #expect(end < beat)
+        guard case .heartbeat(let heartbeat) = sent[beat] else { return }
+        #expect(heartbeat.freeSlots == 4)
+        bench.say(.grant(CoreBench.grant(3)))
+        bench.handle(.engine(.snoozed(CoreBench.grant(3).lease)))
+        #expect(saidFree(&bench) == [])
+    }
+
     @Test("a finetune closes its worker at once, and what goes back behind it opens nothing") func closed() {
         var bench = CoreBench.joined()
         bench.say(.grant(CoreBench.grant(1, sequences: 0)))

@@ -111,7 +111,9 @@ extension BrokerCore {
     ) {
         // Its rows' ids carry the database's time: before that is known the worker has to say it again.
         guard clock.isSet, beginEnd(held, from: address) else { return }
-        if let lease = leases[held.lease], lease.kind == .generate, !lease.isExclusive, let key = lease.model, let since = lease.worksSince {
+        if let lease = leases[held.lease], !lease.isExclusive, let key = lease.model, let since = lease.worksSince,
+            sessions[lease.session]?.models.contains(key) == true
+        {
             modelCosts.ran(key, milliseconds: now - since, now: now)
         }
         let ids = generations.map { _ in random.timed(wallClock()) }

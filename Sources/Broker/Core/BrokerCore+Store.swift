@@ -396,11 +396,21 @@ extension BrokerCore {
         keepFree(forOneOf: due.queues)
         blockedLookedAt = due.blockedLookedAt
         noteUnreadable(due.unreadableSchedules)
-        if let next = due.nextDueMilliseconds { timers.nextDue = max(now + 1, now + next - due.databaseMilliseconds) }
+        planNextSweep(due)
         for reference in due.cancels where leases[reference.lease] != nil { cancelRunning(reference.lease) }
         if due.unchecked > 0 { lookForUnchecked() }
         for session in leaving.sorted() { lanes.add(.endSession(session), to: .sessions) }
         leaving = []
+    }
+
+    /// What is due already and does not come into line (somebody holds its row, its schedule cannot be made) is looked for at once, and then as seldom
+    /// as everything: brokers would do nothing else until it is free.
+    private mutating func planNextSweep(_ due: DueReply) {
+        guard let next = due.nextDueMilliseconds else { return timers.overdue = nil }
+        let isOverdue = next <= due.databaseMilliseconds
+        if isOverdue, next == timers.overdue, due.ready.isEmpty { return }
+        timers.overdue = isOverdue ? next : nil
+        timers.nextDue = max(now + 1, now + next - due.databaseMilliseconds)
     }
 
     /// Work that stands beside free room for long is answered by a scan of everything and a new connection for notifications.

@@ -17,6 +17,8 @@ struct Timers: Sendable {
     var nextRetention: Int64 = 0
     /// When the next task comes due, as far as is known.
     var nextDue: Int64?
+    /// When that was due which the last sweep left as it was, by the database's clock.
+    var overdue: Int64?
 
     /// Whether a duty is due; it counts as done from now on.
     static func isDue(_ last: inout Int64?, every interval: Int64, now: Int64) -> Bool {

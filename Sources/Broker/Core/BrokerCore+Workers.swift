@@ -70,10 +70,14 @@ extension BrokerCore {
             return
         }
         let known = session.leases
-        let unconfirmed = known.reduce(0) { count, lease in
-            if case .granted = leases[lease]?.phase { count + 1 } else { count }
+        var (unconfirmed, ending) = (0, 0)
+        for lease in known {
+            guard let lease = leases[lease] else { continue }
+            if case .granted = lease.phase { unconfirmed += 1 } else if lease.isSettling, !lease.wasGivenBack { ending += 1 }
         }
-        for (key, time) in sessions.report(beat, unconfirmed: unconfirmed, now: now) { modelCosts.loaded(key, milliseconds: time, now: now) }
+        for (key, time) in sessions.report(beat, unconfirmed: unconfirmed, ending: ending, now: now) {
+            modelCosts.loaded(key, milliseconds: time, now: now)
+        }
         compare(beat, with: known)
     }
 

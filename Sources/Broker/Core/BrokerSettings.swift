@@ -60,6 +60,8 @@ package struct BrokerSettings: Sendable {
     package var finetuneStallSeconds: Double = 600
     /// A worker ends a timed out attempt itself; the broker does it so much later.
     package var timeoutGrace: Int64 = 3_000
+    /// The same for a finetune, which ends its step and saves its state for the next attempt.
+    package var finetuneTimeoutGrace: Int64 = 120_000
     /// First pause before a failed task runs again; it doubles with each failure.
     package var retryBase: Int64 = 1_000
     /// The longest such pause.

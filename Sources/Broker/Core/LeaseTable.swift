@@ -153,9 +153,8 @@ struct LeaseTable: Sendable {
         // It may wait behind others as long as those go on; where nothing does, the worker's engine hangs.
         case .confirmed: return Double(now - workerSign) >= lease.stallSeconds * 1_000 ? .stalled(lease.lease) : nil
         case .running(let since):
-            if let seconds = lease.timeoutSeconds, Double(now - since) >= seconds * 1_000 + Double(settings.timeoutGrace) {
-                return .timedOut(lease.lease)
-            }
+            let grace = lease.kind == .finetune ? settings.finetuneTimeoutGrace : settings.timeoutGrace
+            if let seconds = lease.timeoutSeconds, Double(now - since) >= seconds * 1_000 + Double(grace) { return .timedOut(lease.lease) }
             return Double(now - lease.lastSign) >= lease.stallSeconds * 1_000 ? .stalled(lease.lease) : nil
         }
     }

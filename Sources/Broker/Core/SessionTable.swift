@@ -77,14 +77,15 @@ struct SessionTable: Sendable {
         }
     }
 
-    /// Takes a heartbeat. Grants that were not confirmed before it are not in its figures.
+    /// Takes a heartbeat. Grants that were not confirmed before it are not in its figures; ends that were heard before it are, and count once more when they
+    /// are recorded.
     /// - Returns: models that it has now, and how long their loading took, in milliseconds.
-    mutating func report(_ beat: WorkerHeartbeat, unconfirmed: Int, now: Int64) -> [(key: String, milliseconds: Int64)] {
+    mutating func report(_ beat: WorkerHeartbeat, unconfirmed: Int, ending: Int, now: Int64) -> [(key: String, milliseconds: Int64)] {
         guard var session = all[beat.session] else { return [] }
         let before = session.room
         session.reportedFree = min(beat.freeSlots, session.registration.slots)
         session.grantedSince = unconfirmed
-        session.settledSince = 0
+        session.settledSince = -ending
         session.isFull = false
         session.models = Set(beat.models)
         session.isDraining = beat.draining
