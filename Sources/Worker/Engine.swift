@@ -38,9 +38,8 @@ final class Engine {
     private var finetuning: FinetuneRun?
     private var verifying: [VerifyRun] = []
     private var events: [GenerationEvent] = []
-    /// Bytes of models that had no room when they were loaded, beside those at work or, as preloads, beside the others: they are not loaded again before
-    /// there is some.
-    private var tooLarge: [ModelIdentity: Int] = [:]
+    /// Models that had no room when they were loaded, beside those at work or, as preloads, beside the others.
+    private var crowded = CrowdedModels()
     /// Preloads whose model is on its way.
     private var preloading: [Preload] = []
     /// Models that were preloaded, or are about to make their token: together they have to fit.
@@ -98,7 +97,7 @@ final class Engine {
     /// One unit of work.
     /// - Returns: false where there was nothing to do.
     func turn(now: Milliseconds) -> Bool {
-        var didWork = false
+        var didWork = makeRoom(now: now)
         for seat in shelf.seats where !seat.isIdle {
             step(seat, now: now)
             didWork = true
@@ -144,16 +143,42 @@ final class Engine {
     /// Lets a task wait for its model.
     private func prepare(_ lease: LeaseID, _ task: ResolvedTask, _ model: ResolvedModel, _ precision: Precision, now: Milliseconds) {
         let identity = ModelIdentity(model, precision)
-        if let bytes = tooLarge[identity], !shelf.hasRoom(for: bytes) { return report(.snoozed(lease)) }
-        preparing.append(PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag()))
+        let entry = PreparingTask(lease: lease, task: task, model: identity, stop: StopFlag())
+        if let bytes = crowded.byteCount(of: identity), !shelf.hasRoom(for: bytes) {
+            guard crowded.asked(identity, now: now) else { return report(.snoozed(lease)) }
+            preparing.append(entry)
+            return report(.makingRoom(true))
+        }
+        preparing.append(entry)
         // Behind what takes long nobody here would wait for it.
         if !loading.isHeldUp(now: now) { fetch(model, precision) }
         snoozeWaiting(for: identity, now: now)
     }
 
+    /// Loads the model that room is made for, once what kept it out has ended.
+    /// - Returns: whether it has just been asked for.
+    @discardableResult
+    private func makeRoom(now: Milliseconds) -> Bool {
+        guard let identity = crowded.madeFor else { return false }
+        guard let model = preparing.first(where: { $0.model == identity })?.task.model else {
+            endMakingRoom()
+            return false
+        }
+        guard crowded.byteCount(of: identity).map(shelf.hasRoom(for:)) ?? true, !loading.isHeldUp(now: now) else { return false }
+        return fetch(model, identity.precision)
+    }
+
+    private func endMakingRoom() {
+        crowded.endMaking()
+        report(.makingRoom(false))
+    }
+
     /// Asks the loader for a model, once.
-    private func fetch(_ model: ResolvedModel, _ precision: Precision) {
-        if loading.ask(ModelIdentity(model, precision)) { load(.model(model, precision)) }
+    @discardableResult
+    private func fetch(_ model: ResolvedModel, _ precision: Precision) -> Bool {
+        guard loading.ask(ModelIdentity(model, precision)) else { return false }
+        load(.model(model, precision))
+        return true
     }
 
     /// Where a model takes long, all but the first of those that wait for it go back; where it only stands behind what takes long, that one too: its
@@ -217,16 +242,20 @@ final class Engine {
         preparing.removeAll { $0.model == identity }
         let preloads = preloading.filter { $0.identity == identity }
         preloading.removeAll { $0.identity == identity }
-        defer { sayLoading(now: now) }
+        defer {
+            sayLoading(now: now)
+            if crowded.madeFor == identity { endMakingRoom() }
+        }
         do throws(TaskFault) {
             let loaded = try result.get()
             guard hasRoom(for: loaded, identity) else {
+                if !waiting.isEmpty { crowded.refused(identity, now: now) }
                 for entry in waiting { report(.snoozed(entry.lease)) }
                 for preload in preloads { report(.preloaded(preload.number, Self.noRoom)) }
                 return
             }
             if waiting.isEmpty, !preloads.isEmpty, !fitsBesidePreloaded(loaded.model.weightsByteCount) {
-                tooLarge[identity] = loaded.model.weightsByteCount
+                crowded.hadNoRoom(identity, byteCount: loaded.model.weightsByteCount)
                 for preload in preloads { report(.preloaded(preload.number, Self.tooMuchTogether)) }
                 return
             }
@@ -260,8 +289,7 @@ final class Engine {
     private func hasRoom(for loaded: LoadedModel, _ identity: ModelIdentity) -> Bool {
         let bytes = loaded.model.weightsByteCount
         let fits = shelf.hasRoom(for: bytes)
-        if tooLarge.count >= 64 { tooLarge = [:] }
-        tooLarge[identity] = fits ? nil : bytes
+        if fits { crowded.hadRoom(identity) } else { crowded.hadNoRoom(identity, byteCount: bytes) }
         return fits
     }
 
@@ -269,7 +297,7 @@ final class Engine {
 
     private func preload(_ preload: Preload, now: Milliseconds) {
         if let seat = shelf.seat(preload.identity, now: now) { return pass(preload, on: seat) }
-        if let bytes = tooLarge[preload.identity] {
+        if let bytes = crowded.byteCount(of: preload.identity) {
             guard shelf.hasRoom(for: bytes) else { return report(.preloaded(preload.number, Self.noRoom)) }
             guard fitsBesidePreloaded(bytes) else { return report(.preloaded(preload.number, Self.tooMuchTogether)) }
         }
@@ -384,6 +412,7 @@ final class Engine {
             preparing[index].stop.raise()
             preparing.remove(at: index)
             report(.stopped(lease, resume: nil))
+            makeRoom(now: now)
             sayLoading(now: now)
         } else if let run = generating.first(where: { $0.lease == lease }) {
             run.seat.scheduler.cancel(run.request)

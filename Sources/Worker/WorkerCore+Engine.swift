@@ -10,13 +10,14 @@ extension WorkerCore {
             // Whoever waits for room here is told at once that there is some.
             if isLoadingLong, !isLong { link.hasten(now: now) }
             isLoadingLong = isLong
+        case .makingRoom(let isMaking): makesRoom(isMaking, now: now)
         case .unfit(_, let fault): becomeUnfit(fault, now: now)
         default: break
         }
         guard let lease = report.lease else { return }
         guard let task = tasks[lease], task.isRunning else { return settleAbandoned(report) }
         switch report {
-        case .models, .preloaded, .loadingLong: break
+        case .models, .preloaded, .loadingLong, .makingRoom: break
         case .started:
             fitness.started()
             tasks.markStarted(lease)

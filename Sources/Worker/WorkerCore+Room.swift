@@ -13,7 +13,16 @@ extension WorkerCore {
 
     /// Whether anything that comes now could be run. Where no model is ready and the one that tasks wait for takes long, all that could be done with
     /// others is to give them back, each second, until it is here.
-    var takesWork: Bool { drain == .working && !fitness.isResting && !(isLoadingLong && models.isEmpty) }
+    var takesWork: Bool { drain == .working && !fitness.isResting && !isMakingRoom && !(isLoadingLong && models.isEmpty) }
+
+    /// The engine waits for the end of what runs, so that a model has the memory; what waits goes back, or it would begin with more.
+    mutating func makesRoom(_ isMaking: Bool, now: Milliseconds) {
+        if isMakingRoom, !isMaking { link.hasten(now: now) }
+        isMakingRoom = isMaking
+        for task in tasks.waiting where isMaking {
+            tasks.end(task.held.lease, with: .release(task.held, reason: .snooze, ran: false, resume: task.grant?.resume))
+        }
+    }
 
     /// Slots without a task, less the tasks that wait; `-slots` where nothing more is taken.
     var freeSlots: Int {

@@ -44,6 +44,8 @@ package struct WorkerCore: Sendable {
     var fitness = MachineFitness()
     /// Tasks wait for a model that has been on its way for long.
     var isLoadingLong = false
+    /// A task waits for memory that those which run take.
+    var isMakingRoom = false
     private var beats: UInt64 = 0
     /// What the last heartbeat said of ``freeSlots``, less the grants since; and how many tasks had ended by then, of all and of those of several slots.
     var saidFree = 0
@@ -113,7 +115,7 @@ package struct WorkerCore: Sendable {
             saidFree -= 1
             if drain != .working {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .draining, ran: false, resume: grant.resume))
-            } else if fitness.isResting || !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
+            } else if fitness.isResting || isMakingRoom || !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .snooze, ran: false, resume: grant.resume))
             }
         } catch {

@@ -52,6 +52,8 @@ package enum EngineReport: Sendable, Equatable {
     case preloaded(Int, ContractError?)
     /// Whether tasks wait for a model that has been on its way for long.
     case loadingLong(Bool)
+    /// Whether a task waits until what runs has ended, for the memory that its model needs.
+    case makingRoom(Bool)
 
     /// The lease spoken of, if any.
     package var lease: LeaseID? {
@@ -59,7 +61,7 @@ package enum EngineReport: Sendable, Equatable {
         case .started(let lease), .remaining(let lease, _), .events(let lease, _), .progress(let lease, _, _), .checkpoint(let lease, _, _, _),
             .finished(let lease, _, _), .failed(let lease, _, _), .stopped(let lease, _), .snoozed(let lease), .unfit(let lease, _):
             lease
-        case .models, .preloaded, .loadingLong: nil
+        case .models, .preloaded, .loadingLong, .makingRoom: nil
         }
     }
 }

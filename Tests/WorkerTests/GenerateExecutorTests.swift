@@ -67,6 +67,72 @@ import Worker
         #expect(bench.run().texts(of: fifth)?.count == 1)
     }
 
+    /// A bench with room for one model, a long task of that one at work, and the time that tasks of another ask at.
+    private static func crowdedBench(_ clock: Clock) throws -> (EngineBench, ResolvedModel, LeaseID) {
+        var bench = try EngineBench(cacheBytes: 1)
+        bench.engine.clock = { clock.time }
+        let model = try bench.model()
+        let endless = EngineBench.generate { ($0.n, $0.maxLength, $0.slidingWindow, $0.bannedTokens) = (2, 65_000, true, [0]) }
+        let first = bench.start(endless, model: model)
+        _ = bench.run { $0.contains(.started(first)) }
+        return (bench, model, first)
+    }
+
+    /// A task of another model asks, and the engine makes some steps.
+    private static func ask(_ bench: inout EngineBench, _ model: ResolvedModel) -> (lease: LeaseID, said: [EngineReport]) {
+        let lease = bench.start(EngineBench.generate { $0.precision = .bfloat16 }, model: model)
+        var said: [EngineReport] = []
+        for _ in 0..<3 {
+            _ = bench.engine.turn()
+            said += bench.engine.takeReports()
+        }
+        return (lease, said)
+    }
+
+    private static func makesRoom(_ said: [EngineReport]) -> [Bool] {
+        said.compactMap { if case .makingRoom(let isMaking) = $0 { isMaking } else { nil } }
+    }
+
+    @Test("a model that is asked for in vain for half a minute gets the memory as soon as what runs has ended, and its next task waits for that")
+    func room() throws {
+        let clock = Clock()
+        var (bench, model, first) = try Self.crowdedBench(clock)
+        for _ in 0..<4 {
+            let (lease, said) = Self.ask(&bench, model)
+            #expect(said.contains(.snoozed(lease)) && Self.makesRoom(said).isEmpty)
+            clock.time += 9_900
+        }
+        clock.time += 400
+        let (lease, said) = Self.ask(&bench, model)
+        #expect(!said.contains(.snoozed(lease)) && Self.makesRoom(said) == [true])
+        let (second, more) = Self.ask(&bench, model)
+        #expect(more.contains(.snoozed(second)) && Self.makesRoom(more).isEmpty, "one waits")
+        bench.engine.stop(first, .cancelled)
+        let reports = bench.run()
+        #expect(reports.texts(of: lease)?.count == 1 && Self.makesRoom(reports) == [false])
+        #expect(bench.engine.takeReports().isEmpty)
+    }
+
+    @Test("a model that is asked for now and then gets none; and where nobody waits for it any more all goes on") func noRoomMade() throws {
+        let clock = Clock()
+        var (bench, model, first) = try Self.crowdedBench(clock)
+        for _ in 0..<3 {
+            let (lease, said) = Self.ask(&bench, model)
+            #expect(said.contains(.snoozed(lease)) && Self.makesRoom(said).isEmpty)
+            clock.time += 61_000
+        }
+        _ = Self.ask(&bench, model)
+        clock.time += 31_000
+        let (lease, said) = Self.ask(&bench, model)
+        #expect(Self.makesRoom(said) == [true])
+        bench.engine.stop(lease, .cancelled)
+        _ = bench.engine.turn()
+        let after = bench.engine.takeReports()
+        #expect(after.stopped(lease).isStopped && Self.makesRoom(after) == [false])
+        bench.engine.stop(first, .cancelled)
+        #expect(Self.makesRoom(bench.run()).isEmpty)
+    }
+
     @Test("each precision has a model of its own: tasks of several at once give what each gives alone")
     func precisions() throws {
         func task(_ precision: Precision) -> TaskParameters {

@@ -85,6 +85,28 @@ import Worker
         #expect(saidFree(&bench) == [])
     }
 
+    @Test("while room is made for a model what waits goes back and nothing is taken; what runs goes on, and once it is made all is said at once")
+    func makingRoom() {
+        var bench = CoreBench.joined(slots: 2)
+        for number in 1...3 as ClosedRange<UInt64> { bench.say(.grant(CoreBench.grant(number))) }
+        bench.actions = []
+        func release(_ number: UInt64) -> WorkerMessage {
+            .release(CoreBench.grant(number).held, reason: .snooze, ran: false, resume: nil)
+        }
+        bench.handle(.engine(.makingRoom(true)))
+        var sent = bench.sent()
+        #expect(sent.map(\.isHeartbeat) == [true, false] && sent.last == release(3), "that nothing is taken comes before what goes back")
+        bench.say(.grant(CoreBench.grant(4)))
+        #expect(bench.started.isEmpty && bench.sent().contains(release(4)))
+        bench.handle(.engine(.finished(CoreBench.grant(1).lease, generations: [], result: nil)))
+        sent = bench.sent()
+        #expect(sent.first?.isComplete == true)
+        bench.handle(.engine(.makingRoom(false)))
+        #expect(saidFree(&bench) == [1])
+        bench.say(.grant(CoreBench.grant(5)))
+        #expect(bench.started == [CoreBench.grant(5).lease])
+    }
+
     @Test("a finetune closes its worker at once, and what goes back behind it opens nothing") func closed() {
         var bench = CoreBench.joined()
         bench.say(.grant(CoreBench.grant(1, sequences: 0)))
