@@ -74,10 +74,11 @@ struct NoOpWorker {
             slots: slots, parameters: TaskParameters.knownNames, leases: Array(held.values))
     }
 
+    /// What is held has ended, and is to be recorded: no slot is taken.
     private var heartbeat: WorkerHeartbeat {
         WorkerHeartbeat(
-            session: session, sequence: sequence, leasesCount: held.count, leasesHash: WorkerLeases.hash(held.keys), freeSlots: slots - held.count,
-            idle: held.isEmpty, models: [], draining: false)
+            session: session, sequence: sequence, leasesCount: held.count, leasesHash: WorkerLeases.hash(held.keys), freeSlots: slots, idle: true,
+            models: [], draining: false)
     }
 
     private static let digest = String(repeating: "0", count: 64)
