@@ -184,6 +184,21 @@ import Testing
         #expect(bench.store.tasks.values.count { $0.session == Self.other } == 2)
     }
 
+    @Test("a worker that says nonsense of its slots says that it has none, or all", arguments: [-(1 << 53), 1 << 53]) func nonsense(free: Int) throws
+    {
+        var bench = CoreBench()
+        bench.joinWorker()
+        bench.submit()
+        try run(&bench, loading: 1, running: 10)
+        bench.submit()
+        let grant = try #require(bench.grants.last)
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        beat(&bench, models: [try key(bench)], held: [grant.lease], free: free)
+        bench.joinWorker(session: Self.other, address: [8])
+        bench.submit()
+        #expect(bench.store.tasks.values.contains { $0.session == Self.other } == (free < 0))
+    }
+
     @Test("one that is busy with tasks of many sequences is worth waiting for all the same: their ends make room") func busyHolder() throws {
         var bench = CoreBench()
         bench.joinWorker()

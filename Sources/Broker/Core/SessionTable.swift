@@ -83,7 +83,9 @@ struct SessionTable: Sendable {
     mutating func report(_ beat: WorkerHeartbeat, unconfirmed: Int, ending: Int, now: Int64) -> [(key: String, milliseconds: Int64)] {
         guard var session = all[beat.session] else { return [] }
         let before = session.room
-        session.reportedFree = min(beat.freeSlots, session.registration.slots)
+        // A worker says what it likes: sums and products of these figures are to stay small.
+        let slots = session.registration.slots
+        session.reportedFree = min(slots, max(-slots, beat.freeSlots))
         session.grantedSince = unconfirmed
         session.settledSince = -ending
         session.isFull = false
