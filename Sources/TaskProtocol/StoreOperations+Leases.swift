@@ -241,12 +241,19 @@ package struct SessionRegistration: Sendable, Equatable {
     package var slots: Int
     /// Names of the parameters that it knows; empty where it did not say.
     package var parameters: [String]
+    /// ``WorkerRegistration/epoch``: a fencing token. What a broker decides by itself over the session's leases (``Failure/epoch``, ``Release/epoch``)
+    /// counts until the worker joins another.
+    package var epoch: Int
+
+    /// The answer to one that comes after that of a later epoch: nothing changed.
+    package static let outranked = ContractError(.conflict, "the worker has joined another broker since", field: "epoch")
 
     package init(
         session: SessionID, broker: BrokerID, host: String, pid: Int, version: String, numerics: [String], instructionSet: String, threads: Int,
-        slots: Int, parameters: [String] = []
+        slots: Int, parameters: [String] = [], epoch: Int = 0
     ) {
         self.parameters = parameters
+        self.epoch = epoch
         self.session = session
         self.broker = broker
         self.host = host
@@ -326,8 +333,13 @@ package struct Failure: Sendable, Equatable {
     package var final: Bool
     /// How long a retry waits.
     package var delayMilliseconds: Int64
+    /// Of the session, where a broker decided so by itself; nil where the worker reported it.
+    package var epoch: Int?
 
-    package init(task: TaskID, lease: LeaseID, attempt: Int, error: ContractError, cause: Cause, final: Bool, delayMilliseconds: Int64) {
+    package init(
+        task: TaskID, lease: LeaseID, attempt: Int, error: ContractError, cause: Cause, final: Bool, delayMilliseconds: Int64,
+        epoch: Int? = nil
+    ) {
         self.task = task
         self.lease = lease
         self.attempt = attempt
@@ -335,6 +347,7 @@ package struct Failure: Sendable, Equatable {
         self.cause = cause
         self.final = final
         self.delayMilliseconds = delayMilliseconds
+        self.epoch = epoch
     }
 }
 
@@ -343,20 +356,25 @@ package struct Release: Sendable, Equatable {
     package var task: TaskID
     package var lease: LeaseID
     package var attempt: Int
-    /// Why, for people: `drain`, `snooze`, `undelivered`, `stalled`.
+    /// Why, for people: `draining`, `snooze`, `undelivered`.
     package var reason: String
     /// JSON to resume from, where the worker made one.
     package var resume: [UInt8]?
     /// How long it stays out of line (a snooze); 0 puts it back at once.
     package var delayMilliseconds: Int64
+    /// Of the session, where a broker decided so by itself; nil where the worker reported it.
+    package var epoch: Int?
 
-    package init(task: TaskID, lease: LeaseID, attempt: Int, reason: String, resume: [UInt8]? = nil, delayMilliseconds: Int64 = 0) {
+    package init(
+        task: TaskID, lease: LeaseID, attempt: Int, reason: String, resume: [UInt8]? = nil, delayMilliseconds: Int64 = 0, epoch: Int? = nil
+    ) {
         self.task = task
         self.lease = lease
         self.attempt = attempt
         self.reason = reason
         self.resume = resume
         self.delayMilliseconds = delayMilliseconds
+        self.epoch = epoch
     }
 }
 
@@ -370,6 +388,8 @@ package enum Settlement: Sendable, Equatable {
     case requeued(ReadyTask, runAtMilliseconds: Int64)
     /// The lease is not the task's any more: nothing changed; kept as `superseded` where the attempt is known.
     case stale
+    /// The lease stands, but its session has joined another broker than the one that decided this by itself: nothing changed.
+    case fenced
 }
 
 /// A settlement and what it brought about elsewhere.

@@ -122,7 +122,8 @@ extension WorkerRegistration {
             protocolVersion: try fields.count("protocol"), session: try fields.id("session"), host: try fields.string("host"),
             pid: try fields.count("pid"), version: try fields.string("version"), numerics: try fields.strings("numerics"),
             instructionSet: try fields.string("instruction_set"), threads: try fields.count("threads"), slots: try fields.count("slots"),
-            parameters: try fields.strings("parameters"), models: try fields.strings("models"), leases: leases)
+            parameters: try fields.strings("parameters"), models: try fields.strings("models"), leases: leases,
+            epoch: try fields.optionalCount("epoch") ?? 0)
     }
 }
 

@@ -144,7 +144,7 @@ extension MessagePackWriter {
 }
 
 extension WorkerRegistration {
-    fileprivate var fieldCount: Int { 12 }
+    fileprivate var fieldCount: Int { 13 }
 
     fileprivate func write(to writer: inout MessagePackWriter) {
         writer.member("protocol", protocolVersion)
@@ -165,6 +165,7 @@ extension WorkerRegistration {
             writer.int(Int64(lease.attempt))
             writer.endArray()
         }
+        writer.member("epoch", epoch)
     }
 }
 

@@ -56,10 +56,14 @@ package struct WorkerRegistration: Sendable, Equatable {
     /// Keys of the models in memory (``Precision/modelKey(checkpoint:)``): routing prefers them.
     package var models: [String]
     package var leases: [WorkerLease]
+    /// Rises with each broker that the worker tries: what it says to one outranks what it said to those before, however late that comes. 0 where it does
+    /// not say.
+    package var epoch: Int
 
     package init(
         protocolVersion: Int = WorkerProtocol.version, session: SessionID, host: String, pid: Int, version: String, numerics: [String],
-        instructionSet: String, threads: Int, slots: Int, parameters: [String], models: [String] = [], leases: [WorkerLease] = []
+        instructionSet: String, threads: Int, slots: Int, parameters: [String], models: [String] = [], leases: [WorkerLease] = [],
+        epoch: Int = 0
     ) {
         self.protocolVersion = protocolVersion
         self.session = session
@@ -73,6 +77,7 @@ package struct WorkerRegistration: Sendable, Equatable {
         self.parameters = parameters
         self.models = models
         self.leases = leases
+        self.epoch = epoch
     }
 }
 

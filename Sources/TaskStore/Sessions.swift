@@ -17,9 +17,11 @@ extension StoreSession {
     private static let upsertSession = Statement(
         "upsert_session",
         """
-        INSERT INTO sessions (id, broker, host, pid, version, numerics, instruction_set, threads, slots, parameters)
-        VALUES ($1::uuid, $2::uuid, $3::text, $4::int, $5::text, $6::text[], $7::text, $8::int, $9::int, $10::text[])
-        ON CONFLICT (id) DO UPDATE SET broker = excluded.broker, counter = sessions.counter + 1, seen_at = now(), state = 'running'
+        INSERT INTO sessions (id, broker, host, pid, version, numerics, instruction_set, threads, slots, parameters, epoch)
+        VALUES ($1::uuid, $2::uuid, $3::text, $4::int, $5::text, $6::text[], $7::text, $8::int, $9::int, $10::text[], $11::bigint)
+        ON CONFLICT (id) DO UPDATE SET
+            broker = excluded.broker, counter = sessions.counter + 1, seen_at = now(), state = 'running', epoch = excluded.epoch
+        WHERE sessions.epoch <= excluded.epoch
         """)
 
     func registerBroker(_ registration: BrokerRegistration) throws(StoreError) {
@@ -39,14 +41,16 @@ extension StoreSession {
         _ = try connection.run(Self.setIdle, [.uuid(broker), .bool(idle)])
     }
 
-    func registerSession(_ registration: SessionRegistration) throws(StoreError) {
-        _ = try connection.run(
+    /// - Returns: false where the worker has joined another broker since it said so: nothing changed.
+    func registerSession(_ registration: SessionRegistration) throws(StoreError) -> Bool {
+        try connection.run(
             Self.upsertSession,
             [
                 .uuid(registration.session), .uuid(registration.broker), .text(registration.host), .int32(registration.pid),
                 .text(registration.version), .texts(registration.numerics), .text(registration.instructionSet), .int32(registration.threads),
-                .int32(registration.slots), .texts(registration.parameters),
-            ])
+                .int32(registration.slots), .texts(registration.parameters), .int(Int64(registration.epoch)),
+            ]
+        ).affected > 0
     }
 
     // MARK: Beats

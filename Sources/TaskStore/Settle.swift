@@ -26,14 +26,23 @@ extension StoreSession {
 
     /// Runs one batch of writes under leases: locks, decides, settles; what finds no lease is looked up among what was recorded before, or just now:
     /// of several writes under one lease the first counts, and one under an old lease is not answered for what the present one does.
-    private func underLeases(_ writes: [LeaseWrite], decide: (Int, LockedTask) -> Decision) throws(StoreError) -> [SettlementReply] {
+    /// - Parameter epochs: of the sessions, for those writes that a broker decided by itself.
+    private func underLeases(
+        _ writes: [LeaseWrite], epochs: [Int?] = [], decide: (Int, LockedTask) -> Decision
+    ) throws(StoreError) -> [SettlementReply] {
         try connection.transaction { () throws(StoreError) in
             let locked = try lock(writes.map { ($0.task, $0.lease) })
+            let outranked = try outranked(writes, epochs, locked)
+            var fenced = Set<Int>()
             var deciding: [LeaseWrite: Int] = [:]
             var ends: [TaskEnd] = []
             var requeues: [Requeue] = []
             for (index, write) in writes.enumerated() {
                 guard let task = locked[write.task], task.lease == write.lease, deciding[write] == nil else { continue }
+                if outranked.contains(index) {
+                    fenced.insert(index)
+                    continue
+                }
                 deciding[write] = index
                 switch decide(index, task) {
                 case .end(let end): ends.append(end)
@@ -41,13 +50,35 @@ extension StoreSession {
                 }
             }
             let replies = try settle(Array(locked.values), ends: ends, requeues: requeues)
-            let earlier = try recordedEarlier(writes.indices.filter { deciding[writes[$0]] != $0 }.map { writes[$0] }, success: false)
+            let earlier = try recordedEarlier(
+                writes.indices.filter { deciding[writes[$0]] != $0 && !fenced.contains($0) }.map { writes[$0] }, success: false)
             return writes.indices.map { index in
                 let write = writes[index]
+                if fenced.contains(index) { return SettlementReply(settlement: .fenced) }
                 if deciding[write] == index, let reply = replies[write.task] { return reply }
                 return SettlementReply(settlement: earlier[write] ?? .stale)
             }
         }
+    }
+
+    /// No session joins anew before this transaction ends: who reads its leases then sees what was decided here.
+    private static let lockEpochs = Statement(
+        "lock_epochs", "SELECT id, epoch FROM sessions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR SHARE")
+
+    /// Which writes a broker decided by itself before the session that holds the lease joined another.
+    private func outranked(
+        _ writes: [LeaseWrite], _ epochs: [Int?], _ locked: [TaskID: LockedTask]
+    ) throws(StoreError) -> Set<Int> {
+        var decided: [(index: Int, session: SessionID, epoch: Int)] = []
+        for (index, (write, epoch)) in zip(writes, epochs).enumerated() {
+            guard let epoch, let task = locked[write.task], task.lease == write.lease, let session = task.session else { continue }
+            decided.append((index, session, epoch))
+        }
+        if decided.isEmpty { return [] }
+        let rows = try connection.run(Self.lockEpochs, [.uuids(Set(decided.map(\.session)).sorted())])
+        var present: [SessionID: Int] = [:]
+        for row in rows.indices { present[try rows.requireUUID(row, 0)] = Int(try rows.requireInt(row, 1)) }
+        return Set(decided.filter { $0.epoch < present[$0.session] ?? 0 }.map(\.index))
     }
 
     private enum Decision {
@@ -56,7 +87,7 @@ extension StoreSession {
     }
 
     func fail(_ failures: [Failure]) throws(StoreError) -> [SettlementReply] {
-        try underLeases(failures.map { LeaseWrite(task: $0.task, lease: $0.lease) }) { index, task in
+        try underLeases(failures.map { LeaseWrite(task: $0.task, lease: $0.lease) }, epochs: failures.map(\.epoch)) { index, task in
             let failure = failures[index]
             let count = task.failures + 1
             if task.cancelRequested {
@@ -98,7 +129,7 @@ extension StoreSession {
     func release(_ releases: [Release]) throws(StoreError) -> [SettlementReply] {
         // Of its own and before: a resume state is true whatever becomes of the release.
         try saveResume(releases.compactMap { release in release.resume.map { (task: release.task, lease: release.lease, resume: $0) } })
-        return try underLeases(releases.map { LeaseWrite(task: $0.task, lease: $0.lease) }) { index, task in
+        return try underLeases(releases.map { LeaseWrite(task: $0.task, lease: $0.lease) }, epochs: releases.map(\.epoch)) { index, task in
             let release = releases[index]
             if task.cancelRequested { return .end(TaskEnd(task: task.task, state: .cancelled, ending: "released", error: nil)) }
             let reason: JSONObject = ["reason": .string(release.reason)]

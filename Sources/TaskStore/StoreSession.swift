@@ -66,7 +66,7 @@ package struct StoreSession {
         case .registerBroker(let registration): try done { () throws(StoreError) in try registerBroker(registration) }
         case .endBroker(let broker): try done { () throws(StoreError) in try endBroker(broker) }
         case .markIdle(let broker, let idle): try done { () throws(StoreError) in try markIdle(broker, idle) }
-        case .registerSession(let registration): try done { () throws(StoreError) in try registerSession(registration) }
+        case .registerSession(let registration): try registerSession(registration) ? .done : .refused(SessionRegistration.outranked)
         case .endSession(let session): .swept(try endSession(session))
         case .leases(let sessions): .leases(try leases(of: sessions))
         case .complete(let completions): .completed(try complete(completions))

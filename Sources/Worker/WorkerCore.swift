@@ -59,6 +59,9 @@ package struct WorkerCore: Sendable {
         link = BrokerLink(endpoints: settings.brokers, startingAt: spread & 0xFFFF)
     }
 
+    /// The link of the broker that has said welcome, and is still heard.
+    package var joined: LinkID? { link.joined }
+
     /// Sequences that run at once.
     var slots: Int { settings.registration.slots }
 
@@ -183,6 +186,7 @@ package struct WorkerCore: Sendable {
         var registration = settings.registration
         registration.models = models
         registration.leases = tasks.leases
+        registration.epoch = link.current.map { Int(clamping: $0.number) } ?? 0
         return registration
     }
 

@@ -145,7 +145,7 @@ struct CoreBench {
     /// - Parameter parameters: the names that it says it knows.
     mutating func joinWorker(
         slots: Int = 4, numerics: [String] = [], parameters: [String] = [], session other: SessionID? = nil, address: [UInt8] = [7],
-        key: String? = nil
+        key: String? = nil, leases: [WorkerLease] = [], epoch: Int = 0
     ) {
         feed(
             .workerMessage(
@@ -153,7 +153,7 @@ struct CoreBench {
                 .register(
                     WorkerRegistration(
                         session: other ?? session, host: "h", pid: 1, version: "1", numerics: numerics, instructionSet: "plain", threads: 1,
-                        slots: slots, parameters: parameters))))
+                        slots: slots, parameters: parameters, leases: leases, epoch: epoch))))
     }
 
     @discardableResult

@@ -122,6 +122,7 @@ import Testing
         for number in 0..<4 {
             bench.finetune(output: "o\(number)")
         }
+        bench.pass(5)
         bench.submit()
         bench.pass(3_000, heartbeats: true)
         #expect(bench.grants.count == 1, "the second slot is left for a finetune")

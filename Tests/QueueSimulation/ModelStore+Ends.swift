@@ -95,8 +95,15 @@ extension ModelStore {
         return withDependents(finish(task, .succeeded, "succeeded", nil), of: task.id)
     }
 
+    /// Whether a broker decided so by itself before the session that holds the lease joined another.
+    private func isFenced(_ task: ModelTask, _ lease: LeaseID, _ epoch: Int?) -> Bool {
+        guard let epoch, task.lease == lease, mutation != .decisionOfFormerBroker else { return false }
+        return epoch < task.session.flatMap { sessions[$0]?.epoch } ?? 0
+    }
+
     mutating func fail(_ failure: Failure) -> SettlementReply? {
         guard var task = holder(failure.task, failure.lease, .failureUnderOldLease) else { return nil }
+        if isFenced(task, failure.lease, failure.epoch) { return SettlementReply(settlement: .fenced) }
         if task.cancelRequested { return withDependents(finish(task, .cancelled, failure.cause.rawValue, nil), of: task.id) }
         task.failures += 1
         if failure.final || task.failures >= task.maxAttempts {
@@ -117,6 +124,7 @@ extension ModelStore {
 
     private mutating func release(_ release: Release) -> SettlementReply? {
         guard let task = holder(release.task, release.lease, .releaseUnderOldLease) else { return nil }
+        if isFenced(task, release.lease, release.epoch) { return SettlementReply(settlement: .fenced) }
         if task.cancelRequested { return withDependents(finish(task, .cancelled, "released", nil), of: task.id) }
         return SettlementReply(
             settlement: requeue(

@@ -110,7 +110,12 @@ extension ModelStore {
     }
 
     mutating func register(_ registration: SessionRegistration) -> StoreReply {
-        sessions[registration.session] = (sessions[registration.session].map { $0.counter + 1 } ?? 0, registration.broker)
+        let known = sessions[registration.session]
+        if let known, known.epoch > registration.epoch, mutation != .joiningWhereItWas {
+            return .refused(SessionRegistration.outranked)
+        }
+        let counter = known.map { $0.counter + 1 } ?? 0
+        sessions[registration.session] = ModelSession(counter: counter, broker: registration.broker, epoch: registration.epoch)
         numerics[registration.session] = registration.numerics
         return .done
     }
@@ -118,11 +123,13 @@ extension ModelStore {
     mutating func beat(_ beat: BeatRequest) -> BeatReply {
         var unknown: [SessionID] = []
         for entry in beat.sessions.sorted(by: { $0.session < $1.session }) {
-            guard let counter = sessions[entry.session]?.counter else {
+            guard var session = sessions[entry.session] else {
                 unknown.append(entry.session)
                 continue
             }
-            sessions[entry.session] = (counter + 1, beat.broker)
+            session.counter += 1
+            session.broker = beat.broker
+            sessions[entry.session] = session
         }
         let mine = Set(beat.sessions.map(\.session))
         let isKnown = brokers[beat.broker] != nil

@@ -7,6 +7,10 @@ extension ModelStore {
         case failureUnderOldLease
         case releaseUnderOldLease
         case checkpointUnderOldLease
+        /// A broker's own decision over a lease counts though its session has joined another since.
+        case decisionOfFormerBroker
+        /// A registration that comes late takes a session back to the broker that it has left.
+        case joiningWhereItWas
         /// A submit that is sent again inserts its task anew though it has ended meanwhile.
         case endedTaskInsertedAgain
         /// A retry that is sent again undoes an end that came later.

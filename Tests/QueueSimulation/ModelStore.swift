@@ -7,7 +7,7 @@ package import TaskProtocol
 /// does not model: settings of queues, schedules, retention, results as they are read, and the database's own ways to be busy.
 package struct ModelStore: Sendable {
     package private(set) var tasks: [TaskID: ModelTask] = [:]
-    package internal(set) var sessions: [SessionID: (counter: Int64, broker: BrokerID)] = [:]
+    package internal(set) var sessions: [SessionID: ModelSession] = [:]
     /// What they compute in; kept when they are gone.
     var numerics: [SessionID: [String]] = [:]
     package internal(set) var brokers: [BrokerID: BrokerRow] = [:]
@@ -27,6 +27,12 @@ package struct ModelStore: Sendable {
     private var unended = 0
     private var faults: [String] = []
     let mutation: Mutation?
+
+    package struct ModelSession: Sendable {
+        package var counter: Int64
+        package var broker: BrokerID
+        package var epoch: Int
+    }
 
     struct QueueKey: Hashable {
         var queue: String

@@ -5,7 +5,8 @@ import Worker
 /// What must hold, whatever goes wrong.
 extension SimulatedWorld {
     /// Does a request and looks at what it did: nothing is recorded under a lease that is not current, no session ends that has beaten meanwhile,
-    /// nothing is completed twice, and what has ended stays so, but for a retry of that very end.
+    /// nothing is completed twice, what has ended stays so, but for a retry of that very end, and no broker ends by itself what a worker runs that has
+    /// joined another.
     func perform(_ request: StoreRequest) -> StoreReply {
         let before = witness(request)
         let reply = store.perform(request, now: Self.databaseEpoch + now)
@@ -14,6 +15,10 @@ extension SimulatedWorld {
             for (completion, (reply, lease)) in zip(completions, zip(replies, leases)) { recorded(completion.task, completion.lease, reply, lease) }
         case (.checkpoint(let commits), .settled(let replies), .leases(let leases)):
             for (commit, (reply, lease)) in zip(commits, zip(replies, leases)) { recorded(commit.task, commit.lease, reply, lease) }
+        case (.fail(let failures), .settled(let replies), .homes(let homes)):
+            for (failure, (reply, home)) in zip(failures, zip(replies, homes)) { decided(failure.task, failure.epoch, reply, home) }
+        case (.release(let releases), .settled(let replies), .homes(let homes)):
+            for (release, (reply, home)) in zip(releases, zip(replies, homes)) { decided(release.task, release.epoch, reply, home) }
         case (.sweep(let dead), .swept(let swept), .counters(let counters)):
             for (session, counter) in zip(dead, counters) where swept.ended.contains(session.session) && counter != session.counter {
                 faults.append("a session was swept that had beaten since it was looked at")
@@ -33,6 +38,8 @@ extension SimulatedWorld {
         case nothing
         /// Of the tasks that are written about.
         case leases([LeaseID?])
+        /// The epochs of the workers that hold what a broker is to end by itself.
+        case homes([Int?])
         /// Of the sessions that are to be swept.
         case counters([Int64?])
         /// Of the tasks that are to be retried.
@@ -43,6 +50,8 @@ extension SimulatedWorld {
         switch request {
         case .complete(let completions): .leases(completions.map { store.tasks[$0.task]?.lease })
         case .checkpoint(let commits): .leases(commits.map { store.tasks[$0.task]?.lease })
+        case .fail(let failures): .homes(failures.map { $0.epoch == nil ? nil : home($0.task, $0.lease) })
+        case .release(let releases): .homes(releases.map { $0.epoch == nil ? nil : home($0.task, $0.lease) })
         case .sweep(let dead): .counters(dead.map { store.sessions[$0.session]?.counter })
         case .retry(let ends): .ends(ends.map { (store.tasks[$0.task]?.retries, store.tasks[$0.task]?.endedAt) })
         default: .nothing
@@ -52,6 +61,18 @@ extension SimulatedWorld {
     private func recorded(_ task: TaskID, _ lease: LeaseID, _ reply: SettlementReply, _ current: LeaseID?) {
         guard case .recorded = reply.settlement, current != lease else { return }
         faults.append("task \(task) was written under a lease that was not current")
+    }
+
+    /// In which epoch the worker was welcomed that holds a lease which stands.
+    private func home(_ task: TaskID, _ lease: LeaseID) -> Int? {
+        guard store.tasks[task]?.lease == lease else { return nil }
+        let holder = workers.first { $0.isUp && $0.core.pointee.leases.contains { $0.lease == lease } }
+        return holder?.core.pointee.joined.map { Int($0.number) }
+    }
+
+    private func decided(_ task: TaskID, _ epoch: Int?, _ reply: SettlementReply, _ home: Int?) {
+        guard let epoch, let home, reply.settlement != .fenced, epoch < home else { return }
+        faults.append("task \(task) was taken from a worker by a broker that it had left for another")
     }
 
     /// No worker is told to drop a task that the store still holds for it: it would stand idle until somebody finds it out.

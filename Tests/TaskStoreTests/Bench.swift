@@ -51,12 +51,14 @@ final class Bench {
 
     func ask(_ request: StoreRequest, on other: StoreConnection? = nil) -> StoreReply { StoreSession(other ?? product).perform(request) }
 
-    func register(_ session: SessionID, numerics: [String] = Bench.numerics, parameters: [String] = []) throws {
+    func register(
+        _ session: SessionID, numerics: [String] = Bench.numerics, parameters: [String] = [], epoch: Int = 0
+    ) throws {
         let reply = ask(
             .registerSession(
                 SessionRegistration(
                     session: session, broker: broker, host: "there", pid: 2, version: "0", numerics: numerics, instructionSet: "plain",
-                    threads: 1, slots: 8, parameters: parameters)))
+                    threads: 1, slots: 8, parameters: parameters, epoch: epoch)))
         guard reply == .done else { throw Surprise(description: "\(reply)") }
     }
 

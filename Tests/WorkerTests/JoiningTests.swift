@@ -33,6 +33,7 @@ import Worker
         }
         #expect(registration.session == CoreBench.session)
         #expect(registration.leases == [CoreBench.grant(1).held])
+        #expect(registration.epoch == Int(bench.link.number) && bench.link > first)
     }
 
     @Test("what a left broker still grants is ignored")

@@ -172,7 +172,8 @@ private struct MessageMaker {
     mutating func workerMessages() -> [WorkerMessage] {
         let registration = WorkerRegistration(
             session: id(), host: text(), pid: number(99_999), version: text(), numerics: ["float32/1"], instructionSet: "avx2", threads: number(64),
-            slots: number(256), parameters: [text(), text()], models: digests(), leases: (0..<number(9)).map { _ in lease() })
+            slots: number(256), parameters: [text(), text()], models: digests(), leases: (0..<number(9)).map { _ in lease() },
+            epoch: number(1 << 20))
         let heartbeat = WorkerHeartbeat(
             session: id(), sequence: UInt64(number(1 << 40)), leasesCount: number(9), leasesHash: generator.next(), freeSlots: number(9) - 5,
             idle: flag(),

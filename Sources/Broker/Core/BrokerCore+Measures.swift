@@ -16,9 +16,9 @@ extension BrokerCore {
         counters.taskDuration.record(Double(now - since) / 1_000, [lease.kind.rawValue, outcome])
     }
 
-    /// What the store made of an end, in the words of `attempts.outcome`. A stale write ended nothing.
+    /// What the store made of an end, in the words of `attempts.outcome`. A stale or fenced write ended nothing.
     mutating func measure(_ work: StoreWork, _ reply: SettlementReply) {
-        guard reply.settlement != .stale else { return }
+        if reply.settlement == .stale || reply.settlement == .fenced { return }
         switch work {
         case .complete(let completion, _): measureEnd(completion.lease, "succeeded")
         case .fail(let failure, _): measureEnd(failure.lease, failure.cause.rawValue)

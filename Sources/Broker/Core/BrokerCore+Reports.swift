@@ -90,7 +90,7 @@ extension BrokerCore {
                 let uri = "sha256:" + record.manifest
                 emit(.checkpoint(id: commit.id, step: record.step, uri: uri, sha256: record.sha256, bytes: record.bytes), under: commit.lease)
             }
-        case .stale, .requeued: isStale(commit.task, commit.lease, tell: address)
+        case .stale, .fenced, .requeued: isStale(commit.task, commit.lease, tell: address)
         }
     }
 
@@ -130,11 +130,16 @@ extension BrokerCore {
         fail(held, leases[held.lease], error, cause: cause, final: final, from: address)
     }
 
-    mutating func fail(_ held: WorkerLease, _ lease: Lease?, _ error: ContractError, cause: Failure.Cause, final: Bool, from address: [UInt8]?) {
+    /// - Parameter epoch: of its session, where this broker decided so by itself.
+    mutating func fail(
+        _ held: WorkerLease, _ lease: Lease?, _ error: ContractError, cause: Failure.Cause, final: Bool, from address: [UInt8]?,
+        epoch: Int? = nil
+    ) {
         leases[held.lease]?.isSettling = true
         let delay = Backoff.milliseconds(task: held.task, failures: (lease?.failures ?? 0) + 1, settings: settings)
         let failure = Failure(
-            task: held.task, lease: held.lease, attempt: held.attempt, error: error, cause: cause, final: final, delayMilliseconds: delay)
+            task: held.task, lease: held.lease, attempt: held.attempt, error: error, cause: cause, final: final, delayMilliseconds: delay,
+            epoch: epoch)
         note(.attemptFailed(task: held.task, attempt: held.attempt, code: error.code.rawValue, final: final))
         lanes.add(.fail(failure, from: address), to: lease?.kind == .finetune ? .training : .settle)
     }
@@ -188,8 +193,10 @@ extension BrokerCore {
     /// - Parameters:
     ///   - reported: why the attempt failed, where it did.
     ///   - address: who reported it; nil where this broker ended it itself.
+    ///   - epoch: of its session, where this broker decided so by itself.
     mutating func settled(
-        _ task: TaskID, _ lease: LeaseID, _ attempt: Int, error reported: ContractError? = nil, from address: [UInt8]?, _ reply: SettlementReply
+        _ task: TaskID, _ lease: LeaseID, _ attempt: Int, error reported: ContractError? = nil, from address: [UInt8]?, epoch: Int? = nil,
+        _ reply: SettlementReply
     ) {
         dependents(reply)
         switch reply.settlement {
@@ -202,7 +209,16 @@ extension BrokerCore {
             }
         case .requeued(let ready, let runAt): requeued(ready, runAt, lease, attempt, error: reported, from: address)
         case .stale: isStale(task, lease, tell: address)
+        case .fenced: fenced(lease, inEpoch: epoch)
         }
+    }
+
+    /// The lease's session has joined another broker since: it is theirs to decide what becomes of it, or ours anew where it has come back.
+    private mutating func fenced(_ lease: LeaseID, inEpoch epoch: Int?) {
+        guard let known = leases[lease] else { return }
+        if let session = sessions[known.session], let epoch, session.epoch > epoch { return leases.unsettle(lease, until: now) }
+        leases.drop(lease)
+        forgetSession(known.session, why: "it has joined another broker since")
     }
 
     private mutating func ended(_ task: TaskID, _ lease: LeaseID, _ attempt: Int, _ state: TaskState, _ error: ContractError?, from address: [UInt8]?)

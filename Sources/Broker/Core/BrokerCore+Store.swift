@@ -243,6 +243,7 @@ extension BrokerCore {
         case .release(let release, _): leases.unsettle(release.lease, until: now + 5_000)
         case .confirmCancel(let reference, _): leases.unsettle(reference.lease, until: now + 5_000)
         case .checkpoint(let commit, _, let address): checkpointRefused(commit, from: address, error)
+        case .registerSession(let registration): registrationRefused(registration, error)
         case .unchecked: uncheckedTasks = false
         case .retain: retentionFailed()
         case .resolve(let question): answer(question, .failure(error))
@@ -307,6 +308,7 @@ extension BrokerCore {
             switch work {
             case .endBackoffs: (clockWasSetBack, timers.sweep) = (false, nil)
             case .registerBroker: isRegistered = true
+            case .registerSession(let registration): sessions.registered(registration.session, inEpoch: registration.epoch)
             case .mark: marked()
             case .endBroker: actions.append(.drained)
             default: break
@@ -332,8 +334,8 @@ extension BrokerCore {
             settled(completion.task, completion.lease, completion.attempt, from: address, reply)
         case .fail(let failure, let address):
             if case .recorded(.failed, _) = reply.settlement { counters.failed += 1 }
-            settled(failure.task, failure.lease, failure.attempt, error: failure.error, from: address, reply)
-        case .release(let release, let address): settled(release.task, release.lease, release.attempt, from: address, reply)
+            settled(failure.task, failure.lease, failure.attempt, error: failure.error, from: address, epoch: failure.epoch, reply)
+        case .release(let release, let address): settled(release.task, release.lease, release.attempt, from: address, epoch: release.epoch, reply)
         case .confirmCancel(let reference, let address):
             if case .recorded = reply.settlement { counters.cancelled += 1 }
             settled(reference.task, reference.lease, reference.attempt, from: address, reply)
@@ -383,7 +385,7 @@ extension BrokerCore {
             case .requeued(let ready, let runAt):
                 let error = ContractError(.lost, "its worker was lost")
                 requeued(ready, runAt, reference.lease, reference.attempt, error: error, from: nil)
-            case .stale: endLease(reference.lease)
+            case .stale, .fenced: endLease(reference.lease)
             }
         }
     }

@@ -47,16 +47,24 @@ extension BrokerCore {
             return
         }
         let session = registration.session
+        // What it said before it went elsewhere and came back.
+        if let known = sessions[session], known.epoch > registration.epoch { return }
         sessions.register(registration, from: address, key, now: now)
         // It says so again until it is welcome: what would wait for the database here would be many times the same.
-        guard isRegistered, !isStoreAway, !lanes.contains(.sessions, where: { $0.registers(session) }) else { return }
+        guard isRegistered, !isStoreAway, !lanes.contains(.sessions, where: { $0.registers(session, inEpoch: registration.epoch) }) else { return }
         lanes.add(
             .registerSession(
                 SessionRegistration(
                     session: session, broker: id, host: registration.host, pid: registration.pid, version: registration.version,
                     numerics: registration.numerics, instructionSet: registration.instructionSet, threads: registration.threads,
-                    slots: registration.slots, parameters: registration.parameters)), to: .sessions)
+                    slots: registration.slots, parameters: registration.parameters, epoch: registration.epoch)), to: .sessions)
         lanes.add(.leases([session], asked: now), to: .sessions)
+    }
+
+    /// It said so before it joined another broker: it is theirs.
+    mutating func registrationRefused(_ registration: SessionRegistration, _ error: ContractError) {
+        guard error.code == .conflict, let session = sessions[registration.session], session.epoch <= registration.epoch else { return }
+        forgetSession(registration.session, why: "it has joined another broker since")
     }
 
     private mutating func heartbeat(_ beat: WorkerHeartbeat, from address: [UInt8]) {
@@ -116,10 +124,13 @@ extension BrokerCore {
 
     /// The store made or adopted the session's row, and its leases are known.
     mutating func joined(_ id: SessionID) {
-        guard let session = sessions[id] else { return }
+        // What was asked before it came back from elsewhere says nothing of what is decided there.
+        guard let session = sessions[id], session.registeredEpoch == session.epoch else { return }
         if session.state == .joining {
             let registration = session.registration
             note(.workerJoined(id, host: registration.host, pid: registration.pid, slots: registration.slots))
+            // The broker that it comes from may have had a claim under way, whose leases only the store knows of.
+            timers.reconcile = min(timers.reconcile, now + settings.lateGrants - settings.reconcileInterval)
         }
         sessions.join(id)
         welcome(session)
@@ -225,21 +236,11 @@ extension BrokerCore {
     /// The store leased a task to a worker: it is told, if it is still ours.
     mutating func granted(_ grant: Grant) {
         counters.grants += 1
-        guard sessions[grant.session] != nil else {
-            giveBack(grant.task, grant.lease, grant.attempt, kind: grant.kind, why: "undelivered")
-            return
-        }
-        guard leases[grant.lease] == nil, !leases.endedLately(grant.lease) else { return }
+        // A worker that has left meanwhile has the lease all the same: the broker that it joins finds it, as it would if this one had died.
+        guard sessions[grant.session] != nil, leases[grant.lease] == nil, !leases.endedLately(grant.lease) else { return }
         insert(grant, phase: .granted(since: now, sent: 1, last: now))
         if let numerics = grant.newNumerics { emit(.retrying(error: nil, runAt: nil, numerics: numerics), under: grant.lease) }
         if let message = leases[grant.lease]?.grant { tell(session: grant.session, .grant(message)) }
-    }
-
-    mutating func giveBack(_ task: TaskID, _ lease: LeaseID, _ attempt: Int, kind: TaskKind, why: String) {
-        leases[lease]?.isSettling = true
-        counters.released += 1
-        note(.leaseReleased(task: task, lease: lease, why: why))
-        lanes.add(.release(Release(task: task, lease: lease, attempt: attempt, reason: why), from: nil), to: kind == .finetune ? .training : .settle)
     }
 
     /// Stops a running task; said again with each beat until it has stopped.
@@ -271,13 +272,17 @@ extension BrokerCore {
 
     private mutating func releaseUnknown(_ id: LeaseID) {
         // Also where the worker has fallen silent: what it never confirmed was not lost with it.
-        guard let lease = leases[id] else { return }
-        giveBack(lease.task, id, lease.attempt, kind: lease.kind, why: "undelivered")
+        guard let lease = leases[id], let epoch = sessions[lease.session]?.epoch else { return }
+        leases[id]?.isSettling = true
+        counters.released += 1
+        let release = Release(task: lease.task, lease: id, attempt: lease.attempt, reason: "undelivered", epoch: epoch)
+        note(.leaseReleased(task: lease.task, lease: id, why: release.reason))
+        lanes.add(.release(release, from: nil), to: lease.kind == .finetune ? .training : .settle)
     }
 
     private mutating func lapse(_ id: LeaseID, _ why: String) {
-        guard let lease = leases[id] else { return }
+        guard let lease = leases[id], let epoch = sessions[lease.session]?.epoch else { return }
         counters.lapsed += 1
-        fail(lease.held, lease, ContractError(.timedOut, why), cause: .timedOut, final: false, from: nil)
+        fail(lease.held, lease, ContractError(.timedOut, why), cause: .timedOut, final: false, from: nil, epoch: epoch)
     }
 }

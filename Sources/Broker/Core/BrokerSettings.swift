@@ -24,6 +24,8 @@ package struct BrokerSettings: Sendable {
     package var leasesDiffer: Int64 = 3_000
     /// Between two comparisons of our leases with the store's.
     package var reconcileInterval: Int64 = 10_000
+    /// They are compared this long after a worker has joined, too.
+    package var lateGrants: Int64 = 1_000
     /// How long they are compared each second after an answer that may have told of leases was lost.
     package var doubt: Int64 = 15_000
     /// Between two sweeps of what has come due, and two looks at tasks that run elsewhere.

@@ -16,6 +16,10 @@ struct Session: Sendable {
     /// The public key under which it registered; nil where there are none.
     var key: String?
     var registration: WorkerRegistration
+    /// Under which it is joined here: what this broker decides over its leases counts until it joins another.
+    var epoch: Int { registration.epoch }
+    /// The same, as far as it stands in the store.
+    var registeredEpoch: Int?
     var state: State = .joining
     var lastHeard: Int64
     /// Whether it gave a sign of life that no beat has counted yet.

@@ -56,6 +56,9 @@ struct SessionTable: Sendable {
         return (listed, session.listedAt)
     }
 
+    /// Its row says that it has joined here, since it joined another last.
+    mutating func registered(_ id: SessionID, inEpoch epoch: Int) { all[id]?.registeredEpoch = epoch }
+
     /// Its row and its leases are known: it may work.
     mutating func join(_ id: SessionID) {
         all[id]?.state = .joined

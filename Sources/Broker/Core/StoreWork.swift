@@ -123,9 +123,9 @@ enum StoreWork: Sendable {
         }
     }
 
-    /// Whether it makes this session's row.
-    func registers(_ session: SessionID) -> Bool {
-        if case .registerSession(let registration) = self { registration.session == session } else { false }
+    /// Whether it says in the store that a session has joined here, since it joined another last.
+    func registers(_ session: SessionID, inEpoch epoch: Int) -> Bool {
+        if case .registerSession(let registration) = self { registration.session == session && registration.epoch == epoch } else { false }
     }
 
     /// Whether a client waits for its answer, and can be told that nothing was done.

@@ -30,11 +30,14 @@ final class ConformanceBench {
 
     static func now() -> Int64 { Int64((Date().timeIntervalSince1970 * 1000).rounded(.down)) }
 
-    func register(_ session: SessionID) {
+    func register(_ session: SessionID, epoch: Int = 0) { _ = registered(session, epoch: epoch) }
+
+    func registered(_ session: SessionID, epoch: Int) -> StoreReply {
         ask(
             .registerSession(
                 SessionRegistration(
-                    session: session, broker: broker, host: "h", pid: 1, version: "0", numerics: [], instructionSet: "plain", threads: 1, slots: 8)))
+                    session: session, broker: broker, host: "h", pid: 1, version: "0", numerics: [], instructionSet: "plain", threads: 1, slots: 8,
+                    epoch: epoch)))
     }
 
     /// Ids of the last hour, in the order asked for.

@@ -53,6 +53,36 @@ import Testing
         #expect(try bench.row(old[1].task).attempt == 2)
     }
 
+    @Test(
+        "a broker that a worker has left does not decide over its leases any more; the worker itself does, and the broker that it is at",
+        arguments: StoreKind.allCases)
+    func epochs(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let grants = [try bench.running(), try bench.running(), try bench.running()]
+        func release(_ grant: Grant, _ epoch: Int?) throws -> Settlement {
+            let release = Release(task: grant.task, lease: grant.lease, attempt: grant.attempt, reason: "undelivered", epoch: epoch)
+            return try bench.settle(.release([release]))[0].settlement
+        }
+        bench.register(bench.session, epoch: 2)
+        #expect(bench.registered(bench.session, epoch: 1) == .refused(SessionRegistration.outranked))
+        var failure = Failure(
+            task: grants[0].task, lease: grants[0].lease, attempt: 1, error: ContractError(.timedOut, "it stands still"), cause: .timedOut,
+            final: true, delayMilliseconds: 0, epoch: 1)
+        #expect(try bench.settle(.fail([failure]))[0].settlement == .fenced)
+        #expect(try release(grants[0], 0) == .fenced)
+        #expect(try bench.state(grants[0].task) == "running")
+        failure.epoch = 2
+        // Of two under one lease, that of an earlier epoch is not answered for the other.
+        var former = failure
+        former.epoch = 1
+        #expect(try bench.settle(.fail([former, failure])).map(\.settlement) == [.fenced, .recorded(.failed, failure.error)])
+        #expect(try bench.settle(.fail([former]))[0].settlement == .alreadyRecorded(.failed, failure.error))
+        // Where the worker has not come yet, what its next broker decides counts.
+        for (grant, epoch) in zip(grants.dropFirst(), [3, nil] as [Int?]) {
+            guard case .requeued = try release(grant, epoch) else { return unexpected() }
+        }
+    }
+
     @Test("a session ends only while its counter stands still; its tasks return to their places in line", arguments: StoreKind.allCases)
     func sweep(_ kind: StoreKind) throws {
         let bench = try ConformanceBench(kind)

@@ -99,6 +99,9 @@ struct ConformanceScript {
         return random.chance(80) ? some + some.prefix(1) : some
     }
 
+    /// What a worker says has none; what a broker decides has that of some registration.
+    private mutating func epoch() -> Int? { random.chance(500) ? random.below(4) : nil }
+
     // MARK: Steps
 
     /// How a script begins: so that most have something to work with.
@@ -154,10 +157,11 @@ struct ConformanceScript {
                 id: broker, host: "h", pid: 1, version: "0", endpoints: ["peers": "tcp://127.0.0.1:5574"], publicKey: nil))
     }
 
-    private func register(_ session: SessionID) -> StoreRequest {
+    private mutating func register(_ session: SessionID) -> StoreRequest {
         .registerSession(
             SessionRegistration(
-                session: session, broker: broker, host: "h", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1, slots: 4))
+                session: session, broker: broker, host: "h", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1, slots: 4,
+                epoch: random.below(4)))
     }
 
     // MARK: Publishing
@@ -301,7 +305,7 @@ struct ConformanceScript {
             Failure(
                 task: lease.reference.task, lease: lease.reference.lease, attempt: lease.reference.attempt,
                 error: ContractError(.modelError, "not a number"), cause: pick([.failed, .failed, .timedOut, .lost]) ?? .failed,
-                final: random.chance(200), delayMilliseconds: random.chance(500) ? Self.pause : 0)
+                final: random.chance(200), delayMilliseconds: random.chance(500) ? Self.pause : 0, epoch: epoch())
         }
     }
 
@@ -309,7 +313,7 @@ struct ConformanceScript {
         batch().map { lease in
             Release(
                 task: lease.reference.task, lease: lease.reference.lease, attempt: lease.reference.attempt, reason: "drain",
-                resume: random.chance(300) ? resume() : nil, delayMilliseconds: random.chance(200) ? Self.pause : 0)
+                resume: random.chance(300) ? resume() : nil, delayMilliseconds: random.chance(200) ? Self.pause : 0, epoch: epoch())
         }
     }
 
@@ -332,7 +336,7 @@ struct ConformanceScript {
 extension ConformanceScript {
     mutating func heard(_ request: StoreRequest, _ reply: StoreReply) {
         switch (request, reply) {
-        case (.registerSession(let registration), _):
+        case (.registerSession(let registration), .done):
             sessions[registration.session] = sessions[registration.session].map { $0 + 1 } ?? 0
         case (.beat, .beaten(let beaten)):
             for counter in beaten.counters where sessions[counter.session] != nil { sessions[counter.session] = counter.counter }

@@ -65,6 +65,7 @@ struct ConformanceText {
         case .alreadyRecorded(let state, let error): "already \(state) \(self.error(error))"
         case .requeued(let task, let runAt): "requeued \(ready(task)) at \(time(runAt))"
         case .stale: "stale"
+        case .fenced: "fenced"
         }
     }
 

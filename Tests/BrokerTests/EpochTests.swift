@@ -1,0 +1,150 @@
+import Broker
+import QueueSimulation
+import TaskProtocol
+import Testing
+
+/// A worker goes to another broker, and this one, cut off from the database or standing still, hears of it late.
+@Suite("Epochs of sessions") struct EpochTests {
+    private static let other = UUIDValue(hi: 3, lo: 3)
+
+    /// The worker joins another broker: so it stands in the database.
+    private func moveAway(_ bench: inout CoreBench, epoch: Int = 2) {
+        let registration = SessionRegistration(
+            session: bench.session, broker: Self.other, host: "h", pid: 1, version: "1", numerics: [], instructionSet: "plain", threads: 1, slots: 4,
+            epoch: epoch)
+        #expect(bench.store.perform(.registerSession(registration), now: CoreBench.epoch + bench.now) == .done)
+    }
+
+    /// A worker with a task, whose broker is about to give the task back or to end it, and has not reached the database with it.
+    private func deciding(confirmed: Bool) throws -> (bench: CoreBench, grant: WorkerGrant) {
+        var bench = CoreBench()
+        bench.joinWorker(epoch: 1)
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        if confirmed {
+            bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+            bench.feed(.workerMessage(from: [7], .started(grant.held)))
+            bench.pass(59_000, heartbeats: true)
+        }
+        bench.holds = true
+        bench.pass(3_500, heartbeats: true)
+        let decisions = bench.held.filter {
+            switch $0.request {
+            case .release(let releases): releases.map(\.epoch) == [1]
+            case .fail(let failures): failures.map(\.epoch) == [1]
+            default: false
+            }
+        }
+        #expect(decisions.count == 1)
+        return (bench, grant)
+    }
+
+    @Test(
+        "what it decides over a lease is not done to a worker that has joined another, and nobody is told that the lease is lost",
+        arguments: [false, true])
+    func decision(confirmed: Bool) throws {
+        var (bench, grant) = try deciding(confirmed: confirmed)
+        moveAway(&bench)
+        bench.told = []
+        bench.release()
+        let task = try #require(bench.store.tasks[grant.task])
+        #expect(task.lease == grant.lease && task.state == .running && task.attempt == 1 && task.failures == 0)
+        #expect(!bench.told.contains(.stale(lease: grant.lease)))
+        #expect(bench.notes.contains { if case .workerLeft(bench.session, _) = $0 { true } else { false } })
+        // What it still says here it is to say anew, and then all is as before.
+        bench.told = []
+        bench.heartbeat(9)
+        #expect(bench.told == [.registerPlease])
+        bench.joinWorker(leases: [grant.held], epoch: 3)
+        bench.feed(.workerMessage(from: [7], .complete(grant.held, generations: [], result: nil, checkpoint: nil)))
+        #expect(bench.told.contains(.recorded(lease: grant.lease)) && bench.store.tasks[grant.task]?.state == .succeeded)
+    }
+
+    @Test("the same decision counts where the worker stays; where it has been away and come back it is made anew", arguments: [1, 3])
+    func staying(epoch: Int) throws {
+        var (bench, grant) = try deciding(confirmed: false)
+        if epoch > 1 { bench.joinWorker(leases: [], epoch: epoch) }
+        bench.release()
+        bench.pass(4_000, heartbeats: true)
+        #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == "released")
+    }
+
+    @Test("a worker whose word comes after it has joined another is not welcome, and gets nothing")
+    func lateRegistration() throws {
+        var bench = CoreBench()
+        bench.submit()
+        bench.holds = true
+        bench.joinWorker(epoch: 1)
+        moveAway(&bench)
+        bench.told = []
+        bench.release()
+        #expect(bench.told.isEmpty)
+        bench.pass(3_000)
+        #expect(bench.grants.isEmpty && bench.store.sessions[bench.session]?.broker == Self.other)
+    }
+
+    @Test("what a worker said before it went and came back changes nothing where it is now")
+    func earlierWord() throws {
+        var bench = CoreBench()
+        bench.joinWorker(address: [8], epoch: 3)
+        bench.told = []
+        bench.joinWorker(address: [7], epoch: 1)
+        bench.pass(500)
+        bench.toldTo = []
+        bench.submit()
+        #expect(bench.grants.count == 1 && bench.toldTo == [[8]])
+    }
+
+    @Test("a worker that comes back while its earlier word is on its way is welcome once the later one stands")
+    func cameBack() throws {
+        var bench = CoreBench()
+        bench.holds = true
+        bench.joinWorker(epoch: 1)
+        bench.joinWorker(address: [8], epoch: 3)
+        // The first word is answered, and the leases that were asked for with it.
+        for _ in 0..<2 {
+            let held = bench.held
+            bench.held = []
+            for (ticket, request) in held { bench.answer(ticket, request) }
+        }
+        #expect(bench.store.sessions[bench.session]?.epoch == 1)
+        #expect(!bench.told.contains { if case .welcome = $0 { true } else { false } })
+        bench.release()
+        #expect(bench.store.sessions[bench.session]?.epoch == 3)
+        #expect(bench.told.contains { if case .welcome = $0 { true } else { false } })
+    }
+
+    @Test("what another broker's claim leases to a worker as it joins is found a second later")
+    func leasedInPassing() throws {
+        var bench = CoreBench()
+        bench.pass(3_000)
+        bench.joinWorker(epoch: 2)
+        let submission = TaskSubmission(
+            parameters: .generate(GenerateParameters(model: "demo")), submittedParams: Array(#"{"model":"demo"}"#.utf8))
+        let (id, lease) = (UUIDValue.version7(milliseconds: CoreBench.epoch), UUIDValue(hi: 8, lo: 8))
+        let item = SubmitItem(
+            id: id, submission: submission, seed: 1, seedAssigned: true,
+            grant: GrantOffer(session: bench.session, lease: lease, broker: Self.other))
+        _ = bench.store.perform(.submit([SubmitGroup(items: [item])]), now: CoreBench.epoch + bench.now)
+        #expect(bench.store.tasks[id]?.lease == lease && bench.grants.isEmpty)
+        bench.pass(1_500)
+        #expect(bench.grants.map(\.lease) == [lease])
+    }
+
+    @Test("a task that was leased to a worker which has left since stays with it: the broker that it joins finds the lease")
+    func leasedToOneThatLeft() throws {
+        var bench = CoreBench()
+        bench.joinWorker(epoch: 1)
+        bench.holds = true
+        bench.submit()
+        bench.feed(.workerMessage(from: [7], .goodbye(session: UUIDValue(hi: 6, lo: 6))))
+        moveAway(&bench)
+        // Silent for as long as a worker may be, it is not ours any more.
+        bench.pass(11_000)
+        bench.release()
+        bench.pass(1_000)
+        let task = try #require(bench.store.tasks.values.first)
+        #expect(task.state == .running && task.session == bench.session && task.attempt == 1)
+        #expect(bench.grants.isEmpty)
+    }
+}

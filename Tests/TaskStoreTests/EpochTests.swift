@@ -1,0 +1,87 @@
+import Foundation
+import TaskProtocol
+import TaskStore
+import Testing
+
+/// A worker has gone to another broker while the one it left still decides over its leases.
+@Suite("Epochs of sessions") struct EpochTests {
+    private func release(_ grant: Grant, epoch: Int?) -> StoreRequest {
+        .release([Release(task: grant.task, lease: grant.lease, attempt: grant.attempt, reason: "undelivered", epoch: epoch)])
+    }
+
+    /// Until so many statements wait for locks.
+    private func waiting(_ count: Int, _ bench: Bench) throws {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        // In a transaction of its own the view would stay as it was first seen.
+        let watcher = try StoreConnection(bench.url)
+        try eventually { try bench.value(sql, on: watcher) == String(count) }
+    }
+
+    @Test("what the database keeps of a session's epoch never goes back, nor does anything else that came with it") func registrations() throws {
+        let bench = try Bench()
+        try bench.register(bench.session, epoch: 2)
+        let before = try bench.value("SELECT epoch || ' ' || counter || ' ' || broker FROM sessions")
+        let late = SessionRegistration(
+            session: bench.session, broker: .random(), host: "there", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1,
+            slots: 8,
+            epoch: 1)
+        #expect(bench.ask(.registerSession(late)) == .refused(SessionRegistration.outranked))
+        #expect(try bench.value("SELECT epoch || ' ' || counter || ' ' || broker FROM sessions") == before)
+        try bench.register(bench.session, epoch: 2)
+        try bench.register(bench.session, epoch: 7)
+        #expect(try bench.value("SELECT epoch FROM sessions") == "7")
+    }
+
+    @Test("in one batch each decision is judged by the epoch of its own session") func batch() throws {
+        let bench = try Bench()
+        let other = SessionID.random()
+        try bench.register(other)
+        let (moved, stayed) = (try bench.running(), try bench.running(session: other))
+        try bench.register(bench.session, epoch: 3)
+        let failures = [moved, stayed].map { grant in
+            var failure = bench.failure(grant, final: true, cause: .timedOut)
+            failure.epoch = 2
+            return failure
+        }
+        #expect(try bench.settle(.fail(failures)).map(\.settlement) == [.fenced, .recorded(.failed, failures[1].error)])
+        #expect(try bench.state(moved.task) == .running && bench.state(stayed.task) == .failed)
+        #expect(try bench.complete([bench.completion(moved)]) == [.recorded(.succeeded, nil)])
+    }
+
+    @Test("a decision that meets a worker's way to another broker waits to see where it is") func race() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        try bench.connection.execute("BEGIN; UPDATE sessions SET epoch = 5 WHERE id = '\(bench.session)'")
+        let (url, request) = (bench.url, release(grant, epoch: 4))
+        let call = BlockingCall { StoreSession(try Bench.patient(url)).perform(request) }
+        try waiting(1, bench)
+        #expect(!call.isDone)
+        try bench.connection.execute("COMMIT")
+        #expect(try call.value() == .settled([SettlementReply(settlement: .fenced)]))
+        #expect(try bench.state(grant.task) == .running)
+    }
+
+    @Test("a worker's way to another broker that meets a decision sees what was decided") func reverse() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        // Somebody holds what the end of a decision writes, so that it is under way when the worker joins.
+        try bench.connection.execute("BEGIN; LOCK TABLE tries IN EXCLUSIVE MODE")
+        let (url, request) = (bench.url, release(grant, epoch: 0))
+        let decision = BlockingCall { StoreSession(try Bench.patient(url)).perform(request) }
+        try waiting(1, bench)
+        let (session, registration) = (
+            bench.session,
+            SessionRegistration(
+                session: bench.session, broker: .random(), host: "there", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1,
+                slots: 8, epoch: 1)
+        )
+        let joining = BlockingCall {
+            let store = StoreSession(try Bench.patient(url))
+            return [store.perform(.registerSession(registration)), store.perform(.leases([session]))]
+        }
+        try waiting(2, bench)
+        try bench.connection.execute("COMMIT")
+        guard case .settled(let replies) = try decision.value(), case .requeued? = replies.first?.settlement else { return unexpected() }
+        #expect(try joining.value() == [.done, .leases([])])
+    }
+}
