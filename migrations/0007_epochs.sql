@@ -2,3 +2,14 @@
 
 ALTER TABLE scriptorium.sessions ADD COLUMN epoch bigint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN scriptorium.sessions.epoch IS 'Rises with each broker that it joins: what an earlier one decides by itself over its leases does not count';
+
+CREATE TABLE scriptorium.ended_sessions (
+    id uuid PRIMARY KEY,
+    epoch bigint NOT NULL,
+    ended_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE scriptorium.ended_sessions IS 'Sessions of the last day that were ended: a worker that lives on may join anew, a word of its from before does not count';
+COMMENT ON COLUMN scriptorium.ended_sessions.id IS 'sessions.id';
+COMMENT ON COLUMN scriptorium.ended_sessions.epoch IS 'The last that it had';
+COMMENT ON COLUMN scriptorium.ended_sessions.ended_at IS 'When it was ended; a day later this row goes';
+GRANT SELECT, INSERT, UPDATE, DELETE ON scriptorium.ended_sessions TO scriptorium_broker;

@@ -24,6 +24,14 @@ extension StoreSession {
         WHERE sessions.epoch <= excluded.epoch
         """)
 
+    private static let withdrawSession = Statement(
+        "withdraw_session",
+        """
+        DELETE FROM sessions
+        WHERE sessions.id = $1::uuid AND sessions.epoch = $2::bigint
+            AND EXISTS (SELECT FROM ended_sessions e WHERE e.id = $1::uuid AND e.epoch > $2::bigint)
+        """)
+
     func registerBroker(_ registration: BrokerRegistration) throws(StoreError) {
         var endpoints = JSONObject()
         for (name, address) in registration.endpoints.sorted(by: { $0.key < $1.key }) { endpoints[name] = .string(address) }
@@ -43,14 +51,18 @@ extension StoreSession {
 
     /// - Returns: false where the worker has joined another broker since it said so: nothing changed.
     func registerSession(_ registration: SessionRegistration) throws(StoreError) -> Bool {
-        try connection.run(
-            Self.upsertSession,
-            [
-                .uuid(registration.session), .uuid(registration.broker), .text(registration.host), .int32(registration.pid),
-                .text(registration.version), .texts(registration.numerics), .text(registration.instructionSet), .int32(registration.threads),
-                .int32(registration.slots), .texts(registration.parameters), .int(Int64(registration.epoch)),
-            ]
-        ).affected > 0
+        try connection.transaction { () throws(StoreError) in
+            let written = try connection.run(
+                Self.upsertSession,
+                [
+                    .uuid(registration.session), .uuid(registration.broker), .text(registration.host), .int32(registration.pid),
+                    .text(registration.version), .texts(registration.numerics), .text(registration.instructionSet), .int32(registration.threads),
+                    .int32(registration.slots), .texts(registration.parameters), .int(Int64(registration.epoch)),
+                ])
+            // Looked up afterwards: the insert may have waited for the end of the row before.
+            let earlier = try connection.run(Self.withdrawSession, [.uuid(registration.session), .int(Int64(registration.epoch))])
+            return written.affected > 0 && earlier.affected == 0
+        }
     }
 
     // MARK: Beats
@@ -135,8 +147,16 @@ extension StoreSession {
     private static let deleteSession = Statement(
         "delete_session",
         """
-        DELETE FROM sessions
-        WHERE sessions.id = $1::uuid AND NOT EXISTS (SELECT FROM hot WHERE hot.session = $1::uuid AND hot.lease IS NOT NULL)
+        WITH gone AS (
+            DELETE FROM sessions
+            WHERE sessions.id = $1::uuid AND NOT EXISTS (SELECT FROM hot WHERE hot.session = $1::uuid AND hot.lease IS NOT NULL)
+            RETURNING sessions.id, sessions.epoch
+        ), old AS (
+            DELETE FROM ended_sessions WHERE ended_sessions.id = ANY (ARRAY(
+                SELECT e.id FROM ended_sessions e WHERE e.ended_at < now() - interval '1 day' AND e.id <> $1::uuid FOR UPDATE SKIP LOCKED))
+        )
+        INSERT INTO ended_sessions (id, epoch) SELECT gone.id, gone.epoch FROM gone
+        ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, ended_at = excluded.ended_at
         """)
 
     private static let lostError = ContractError(.lost, "its workers died while they ran it, alone at last")

@@ -111,7 +111,7 @@ extension ModelStore {
 
     mutating func register(_ registration: SessionRegistration) -> StoreReply {
         let known = sessions[registration.session]
-        if let known, known.epoch > registration.epoch, mutation != .joiningWhereItWas {
+        if max(known?.epoch ?? 0, endedEpochs[registration.session] ?? 0) > registration.epoch, mutation != .joiningWhereItWas {
             return .refused(SessionRegistration.outranked)
         }
         let counter = known.map { $0.counter + 1 } ?? 0
@@ -163,7 +163,7 @@ extension ModelStore {
             if held.contains(where: { heldTasks.contains($0.id) }), mutation != .sessionEndedWithoutItsLeases {
                 reply.standing.append(id)
             } else {
-                sessions[id] = nil
+                endedEpochs[id] = sessions.removeValue(forKey: id)?.epoch
                 reply.ended.append(id)
             }
             if mutation == .sessionEndedWithoutItsLeases { continue }

@@ -8,6 +8,8 @@ package import TaskProtocol
 package struct ModelStore: Sendable {
     package private(set) var tasks: [TaskID: ModelTask] = [:]
     package internal(set) var sessions: [SessionID: ModelSession] = [:]
+    /// Those of sessions that were ended.
+    var endedEpochs: [SessionID: Int] = [:]
     /// What they compute in; kept when they are gone.
     var numerics: [SessionID: [String]] = [:]
     package internal(set) var brokers: [BrokerID: BrokerRow] = [:]

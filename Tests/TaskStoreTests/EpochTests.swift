@@ -32,6 +32,46 @@ import Testing
         #expect(try bench.value("SELECT epoch FROM sessions") == "7")
     }
 
+    @Test("a session that was ended comes back where its worker lives on, and not by a word from before; the memory of it goes after a day")
+    func ended() throws {
+        let bench = try Bench()
+        try bench.register(bench.session, epoch: 2)
+        guard case .swept(let swept) = bench.ask(.endSession(bench.session)), swept.ended == [bench.session] else { return unexpected() }
+        var registration = SessionRegistration(
+            session: bench.session, broker: bench.broker, host: "there", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1,
+            slots: 8, epoch: 1)
+        #expect(bench.ask(.registerSession(registration)) == .refused(SessionRegistration.outranked))
+        #expect(try bench.value("SELECT count(*) FROM sessions") == "0")
+        registration.epoch = 2
+        #expect(bench.ask(.registerSession(registration)) == .done)
+        #expect(try bench.value("SELECT count(*) FROM sessions") == "1")
+        try bench.connection.execute("UPDATE ended_sessions SET ended_at = now() - interval '25 hours'")
+        let other = SessionID.random()
+        try bench.register(other, epoch: 5)
+        _ = bench.ask(.endSession(other))
+        #expect(try bench.value("SELECT string_agg(id || ' ' || epoch, ',') FROM ended_sessions") == "\(other) 5")
+    }
+
+    @Test("a word from before that meets the end of its session waits for it, and does not bring it back") func meetsTheEnd() throws {
+        let bench = try Bench()
+        try bench.register(bench.session, epoch: 2)
+        _ = try bench.running()
+        // Somebody holds what the end of the lease writes, so that the session's end is under way when the word comes.
+        try bench.connection.execute("BEGIN; LOCK TABLE tries IN EXCLUSIVE MODE")
+        let (url, session, broker) = (bench.url, bench.session, bench.broker)
+        let ending = BlockingCall { StoreSession(try Bench.patient(url)).perform(.endSession(session)) }
+        try waiting(1, bench)
+        let registration = SessionRegistration(
+            session: session, broker: broker, host: "there", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1, slots: 8,
+            epoch: 1)
+        let late = BlockingCall { StoreSession(try Bench.patient(url)).perform(.registerSession(registration)) }
+        try waiting(2, bench)
+        try bench.connection.execute("COMMIT")
+        guard case .swept(let swept) = try ending.value(), swept.ended == [session] else { return unexpected() }
+        #expect(try late.value() == .refused(SessionRegistration.outranked))
+        #expect(try bench.value("SELECT count(*) FROM sessions") == "0")
+    }
+
     @Test("in one batch each decision is judged by the epoch of its own session") func batch() throws {
         let bench = try Bench()
         let other = SessionID.random()
