@@ -1,5 +1,15 @@
 import TaskProtocol
 
+/// What the last heartbeat said of the room here.
+struct SaidRoom: Sendable {
+    /// ``WorkerCore/freeSlots``, less the grants since.
+    var free = 0
+    /// Tasks that had ended by then …
+    var ended = 0
+    /// … and those of several slots among them.
+    var wideEnded = 0
+}
+
 /// How much more a worker takes, and what its broker makes of that.
 extension WorkerCore {
     /// Nothing waits behind a finetune; else as many tasks are taken as a broker may grant between two heartbeats, one a slot and `slots` to wait.
@@ -32,7 +42,7 @@ extension WorkerCore {
 
     /// What the broker takes ``freeSlots`` for, once it has recorded every end that it was told: it counts one less for each grant since the last heartbeat,
     /// and one more for each end.
-    private var countedFree: Int { saidFree + tasks.endedCount - endedBeforeBeat }
+    private var countedFree: Int { said.free + tasks.endedCount - said.ended }
 
     /// Where the broker must believe that a task would run here at once, or would be taken at all, and that is not so (one of many sequences has begun, the
     /// machine failed), the next heartbeat comes at once: until it does, tasks come here to wait though another worker is free. So it does where an end
@@ -40,7 +50,7 @@ extension WorkerCore {
     mutating func hastenWhereMiscounted(now: Milliseconds) {
         let (counted, free) = (countedFree, freeSlots)
         // What went back leaves room, too, but nobody is to hurry to send more of it.
-        let isEmptier = free > max(0, counted) && tasks.wideEndedCount > wideEndedBeforeBeat
+        let isEmptier = free > max(0, counted) && tasks.wideEndedCount > said.wideEnded
         if counted > 0 && free <= 0 || isEmptier || !takesWork && counted > -slots { link.hasten(now: now) }
     }
 }

@@ -47,10 +47,7 @@ package struct WorkerCore: Sendable {
     /// A task waits for memory that those which run take.
     var isMakingRoom = false
     private var beats: UInt64 = 0
-    /// What the last heartbeat said of ``freeSlots``, less the grants since; and how many tasks had ended by then, of all and of those of several slots.
-    var saidFree = 0
-    var endedBeforeBeat = 0
-    var wideEndedBeforeBeat = 0
+    var said = SaidRoom()
 
     package init(_ settings: Settings) {
         self.settings = settings
@@ -115,7 +112,7 @@ package struct WorkerCore: Sendable {
         do {
             let demand = grant.alone ? .everything : try settings.demand(grant)
             tasks.add(grant, demand: demand)
-            saidFree -= 1
+            said.free -= 1
             if drain != .working {
                 tasks.end(grant.lease, with: .release(grant.held, reason: .draining, ran: false, resume: grant.resume))
             } else if fitness.isResting || isMakingRoom || !hasRoom(for: demand) || demand == .everything && preloads.isLoading {
@@ -175,7 +172,7 @@ package struct WorkerCore: Sendable {
             case .leave(let link): actions.append(.disconnect(link))
             case .beat(let link):
                 beats += 1
-                (saidFree, endedBeforeBeat, wideEndedBeforeBeat) = (freeSlots, tasks.endedCount, tasks.wideEndedCount)
+                said = SaidRoom(free: freeSlots, ended: tasks.endedCount, wideEnded: tasks.wideEndedCount)
                 actions.append(.send(link, .heartbeat(heartbeat)))
             }
         }
