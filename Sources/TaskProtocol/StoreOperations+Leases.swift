@@ -244,14 +244,24 @@ package struct SessionRegistration: Sendable, Equatable {
     /// ``WorkerRegistration/epoch``: a fencing token. What a broker decides by itself over the session's leases (``Failure/epoch``, ``Release/epoch``)
     /// counts until the worker joins another.
     package var epoch: Int
+    /// Under which the worker was let in; nil where there are no keys. Another key does not raise a session's epoch: it is another worker, which has
+    /// heard of the session's id and would keep its owner out.
+    package var publicKey: String?
 
-    /// The answer to one that comes after that of a later epoch: nothing changed.
-    package static let outranked = ContractError(.conflict, "the worker has joined another broker since", field: "epoch")
+    /// The answer to one that does not count: nothing changed.
+    package static let outranked = ContractError(
+        .conflict, "the worker has joined another broker since, or the session is that of another key", field: "epoch")
+
+    /// Whether it counts after an earlier one of the session.
+    package func counts(after epoch: Int, publicKey: String?) -> Bool {
+        self.epoch == epoch || self.epoch > epoch && (self.publicKey == nil || publicKey == nil || self.publicKey == publicKey)
+    }
 
     package init(
         session: SessionID, broker: BrokerID, host: String, pid: Int, version: String, numerics: [String], instructionSet: String, threads: Int,
-        slots: Int, parameters: [String] = [], epoch: Int = 0
+        slots: Int, parameters: [String] = [], epoch: Int = 0, publicKey: String? = nil
     ) {
+        self.publicKey = publicKey
         self.parameters = parameters
         self.epoch = epoch
         self.session = session

@@ -17,19 +17,27 @@ extension StoreSession {
     private static let upsertSession = Statement(
         "upsert_session",
         """
-        INSERT INTO sessions (id, broker, host, pid, version, numerics, instruction_set, threads, slots, parameters, epoch)
-        VALUES ($1::uuid, $2::uuid, $3::text, $4::int, $5::text, $6::text[], $7::text, $8::int, $9::int, $10::text[], $11::bigint)
+        INSERT INTO sessions (id, broker, host, pid, version, numerics, instruction_set, threads, slots, parameters, epoch, public_key)
+        VALUES ($1::uuid, $2::uuid, $3::text, $4::int, $5::text, $6::text[], $7::text, $8::int, $9::int, $10::text[], $11::bigint, $12::text)
         ON CONFLICT (id) DO UPDATE SET
-            broker = excluded.broker, counter = sessions.counter + 1, seen_at = now(), state = 'running', epoch = excluded.epoch
-        WHERE sessions.epoch <= excluded.epoch
+            broker = excluded.broker, counter = sessions.counter + 1, seen_at = now(), state = 'running', epoch = excluded.epoch,
+            public_key = excluded.public_key
+        WHERE sessions.epoch = excluded.epoch
+            OR sessions.epoch < excluded.epoch AND coalesce(sessions.public_key = excluded.public_key, true)
         """)
 
+    /// What brokers decide over its leases, and what they lease to it, is done before it joins another.
+    private static let awaitDecisions = Statement(
+        "await_decisions", "SELECT FROM sessions WHERE sessions.id = $1::uuid AND sessions.epoch < $2::bigint FOR UPDATE")
     private static let withdrawSession = Statement(
         "withdraw_session",
         """
         DELETE FROM sessions
-        WHERE sessions.id = $1::uuid AND sessions.epoch = $2::bigint
-            AND EXISTS (SELECT FROM ended_sessions e WHERE e.id = $1::uuid AND e.epoch > $2::bigint)
+        WHERE sessions.id = $1::uuid AND sessions.epoch = $2::bigint AND sessions.counter = 0
+            AND EXISTS (
+                SELECT FROM ended_sessions e
+                WHERE e.id = $1::uuid AND e.epoch <> $2::bigint AND NOT (e.epoch < $2::bigint AND coalesce(e.public_key = $3::text, true))
+            )
         """)
 
     func registerBroker(_ registration: BrokerRegistration) throws(StoreError) {
@@ -49,18 +57,21 @@ extension StoreSession {
         _ = try connection.run(Self.setIdle, [.uuid(broker), .bool(idle)])
     }
 
-    /// - Returns: false where the worker has joined another broker since it said so: nothing changed.
+    /// - Returns: false where it does not count (``SessionRegistration/outranked``): nothing changed.
     func registerSession(_ registration: SessionRegistration) throws(StoreError) -> Bool {
         try connection.transaction { () throws(StoreError) in
+            _ = try connection.run(Self.awaitDecisions, [.uuid(registration.session), .int(Int64(registration.epoch))])
             let written = try connection.run(
                 Self.upsertSession,
                 [
                     .uuid(registration.session), .uuid(registration.broker), .text(registration.host), .int32(registration.pid),
                     .text(registration.version), .texts(registration.numerics), .text(registration.instructionSet), .int32(registration.threads),
                     .int32(registration.slots), .texts(registration.parameters), .int(Int64(registration.epoch)),
+                    .text(registration.publicKey),
                 ])
-            // Looked up afterwards: the insert may have waited for the end of the row before.
-            let earlier = try connection.run(Self.withdrawSession, [.uuid(registration.session), .int(Int64(registration.epoch))])
+            // Looked up afterwards: the insert may have waited for the end of the row before. A row that was there already is not new, its counter not 0.
+            let earlier = try connection.run(
+                Self.withdrawSession, [.uuid(registration.session), .int(Int64(registration.epoch)), .text(registration.publicKey)])
             return written.affected > 0 && earlier.affected == 0
         }
     }
@@ -150,13 +161,16 @@ extension StoreSession {
         WITH gone AS (
             DELETE FROM sessions
             WHERE sessions.id = $1::uuid AND NOT EXISTS (SELECT FROM hot WHERE hot.session = $1::uuid AND hot.lease IS NOT NULL)
-            RETURNING sessions.id, sessions.epoch
+            RETURNING sessions.id, sessions.epoch, sessions.public_key
         ), old AS (
             DELETE FROM ended_sessions WHERE ended_sessions.id = ANY (ARRAY(
-                SELECT e.id FROM ended_sessions e WHERE e.ended_at < now() - interval '1 day' AND e.id <> $1::uuid FOR UPDATE SKIP LOCKED))
+                SELECT e.id FROM ended_sessions e WHERE e.ended_at < now() - interval '1 day' AND e.id <> $1::uuid
+                ORDER BY e.ended_at LIMIT 100 FOR UPDATE SKIP LOCKED))
         )
-        INSERT INTO ended_sessions (id, epoch) SELECT gone.id, gone.epoch FROM gone
-        ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, ended_at = excluded.ended_at
+        INSERT INTO ended_sessions (id, epoch, public_key) SELECT gone.id, gone.epoch, gone.public_key FROM gone
+        ON CONFLICT (id) DO UPDATE SET
+            epoch = greatest(ended_sessions.epoch, excluded.epoch), public_key = coalesce(excluded.public_key, ended_sessions.public_key),
+            ended_at = excluded.ended_at
         """)
 
     private static let lostError = ContractError(.lost, "its workers died while they ran it, alone at last")

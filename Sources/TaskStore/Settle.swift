@@ -61,9 +61,9 @@ extension StoreSession {
         }
     }
 
-    /// No session joins anew before this transaction ends: who reads its leases then sees what was decided here.
+    /// No session joins another broker before this transaction ends: who reads its leases then sees what was decided here. Beats do not wait for it.
     private static let lockEpochs = Statement(
-        "lock_epochs", "SELECT id, epoch FROM sessions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR SHARE")
+        "lock_epochs", "SELECT id, epoch FROM sessions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE")
 
     /// Which writes a broker decided by itself before the session that holds the lease joined another.
     private func outranked(

@@ -69,6 +69,96 @@ import Testing
         #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == "released")
     }
 
+    @Test("where it has been away and come back with its task, nothing that was thought of it before is done to it", arguments: [false, true])
+    func backWithItsTask(confirmed: Bool) throws {
+        var (bench, grant) = try deciding(confirmed: confirmed)
+        moveAway(&bench)
+        // Its word that it is back comes first, and reaches the store last.
+        bench.joinWorker(leases: [grant.held], epoch: 3)
+        let held = bench.held
+        bench.held = []
+        for (ticket, request) in held { bench.answer(ticket, request) }
+        bench.pass(300)
+        bench.release()
+        // It goes on with its task, and says nothing of it for as long as it may.
+        for _ in 0..<25 {
+            bench.pass(1_000)
+            bench.beat(free: 3, models: [])
+        }
+        let task = try #require(bench.store.tasks[grant.task])
+        #expect(task.lease == grant.lease && task.attempt == 1 && task.failures == 0 && task.endings.isEmpty)
+        #expect(bench.store.sessions[bench.session]?.epoch == 3)
+        #expect(bench.core.snapshot.leases == 1)
+        bench.feed(.workerMessage(from: [7], .complete(grant.held, generations: [], result: nil, checkpoint: nil)))
+        #expect(bench.told.contains(.recorded(lease: grant.lease)) && bench.core.snapshot.leases == 0)
+    }
+
+    @Test("what the database does not take of a worker that has left meanwhile leaves no lease behind here", arguments: [false, true])
+    func leftMeanwhile(comesBack: Bool) throws {
+        var (bench, grant) = try deciding(confirmed: false)
+        bench.pass(11_000)
+        let decision = try #require(bench.held.first { if case .release = $0.request { true } else { false } })
+        bench.held.removeAll { $0.ticket == decision.ticket }
+        bench.release()
+        bench.pass(500)
+        #expect(bench.core.snapshot.leases == 1)
+        if comesBack { bench.joinWorker(leases: [grant.held], epoch: 3) }
+        bench.told = []
+        bench.feed(.storeReply(ticket: decision.ticket, comesBack ? .settled([SettlementReply(settlement: .fenced)]) : .failed(.unfit("an index"))))
+        bench.pass(1_500)
+        #expect(bench.core.snapshot.leases == (comesBack ? 1 : 0))
+        guard comesBack else { return }
+        #expect(!bench.told.contains(.stale(lease: grant.lease)))
+        // Both sides hold the same: a heartbeat that says so is not answered with a request to say it anew.
+        bench.feed(.workerMessage(from: [7], .confirm(session: bench.session, lease: grant.lease)))
+        bench.told = [.grant(grant)]
+        for _ in 0..<5 {
+            bench.pass(1_000)
+            bench.beat(free: 3, models: [])
+        }
+        #expect(!bench.told.contains(.registerPlease))
+    }
+
+    @Test("of a worker that comes and goes while the database is slow one word waits, the last; what others say waits no longer for it")
+    func comesAndGoes() throws {
+        var bench = CoreBench()
+        bench.pass(2_000)
+        bench.holds = true
+        for epoch in 1...20 { bench.joinWorker(epoch: epoch) }
+        bench.joinWorker(session: UUIDValue(hi: 6, lo: 6), address: [8], epoch: 1)
+        var registrations: [Int] = []
+        var others = 0
+        while !bench.held.isEmpty {
+            let held = bench.held
+            bench.held = []
+            for (ticket, request) in held {
+                if case .registerSession(let registration) = request {
+                    if registration.session == bench.session { registrations.append(registration.epoch) } else { others += 1 }
+                }
+                bench.answer(ticket, request)
+            }
+        }
+        #expect(registrations == [1, 20] && others == 1)
+        #expect(bench.told.count { if case .welcome = $0 { true } else { false } } == 2)
+    }
+
+    @Test("a worker whose word meets a lock holds up nobody else's, and is welcome when it says it again")
+    func wordMeetsALock() throws {
+        var bench = CoreBench()
+        bench.pass(2_000)
+        bench.holds = true
+        bench.joinWorker(epoch: 2)
+        bench.joinWorker(session: UUIDValue(hi: 6, lo: 6), address: [8], epoch: 1)
+        let first = try #require(bench.held.first { if case .registerSession = $0.request { true } else { false } })
+        bench.held.removeAll { $0.ticket == first.ticket }
+        bench.feed(.storeReply(ticket: first.ticket, .failed(.busy)))
+        bench.toldTo = []
+        bench.release()
+        #expect(bench.toldTo == [[8]])
+        bench.joinWorker(epoch: 2)
+        #expect(bench.toldTo == [[7], [8]])
+    }
+
     @Test("a worker whose word comes after it has joined another is not welcome, and gets nothing")
     func lateRegistration() throws {
         var bench = CoreBench()
@@ -93,6 +183,26 @@ import Testing
         bench.toldTo = []
         bench.submit()
         #expect(bench.grants.count == 1 && bench.toldTo == [[8]])
+    }
+
+    @Test("a worker does not carry another's session away, here or from another broker, nor what is left of it when it has ended")
+    func foreignSession() throws {
+        var bench = CoreBench()
+        bench.joinWorker(address: [8], key: "owner", epoch: 3)
+        bench.told = []
+        bench.toldTo = []
+        bench.joinWorker(address: [7], key: "another", epoch: 1 << 53)
+        #expect(bench.told.isEmpty && bench.notes.contains { if case .unknownAnswer = $0 { true } else { false } })
+        bench.submit()
+        #expect(bench.toldTo == [[8]])
+        // Where this broker does not know the session, the database does.
+        bench.feed(.workerMessage(from: [8], key: "owner", .goodbye(session: UUIDValue(hi: 1, lo: 1))))
+        bench.pass(12_000)
+        bench.told = []
+        bench.joinWorker(address: [7], key: "another", epoch: 1 << 53)
+        #expect(bench.told.isEmpty)
+        bench.joinWorker(address: [8], key: "owner", epoch: 4)
+        #expect(bench.told.contains { if case .welcome = $0 { true } else { false } })
     }
 
     @Test("a worker that comes back while its earlier word is on its way is welcome once the later one stands")

@@ -111,11 +111,14 @@ extension ModelStore {
 
     mutating func register(_ registration: SessionRegistration) -> StoreReply {
         let known = sessions[registration.session]
-        if max(known?.epoch ?? 0, endedEpochs[registration.session] ?? 0) > registration.epoch, mutation != .joiningWhereItWas {
+        if mutation != .joiningWhereItWas, let earlier = known ?? endedSessions[registration.session],
+            !registration.counts(after: earlier.epoch, publicKey: earlier.publicKey)
+        {
             return .refused(SessionRegistration.outranked)
         }
         let counter = known.map { $0.counter + 1 } ?? 0
-        sessions[registration.session] = ModelSession(counter: counter, broker: registration.broker, epoch: registration.epoch)
+        sessions[registration.session] = ModelSession(
+            counter: counter, broker: registration.broker, epoch: registration.epoch, publicKey: registration.publicKey)
         numerics[registration.session] = registration.numerics
         return .done
     }
@@ -163,7 +166,7 @@ extension ModelStore {
             if held.contains(where: { heldTasks.contains($0.id) }), mutation != .sessionEndedWithoutItsLeases {
                 reply.standing.append(id)
             } else {
-                endedEpochs[id] = sessions.removeValue(forKey: id)?.epoch
+                forget(id)
                 reply.ended.append(id)
             }
             if mutation == .sessionEndedWithoutItsLeases { continue }
@@ -175,6 +178,15 @@ extension ModelStore {
             }
         }
         return reply
+    }
+
+    private mutating func forget(_ id: SessionID) {
+        guard var ended = sessions.removeValue(forKey: id) else { return }
+        if let before = endedSessions[id] {
+            ended.epoch = max(ended.epoch, before.epoch)
+            ended.publicKey = ended.publicKey ?? before.publicKey
+        }
+        endedSessions[id] = ended
     }
 
     private mutating func lose(_ old: ModelTask, lost: Bool) -> Settlement {

@@ -8,8 +8,8 @@ package import TaskProtocol
 package struct ModelStore: Sendable {
     package private(set) var tasks: [TaskID: ModelTask] = [:]
     package internal(set) var sessions: [SessionID: ModelSession] = [:]
-    /// Those of sessions that were ended.
-    var endedEpochs: [SessionID: Int] = [:]
+    /// As they stood when they were ended.
+    var endedSessions: [SessionID: ModelSession] = [:]
     /// What they compute in; kept when they are gone.
     var numerics: [SessionID: [String]] = [:]
     package internal(set) var brokers: [BrokerID: BrokerRow] = [:]
@@ -34,6 +34,7 @@ package struct ModelStore: Sendable {
         package var counter: Int64
         package var broker: BrokerID
         package var epoch: Int
+        package var publicKey: String?
     }
 
     struct QueueKey: Hashable {

@@ -18,7 +18,10 @@ extension SimulatedWorld {
         case (.fail(let failures), .settled(let replies), .homes(let homes)):
             for (failure, (reply, home)) in zip(failures, zip(replies, homes)) { decided(failure.task, failure.epoch, reply, home) }
         case (.release(let releases), .settled(let replies), .homes(let homes)):
-            for (release, (reply, home)) in zip(releases, zip(replies, homes)) { decided(release.task, release.epoch, reply, home) }
+            for (release, (reply, home)) in zip(releases, zip(replies, homes)) {
+                decided(release.task, release.epoch, reply, home)
+                givenBack(release, reply)
+            }
         case (.sweep(let dead), .swept(let swept), .counters(let counters)):
             for (session, counter) in zip(dead, counters) where swept.ended.contains(session.session) && counter != session.counter {
                 faults.append("a session was swept that had beaten since it was looked at")
@@ -75,6 +78,21 @@ extension SimulatedWorld {
         faults.append("task \(task) was taken from a worker by a broker that it had left for another")
     }
 
+    /// A worker says that it joins, and what it holds.
+    func lists(_ registration: WorkerRegistration) {
+        let leases = Set(registration.leases.map(\.lease))
+        listed[Joining(session: registration.session, epoch: registration.epoch), default: leases].formIntersection(leases)
+    }
+
+    /// What a worker listed as it joined was not lost on its way there, whatever its broker thought before.
+    private func givenBack(_ release: Release, _ reply: SettlementReply) {
+        guard let epoch = release.epoch, case .requeued = reply.settlement else { return }
+        let joinings = workers.compactMap { $0.isUp ? Joining(session: $0.core.pointee.settings.registration.session, epoch: epoch) : nil }
+        if joinings.contains(where: { listed[$0]?.contains(release.lease) ?? false }) {
+            faults.append("task \(release.task) was given back as undelivered by the broker that its worker had told of it")
+        }
+    }
+
     /// No worker is told to drop a task that the store still holds for it: it would stand idle until somebody finds it out.
     func toldStale(_ lease: LeaseID) {
         for task in store.tasks.values where task.lease == lease {
@@ -117,7 +135,8 @@ extension SimulatedWorld {
     /// One number for the whole history: equal seeds and plans give equal ones.
     var fingerprint: UInt64 {
         store.tasks.values.sorted { $0.id < $1.id }.reduce(UInt64(bitPattern: now)) { digest, task in
-            (digest ^ task.id.hi ^ task.id.lo &+ UInt64(task.attempt)) &* 0x9E37_79B9_7F4A_7C15
+            let life = UInt64(task.attempt) &+ UInt64(bitPattern: task.endedAt ?? 0) << 8
+            return (digest ^ task.id.hi ^ task.id.lo &+ life) &* 0x9E37_79B9_7F4A_7C15
         }
     }
 }

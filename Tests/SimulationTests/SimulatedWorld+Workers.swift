@@ -63,6 +63,7 @@ extension SimulatedWorld {
             guard let link = worker.link, link.id == id else { return faults.append("a message over a closed link") }
             var point: Point? = .message
             if case .heartbeat = message { point = nil }
+            if case .register(let registration) = message { lists(registration) }
             let epoch = brokers[link.broker].epoch
             send(point) { .toBroker(link.broker, epoch: epoch, address: link.address, message) }
         case .start(let grant):

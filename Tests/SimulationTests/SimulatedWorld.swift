@@ -37,6 +37,12 @@ final class SimulatedWorld {
         case startWorker(Int)
     }
 
+    /// A worker's joining of one broker.
+    struct Joining: Hashable {
+        var session: SessionID
+        var epoch: Int
+    }
+
     /// What befalls machines.
     enum Trouble {
         case brokerDies(Int)
@@ -72,6 +78,8 @@ final class SimulatedWorld {
     var addresses: UInt64 = 0
     /// Broken promises found on the way.
     var faults: [String] = []
+    /// What each worker listed in all that it said to join, by epoch.
+    var listed: [Joining: Set<LeaseID>] = [:]
     /// How often each task was asked to be retried, each copy of a message counted.
     var retriesAsked: [TaskID: Int] = [:]
     /// Processes that died.
@@ -109,7 +117,7 @@ final class SimulatedWorld {
         workers = other.workers.map(SimulatedWorker.init(copying:))
         (client, published, preloads, databaseAwayUntil) = (other.client, other.published, other.preloads, other.databaseAwayUntil)
         (inFlightUntil, addresses, faults, retriesAsked) = (other.inFlightUntil, other.addresses, other.faults, other.retriesAsked)
-        (crashes, machineFaults) = (other.crashes, other.machineFaults)
+        (crashes, machineFaults, listed) = (other.crashes, other.machineFaults, other.listed)
     }
 
     /// Draws what befalls machines, and when somebody publishes in SQL.

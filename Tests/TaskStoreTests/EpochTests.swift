@@ -9,6 +9,13 @@ import Testing
         .release([Release(task: grant.task, lease: grant.lease, attempt: grant.attempt, reason: "undelivered", epoch: epoch)])
     }
 
+    private func registration(_ bench: Bench, epoch: Int) -> SessionRegistration {
+        SessionRegistration(
+            session: bench.session, broker: .random(), host: "there", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1,
+            slots: 8,
+            epoch: epoch)
+    }
+
     /// Until so many statements wait for locks.
     private func waiting(_ count: Int, _ bench: Bench) throws {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -21,10 +28,7 @@ import Testing
         let bench = try Bench()
         try bench.register(bench.session, epoch: 2)
         let before = try bench.value("SELECT epoch || ' ' || counter || ' ' || broker FROM sessions")
-        let late = SessionRegistration(
-            session: bench.session, broker: .random(), host: "there", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1,
-            slots: 8,
-            epoch: 1)
+        let late = registration(bench, epoch: 1)
         #expect(bench.ask(.registerSession(late)) == .refused(SessionRegistration.outranked))
         #expect(try bench.value("SELECT epoch || ' ' || counter || ' ' || broker FROM sessions") == before)
         try bench.register(bench.session, epoch: 2)
@@ -37,19 +41,65 @@ import Testing
         let bench = try Bench()
         try bench.register(bench.session, epoch: 2)
         guard case .swept(let swept) = bench.ask(.endSession(bench.session)), swept.ended == [bench.session] else { return unexpected() }
-        var registration = SessionRegistration(
-            session: bench.session, broker: bench.broker, host: "there", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1,
-            slots: 8, epoch: 1)
+        var registration = registration(bench, epoch: 1)
         #expect(bench.ask(.registerSession(registration)) == .refused(SessionRegistration.outranked))
         #expect(try bench.value("SELECT count(*) FROM sessions") == "0")
         registration.epoch = 2
         #expect(bench.ask(.registerSession(registration)) == .done)
         #expect(try bench.value("SELECT count(*) FROM sessions") == "1")
-        try bench.connection.execute("UPDATE ended_sessions SET ended_at = now() - interval '25 hours'")
-        let other = SessionID.random()
-        try bench.register(other, epoch: 5)
-        _ = bench.ask(.endSession(other))
-        #expect(try bench.value("SELECT string_agg(id || ' ' || epoch, ',') FROM ended_sessions") == "\(other) 5")
+        // Of many some, so that nobody's end takes long.
+        try bench.connection.execute(
+            """
+            INSERT INTO ended_sessions (id, epoch) SELECT uuid_v7(), 1 FROM generate_series(1, 149);
+            UPDATE ended_sessions SET ended_at = now() - interval '25 hours'
+            """)
+        for left in [50, 0] {
+            let other = SessionID.random()
+            try bench.register(other, epoch: 5)
+            _ = bench.ask(.endSession(other))
+            #expect(try bench.value("SELECT count(*) FROM ended_sessions WHERE ended_at < now() - interval '1 day'") == String(left))
+            #expect(try bench.value("SELECT epoch FROM ended_sessions WHERE id = '\(other)'") == "5")
+        }
+    }
+
+    @Test("a decision that waits for somebody's transaction holds up no beat") func beatBesideADecision() throws {
+        let bench = try Bench()
+        let grant = try bench.running()
+        var submission = bench.generate()
+        submission.after = [grant.task]
+        let child = try #require(try bench.submit([bench.item(submission)]).first).id
+        _ = bench.ask(.cancel([grant.task]))
+        try bench.connection.execute("BEGIN; SELECT FROM hot WHERE task = '\(child)' FOR UPDATE")
+        let (url, request) = (bench.url, release(grant, epoch: 0))
+        let decision = BlockingCall { StoreSession(try Bench.patient(url)).perform(request) }
+        try waiting(1, bench)
+        let beat = BeatRequest(broker: bench.broker, sessions: [SessionBeat(session: bench.session, draining: false)])
+        guard case .beaten(let beaten) = bench.ask(.beat(beat)) else { return unexpected() }
+        #expect(beaten.unknown.isEmpty && !decision.isDone)
+        try bench.connection.execute("COMMIT")
+        guard case .settled(let replies) = try decision.value() else { return unexpected() }
+        #expect(replies.map(\.settlement) == [.recorded(.cancelled, nil)])
+    }
+
+    @Test("another key raises no session's epoch, whether the session lives or has ended; no key is nobody else's") func keys() throws {
+        let bench = try Bench()
+        func register(_ epoch: Int, _ key: String?) -> StoreReply {
+            var registration = registration(bench, epoch: epoch)
+            registration.publicKey = key
+            return bench.ask(.registerSession(registration))
+        }
+        let refused = StoreReply.refused(SessionRegistration.outranked)
+        #expect(register(1, nil) == .done && register(2, "owner") == .done)
+        #expect(register(9, "another") == refused && register(1, "another") == refused)
+        #expect(register(3, "owner") == .done)
+        guard case .swept(let swept) = bench.ask(.endSession(bench.session)), swept.ended == [bench.session] else { return unexpected() }
+        #expect(register(9, "another") == refused && register(2, "owner") == refused)
+        #expect(try bench.value("SELECT count(*) FROM sessions") == "0")
+        #expect(register(4, "owner") == .done && register(5, nil) == .done)
+        #expect(try bench.value("SELECT epoch FROM sessions") == "5")
+        // A row that holds leases is never withdrawn for what was before it.
+        _ = try bench.running()
+        #expect(register(5, "another") == .done)
     }
 
     @Test("a word from before that meets the end of its session waits for it, and does not bring it back") func meetsTheEnd() throws {
@@ -58,12 +108,10 @@ import Testing
         _ = try bench.running()
         // Somebody holds what the end of the lease writes, so that the session's end is under way when the word comes.
         try bench.connection.execute("BEGIN; LOCK TABLE tries IN EXCLUSIVE MODE")
-        let (url, session, broker) = (bench.url, bench.session, bench.broker)
+        let (url, session) = (bench.url, bench.session)
         let ending = BlockingCall { StoreSession(try Bench.patient(url)).perform(.endSession(session)) }
         try waiting(1, bench)
-        let registration = SessionRegistration(
-            session: session, broker: broker, host: "there", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1, slots: 8,
-            epoch: 1)
+        let registration = registration(bench, epoch: 1)
         let late = BlockingCall { StoreSession(try Bench.patient(url)).perform(.registerSession(registration)) }
         try waiting(2, bench)
         try bench.connection.execute("COMMIT")
@@ -91,13 +139,17 @@ import Testing
     @Test("a decision that meets a worker's way to another broker waits to see where it is") func race() throws {
         let bench = try Bench()
         let grant = try bench.running()
-        try bench.connection.execute("BEGIN; UPDATE sessions SET epoch = 5 WHERE id = '\(bench.session)'")
-        let (url, request) = (bench.url, release(grant, epoch: 4))
-        let call = BlockingCall { StoreSession(try Bench.patient(url)).perform(request) }
+        // Somebody holds what the joining reads last.
+        try bench.connection.execute("BEGIN; LOCK TABLE ended_sessions IN ACCESS EXCLUSIVE MODE")
+        let (url, registration) = (bench.url, registration(bench, epoch: 5))
+        let joining = BlockingCall { StoreSession(try Bench.patient(url)).perform(.registerSession(registration)) }
         try waiting(1, bench)
-        #expect(!call.isDone)
+        let request = release(grant, epoch: 4)
+        let decision = BlockingCall { StoreSession(try Bench.patient(url)).perform(request) }
+        try waiting(2, bench)
         try bench.connection.execute("COMMIT")
-        #expect(try call.value() == .settled([SettlementReply(settlement: .fenced)]))
+        #expect(try joining.value() == .done)
+        #expect(try decision.value() == .settled([SettlementReply(settlement: .fenced)]))
         #expect(try bench.state(grant.task) == .running)
     }
 
@@ -109,12 +161,7 @@ import Testing
         let (url, request) = (bench.url, release(grant, epoch: 0))
         let decision = BlockingCall { StoreSession(try Bench.patient(url)).perform(request) }
         try waiting(1, bench)
-        let (session, registration) = (
-            bench.session,
-            SessionRegistration(
-                session: bench.session, broker: .random(), host: "there", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1,
-                slots: 8, epoch: 1)
-        )
+        let (session, registration) = (bench.session, registration(bench, epoch: 1))
         let joining = BlockingCall {
             let store = StoreSession(try Bench.patient(url))
             return [store.perform(.registerSession(registration)), store.perform(.leases([session]))]

@@ -10,6 +10,18 @@ import Testing
         for message in random.workerMessages() { #expect(try WorkerMessage.decode(message.encoded) == message, "seed \(seed)") }
     }
 
+    @Test("a worker that says nothing of its epoch is in epoch 0, and what it says that nobody knows is passed over") func noEpoch() throws {
+        var registration = WorkerRegistration(
+            session: SessionID(hi: 1, lo: 2), host: "h", pid: 1, version: "1", numerics: ["float32/1"], instructionSet: "plain", threads: 1, slots: 2,
+            parameters: [], epoch: 77)
+        let bytes = WorkerMessage.register(registration).encoded
+        let name = Array("epoch".utf8)
+        let place = try #require(bytes.indices.last { bytes[$0...].starts(with: name) })
+        registration.epoch = 0
+        let renamed = bytes[..<place] + Array("ep_ch".utf8) + bytes[(place + name.count)...]
+        #expect(try WorkerMessage.decode(Array(renamed)) == .register(registration))
+    }
+
     @Test("every message of a broker reads back as it was written", arguments: 0..<40 as Range<UInt64>)
     func brokerRoundTrip(seed: UInt64) throws {
         var random = MessageMaker(seed: seed)

@@ -213,11 +213,11 @@ extension BrokerCore {
         }
     }
 
-    /// The lease's session has joined another broker since: it is theirs to decide what becomes of it, or ours anew where it has come back.
+    /// The lease's session has joined another broker since: it is theirs to decide what becomes of it, or ours anew once it has come back and says so.
     private mutating func fenced(_ lease: LeaseID, inEpoch epoch: Int?) {
         guard let known = leases[lease] else { return }
-        if let session = sessions[known.session], let epoch, session.epoch > epoch { return leases.unsettle(lease, until: now) }
-        leases.drop(lease)
+        unsettle(lease, until: now)
+        guard let session = sessions[known.session], session.leases.contains(lease), let epoch, session.epoch <= epoch else { return }
         forgetSession(known.session, why: "it has joined another broker since")
     }
 

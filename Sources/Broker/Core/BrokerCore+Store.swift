@@ -48,7 +48,7 @@ extension BrokerCore {
         case .mark(let isIdle): return (works, .markIdle(broker: id, idle: isIdle))
         case .registerSession(let registration): return (works, .registerSession(registration))
         case .endSession(let session): return (works, .endSession(session))
-        case .leases(let ids, _): return ([.leases(ids, asked: now)], .leases(ids))
+        case .leases(let ids, _, let joins): return ([.leases(ids, asked: now, joins: joins)], .leases(ids))
         case .complete: return (works, .complete(works.compactMap { if case .complete(let completion, _) = $0 { completion } else { nil } }))
         case .fail: return (works, .fail(works.compactMap { if case .fail(let failure, _) = $0 { failure } else { nil } }))
         case .release: return (works, .release(works.compactMap { if case .release(let release, _) = $0 { release } else { nil } }))
@@ -239,9 +239,9 @@ extension BrokerCore {
         case .cancel(let request, _), .lookBeforeRetry(let request, _), .retry(let request, _), .catalogue(let request, _): finish(request, error)
         case .read(let read): readRefused(read, error)
         case .complete(let completion, let address): completionRefused(completion, from: address, error)
-        case .fail(let failure, _): leases.unsettle(failure.lease, until: now + 5_000)
-        case .release(let release, _): leases.unsettle(release.lease, until: now + 5_000)
-        case .confirmCancel(let reference, _): leases.unsettle(reference.lease, until: now + 5_000)
+        case .fail(let failure, _): unsettle(failure.lease, until: now + 5_000)
+        case .release(let release, _): unsettle(release.lease, until: now + 5_000)
+        case .confirmCancel(let reference, _): unsettle(reference.lease, until: now + 5_000)
         case .checkpoint(let commit, _, let address): checkpointRefused(commit, from: address, error)
         case .registerSession(let registration): registrationRefused(registration, error)
         case .unchecked: uncheckedTasks = false
@@ -255,7 +255,7 @@ extension BrokerCore {
 
     /// A result that the database does not take fails its task for good, and nobody else's.
     private mutating func completionRefused(_ completion: Completion, from address: [UInt8], _ error: ContractError) {
-        guard error.code == .internalError else { return leases.unsettle(completion.lease, until: now + 5_000) }
+        guard error.code == .internalError else { return unsettle(completion.lease, until: now + 5_000) }
         leases[completion.lease]?.isSettling = false
         let held = WorkerLease(task: completion.task, lease: completion.lease, attempt: completion.attempt)
         let error = ContractError(.internalError, "the database does not take the result; the broker's log says why")
@@ -274,9 +274,9 @@ extension BrokerCore {
             if case .endSession? = works.first { leaving.formUnion(sweep.standing) }
             swept(sweep)
         case .leases(let held):
-            if case .leases(let ids, let asked)? = works.first {
+            if case .leases(let ids, let asked, let joins)? = works.first {
                 reconcile(held, of: ids, asked: asked)
-                for id in ids { if sessions[id]?.state == .joining || ids.count == 1 { joined(id) } }
+                if joins { for id in ids { joined(id) } }
             }
         case .completed(let replies), .settled(let replies):
             for (work, reply) in zip(works, replies) { settle(work, reply) }

@@ -89,7 +89,9 @@ extension BrokerCore {
             lanes.add(.durability, to: .figures)
         }
         tendHistory()
-        if !lanes.isBusy(.reconcile), Timers.isDue(&timers.reconcile, every: reconcileInterval, now: now) { reconcileAll() }
+        if !lanes.isBusy(.reconcile) {
+            if Timers.isDue(&timers.reconcile, every: reconcileInterval, now: now) { reconcileAll() } else { reconcileSome() }
+        }
         if Timers.isDue(&timers.ends, every: 30_000, now: now) { leases.forgetEarlierEnds() }
     }
 

@@ -47,24 +47,29 @@ extension BrokerCore {
             return
         }
         let session = registration.session
-        // What it said before it went elsewhere and came back.
-        if let known = sessions[session], known.epoch > registration.epoch { return }
+        let row = SessionRegistration(
+            session: session, broker: id, host: registration.host, pid: registration.pid, version: registration.version,
+            numerics: registration.numerics, instructionSet: registration.instructionSet, threads: registration.threads,
+            slots: registration.slots, parameters: registration.parameters, epoch: registration.epoch, publicKey: key)
+        // It went elsewhere after it said so, and has come back; or it is not the worker that the session belongs to.
+        if let known = sessions[session], !row.counts(after: known.epoch, publicKey: known.key) {
+            if row.epoch > known.epoch { note(.unknownAnswer("a worker names a session that belongs to another key: ignored")) }
+            return
+        }
         sessions.register(registration, from: address, key, now: now)
-        // It says so again until it is welcome: what would wait for the database here would be many times the same.
-        guard isRegistered, !isStoreAway, !lanes.contains(.sessions, where: { $0.registers(session, inEpoch: registration.epoch) }) else { return }
-        lanes.add(
-            .registerSession(
-                SessionRegistration(
-                    session: session, broker: id, host: registration.host, pid: registration.pid, version: registration.version,
-                    numerics: registration.numerics, instructionSet: registration.instructionSet, threads: registration.threads,
-                    slots: registration.slots, parameters: registration.parameters, epoch: registration.epoch)), to: .sessions)
-        lanes.add(.leases([session], asked: now), to: .sessions)
+        guard isRegistered, !isStoreAway else { return }
+        let work = StoreWork.registerSession(row)
+        // It says so again until it is welcome, and anew each time that it comes back: one word of each worker waits for the database, its last.
+        if lanes.replaceWaiting(.sessions, work, where: { $0.registers(session) != nil }) { return }
+        if lanes.contains(.sessions, where: { $0.registers(session) == registration.epoch }) { return }
+        lanes.add(work, to: .sessions)
+        lanes.add(.leases([session], asked: now, joins: true), to: .sessions)
     }
 
-    /// It said so before it joined another broker: it is theirs.
+    /// It said so before it joined another broker, whose it is; or the session was never its own.
     mutating func registrationRefused(_ registration: SessionRegistration, _ error: ContractError) {
         guard error.code == .conflict, let session = sessions[registration.session], session.epoch <= registration.epoch else { return }
-        forgetSession(registration.session, why: "it has joined another broker since")
+        forgetSession(registration.session, why: error.message)
     }
 
     private mutating func heartbeat(_ beat: WorkerHeartbeat, from address: [UInt8]) {
@@ -125,12 +130,12 @@ extension BrokerCore {
     /// The store made or adopted the session's row, and its leases are known.
     mutating func joined(_ id: SessionID) {
         // What was asked before it came back from elsewhere says nothing of what is decided there.
-        guard let session = sessions[id], session.registeredEpoch == session.epoch else { return }
+        guard let session = sessions[id], session.isRegistered else { return }
         if session.state == .joining {
             let registration = session.registration
             note(.workerJoined(id, host: registration.host, pid: registration.pid, slots: registration.slots))
             // The broker that it comes from may have had a claim under way, whose leases only the store knows of.
-            timers.reconcile = min(timers.reconcile, now + settings.lateGrants - settings.reconcileInterval)
+            sessions.compare(id, at: now + settings.lateGrants)
         }
         sessions.join(id)
         welcome(session)
@@ -141,7 +146,13 @@ extension BrokerCore {
     /// Compares all leases of our workers with the store's: what a lost answer hid comes to light here.
     mutating func reconcileAll() {
         let joined = sessions.all.values.filter { $0.state == .joined }.map(\.id).sorted()
-        if !joined.isEmpty { lanes.add(.leases(joined, asked: now), to: .reconcile) }
+        if !joined.isEmpty { lanes.add(.leases(joined, asked: now, joins: false), to: .reconcile) }
+    }
+
+    /// Compares those of single sessions, where something of them may have passed us by.
+    mutating func reconcileSome() {
+        let some = sessions.takeComparisons(now: now)
+        if !some.isEmpty { lanes.add(.leases(some, asked: now, joins: false), to: .reconcile) }
     }
 
     /// Takes the store's picture of some sessions' leases, and compares it with what their workers listed when they registered (for the first time, or
@@ -153,9 +164,12 @@ extension BrokerCore {
             guard let session = sessions[id] else { continue }
             let list = sessions.takeListed(id, asked: asked)
             let listedIDs = Set((list?.leases ?? []).map(\.lease))
+            let hasComeBack = session.state == .joining
             for entry in held where entry.grant.session == id {
                 if listedIDs.contains(entry.grant.lease) {
                     adopt(entry, isListed: true)
+                    // While it was away it may have shown others that it goes on.
+                    if hasComeBack { leases.sign(entry.grant.lease, now: now) }
                 } else {
                     adopt(entry, isListed: false)
                     if let list { doubt(entry.grant, unlistedAt: list.at) }
@@ -243,6 +257,14 @@ extension BrokerCore {
         if let message = leases[grant.lease]?.grant { tell(session: grant.session, .grant(message)) }
     }
 
+    /// The store did not take what was to end a lease: it stands. Where its session has left meanwhile, what is known of it here is no longer kept.
+    mutating func unsettle(_ id: LeaseID, until time: Int64) {
+        guard let lease = leases[id] else { return }
+        if sessions[lease.session]?.leases.contains(id) == true { return leases.unsettle(id, until: time) }
+        leases.drop(id)
+        sessions.compare(lease.session, at: now)
+    }
+
     /// Stops a running task; said again with each beat until it has stopped.
     mutating func cancelRunning(_ id: LeaseID) {
         guard let lease = leases[id] else { return }
@@ -270,9 +292,19 @@ extension BrokerCore {
         tell(session: lease.session, .grant(grant))
     }
 
+    /// A lease that is this broker's to decide over, and in which epoch of its worker: as long as that is joined here, as far as is known.
+    private mutating func decided(_ id: LeaseID) -> (lease: Lease, epoch: Int)? {
+        guard let lease = leases[id] else { return nil }
+        guard let session = sessions[lease.session] else {
+            leases.drop(id)
+            return nil
+        }
+        return session.state == .joined ? (lease, session.epoch) : nil
+    }
+
     private mutating func releaseUnknown(_ id: LeaseID) {
         // Also where the worker has fallen silent: what it never confirmed was not lost with it.
-        guard let lease = leases[id], let epoch = sessions[lease.session]?.epoch else { return }
+        guard let (lease, epoch) = decided(id) else { return }
         leases[id]?.isSettling = true
         counters.released += 1
         let release = Release(task: lease.task, lease: id, attempt: lease.attempt, reason: "undelivered", epoch: epoch)
@@ -281,7 +313,7 @@ extension BrokerCore {
     }
 
     private mutating func lapse(_ id: LeaseID, _ why: String) {
-        guard let lease = leases[id], let epoch = sessions[lease.session]?.epoch else { return }
+        guard let (lease, epoch) = decided(id) else { return }
         counters.lapsed += 1
         fail(lease.held, lease, ContractError(.timedOut, why), cause: .timedOut, final: false, from: nil, epoch: epoch)
     }

@@ -24,7 +24,7 @@ package struct BrokerSettings: Sendable {
     package var leasesDiffer: Int64 = 3_000
     /// Between two comparisons of our leases with the store's.
     package var reconcileInterval: Int64 = 10_000
-    /// They are compared this long after a worker has joined, too.
+    /// Those of a worker are compared so long after it has joined, too.
     package var lateGrants: Int64 = 1_000
     /// How long they are compared each second after an answer that may have told of leases was lost.
     package var doubt: Int64 = 15_000

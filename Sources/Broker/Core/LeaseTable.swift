@@ -115,6 +115,9 @@ struct LeaseTable: Sendable {
         all[id] = lease
     }
 
+    /// Its worker is known to go on with it.
+    mutating func sign(_ id: LeaseID, now: Int64) { all[id]?.lastSign = now }
+
     /// The task runs.
     /// - Returns: true where this is news.
     mutating func start(_ id: LeaseID, now: Int64) -> Bool {

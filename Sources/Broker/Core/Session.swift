@@ -4,7 +4,8 @@ internal import TaskProtocol
 struct Session: Sendable {
     /// How far its joining is.
     enum State: Sendable, Equatable {
-        /// It said `register`; its row and its leases are being read. Nothing is granted yet. What follows is `joined`.
+        /// It said `register`, for the first time or because it was away; its row and its leases are being read. Nothing is granted, and nothing decided over
+        /// its leases. What follows is `joined`.
         case joining
         /// It is welcome: it beats and gets work.
         case joined
@@ -16,10 +17,12 @@ struct Session: Sendable {
     /// The public key under which it registered; nil where there are none.
     var key: String?
     var registration: WorkerRegistration
-    /// Under which it is joined here: what this broker decides over its leases counts until it joins another.
+    /// In which it said so: what this broker decides over its leases counts until it joins another.
     var epoch: Int { registration.epoch }
-    /// The same, as far as it stands in the store.
-    var registeredEpoch: Int?
+    /// Whether it stands in the store that it has joined here in that epoch.
+    var isRegistered = false
+    /// When its leases are to be compared with the store's, besides the times at which all are.
+    var compareAt: Int64?
     var state: State = .joining
     var lastHeard: Int64
     /// Whether it gave a sign of life that no beat has counted yet.

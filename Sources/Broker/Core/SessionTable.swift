@@ -28,6 +28,7 @@ struct SessionTable: Sendable {
     mutating func register(_ registration: WorkerRegistration, from address: [UInt8], _ key: String? = nil, now: Int64) {
         let id = registration.session
         if var known = all[id] {
+            if registration.epoch > known.epoch { (known.state, known.isRegistered) = (.joining, false) }
             known.address = address
             known.key = key
             known.registration = registration
@@ -57,7 +58,20 @@ struct SessionTable: Sendable {
     }
 
     /// Its row says that it has joined here, since it joined another last.
-    mutating func registered(_ id: SessionID, inEpoch epoch: Int) { all[id]?.registeredEpoch = epoch }
+    mutating func registered(_ id: SessionID, inEpoch epoch: Int) { if all[id]?.epoch == epoch { all[id]?.isRegistered = true } }
+
+    /// Its leases are to be compared with the store's at a time.
+    mutating func compare(_ id: SessionID, at time: Int64) {
+        guard let session = all[id] else { return }
+        all[id]?.compareAt = min(session.compareAt ?? time, time)
+    }
+
+    /// Those whose leases are to be compared by now, each once.
+    mutating func takeComparisons(now: Int64) -> [SessionID] {
+        let due = all.values.filter { $0.state == .joined && ($0.compareAt ?? .max) <= now }.map(\.id).sorted()
+        for id in due { all[id]?.compareAt = nil }
+        return due
+    }
 
     /// Its row and its leases are known: it may work.
     mutating func join(_ id: SessionID) {

@@ -103,6 +103,14 @@ struct StoreLanes: Sendable {
         waitingLanes.insert(lane)
     }
 
+    /// Puts a work in the place of the first that waits and matches.
+    /// - Returns: false where none does: nothing changed.
+    mutating func replaceWaiting(_ lane: StoreLane, _ work: StoreWork, where matches: (StoreWork) -> Bool) -> Bool {
+        guard let place = states[lane.rawValue].waiting.firstIndex(where: matches) else { return false }
+        states[lane.rawValue].waiting[place] = work
+        return true
+    }
+
     /// Whether works of a lease wait apart: later ones must not pass them.
     private func isHeld(_ lease: LeaseID?) -> Bool {
         guard let lease, isBusy(.heldTasks) else { return false }

@@ -66,7 +66,8 @@ enum StoreWork: Sendable {
     case mark(idle: Bool)
     case registerSession(SessionRegistration)
     case endSession(SessionID)
-    case leases([SessionID], asked: Int64)
+    /// - Parameter joins: it comes behind the registration of the one that is asked for.
+    case leases([SessionID], asked: Int64, joins: Bool)
     case complete(Completion, from: [UInt8])
     case fail(Failure, from: [UInt8]?)
     case release(Release, from: [UInt8]?)
@@ -123,9 +124,10 @@ enum StoreWork: Sendable {
         }
     }
 
-    /// Whether it says in the store that a session has joined here, since it joined another last.
-    func registers(_ session: SessionID, inEpoch epoch: Int) -> Bool {
-        if case .registerSession(let registration) = self { registration.session == session && registration.epoch == epoch } else { false }
+    /// In which of its epochs it says in the store that a session has joined here; nil where it says nothing of it.
+    func registers(_ session: SessionID) -> Int? {
+        guard case .registerSession(let registration) = self, registration.session == session else { return nil }
+        return registration.epoch
     }
 
     /// Whether a client waits for its answer, and can be told that nothing was done.
@@ -146,11 +148,12 @@ enum StoreWork: Sendable {
         return .submit(submit)
     }
 
-    /// Whether it waits for a lock that was not free, rather than being refused as `busy`.
+    /// Whether it waits for a lock that was not free, rather than being refused as `busy`. A worker says by itself again that it joins: others are not to
+    /// wait with it.
     var waitsForLocks: Bool {
         switch self {
         case .submit, .cancel, .lookBeforeRetry, .retry, .read, .catalogue, .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain,
-            .unchecked, .adopt, .leases, .outlines, .resolve:
+            .unchecked, .adopt, .registerSession, .leases, .outlines, .resolve:
             false
         default: true
         }

@@ -142,7 +142,10 @@ struct ConformanceScript {
         guard !looks.isEmpty else { return .ask(.states(someTasks())) }
         let look = random.chance(600) ? looks.count - 1 : random.below(looks.count)
         let known = looks[look].filter(accepted.contains)
-        if !known.isEmpty, random.chance(300) { planned = [.ask(.cancel(known)), .retry(look: look)] }
+        if !known.isEmpty, random.chance(300) {
+            let anew = looks.count
+            planned = [.ask(.cancel(known)), .ask(.states(known)), .retry(look: anew), .ask(.cancel(known)), .retry(look: anew)]
+        }
         return .retry(look: look)
     }
 
@@ -161,7 +164,7 @@ struct ConformanceScript {
         .registerSession(
             SessionRegistration(
                 session: session, broker: broker, host: "h", pid: 2, version: "0", numerics: [], instructionSet: "plain", threads: 1, slots: 4,
-                epoch: random.below(4)))
+                epoch: random.below(4), publicKey: pick([nil, nil, "one", "other"]) ?? nil))
     }
 
     // MARK: Publishing
