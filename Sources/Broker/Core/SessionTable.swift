@@ -6,6 +6,8 @@ struct SessionTable: Sendable {
     /// Rises whenever somebody may have more room than before: a queue scanned in vain is scanned again only then. What a scan was offered and did not
     /// use is no more than it saw.
     private(set) var generation: UInt64 = 1
+    /// The first time that some session's leases are to be compared at.
+    private var nextComparison = Int64.max
 
     subscript(id: SessionID) -> Session? { all[id] }
 
@@ -64,12 +66,15 @@ struct SessionTable: Sendable {
     mutating func compare(_ id: SessionID, at time: Int64) {
         guard let session = all[id] else { return }
         all[id]?.compareAt = min(session.compareAt ?? time, time)
+        nextComparison = min(nextComparison, time)
     }
 
     /// Those whose leases are to be compared by now, each once.
     mutating func takeComparisons(now: Int64) -> [SessionID] {
+        guard nextComparison <= now else { return [] }
         let due = all.values.filter { $0.state == .joined && ($0.compareAt ?? .max) <= now }.map(\.id).sorted()
         for id in due { all[id]?.compareAt = nil }
+        nextComparison = all.values.reduce(.max) { min($0, $1.compareAt ?? .max) }
         return due
     }
 
