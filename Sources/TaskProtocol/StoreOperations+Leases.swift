@@ -244,8 +244,8 @@ package struct SessionRegistration: Sendable, Equatable {
     /// ``WorkerRegistration/epoch``: a fencing token. What a broker decides by itself over the session's leases (``Failure/epoch``, ``Release/epoch``)
     /// counts until the worker joins another.
     package var epoch: Int
-    /// Under which the worker was let in; nil where there are no keys. Another key does not raise a session's epoch: it is another worker, which has
-    /// heard of the session's id and would keep its owner out.
+    /// Under which the worker was let in; nil where there are no keys. Another key is another worker, which has heard of the session's id and would take its
+    /// place: it does not carry the session to another broker, nor raise its epoch.
     package var publicKey: String?
 
     /// The answer to one that does not count: nothing changed.
@@ -253,9 +253,15 @@ package struct SessionRegistration: Sendable, Equatable {
         .conflict, "the worker has joined another broker since, or the session is that of another key", field: "epoch")
 
     /// Whether it counts after an earlier one of the session.
-    package func counts(after epoch: Int, publicKey: String?) -> Bool {
-        self.epoch == epoch || self.epoch > epoch && (self.publicKey == nil || publicKey == nil || self.publicKey == publicKey)
+    /// - Parameter broker: of the earlier one, where the session lives. That broker alone knows which keys are let in no more: under the same epoch it may
+    ///   take the session from one of them to another.
+    package func counts(after epoch: Int, publicKey: String?, broker: BrokerID?) -> Bool {
+        if self.epoch == epoch, self.broker == broker { return true }
+        return self.epoch >= epoch && Self.fits(self.publicKey, publicKey)
     }
+
+    /// Whether two keys may be one worker's: where there is none, nothing is known.
+    package static func fits(_ key: String?, _ other: String?) -> Bool { key == nil || other == nil || key == other }
 
     package init(
         session: SessionID, broker: BrokerID, host: String, pid: Int, version: String, numerics: [String], instructionSet: String, threads: Int,

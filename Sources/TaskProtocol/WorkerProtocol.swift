@@ -242,6 +242,15 @@ package enum WorkerMessage: Sendable, Equatable {
         }
     }
 
+    /// The session in whose name it is said, where it names one.
+    package var namedSession: SessionID? {
+        switch self {
+        case .heartbeat(let beat): beat.session
+        case .goodbye(let session), .confirm(let session, _), .resolve(let session, _, _): session
+        case .register, .started, .event, .progress, .checkpoint, .complete, .failed, .release, .cancelled, .artifact: nil
+        }
+    }
+
     /// Whether it holds all of a task's result, so that nothing which was reported before has to be known: not so a training's, which its steps belong to.
     package var standsAlone: Bool {
         guard case .complete(_, _, _, let checkpoint) = self else { return false }

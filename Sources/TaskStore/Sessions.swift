@@ -22,8 +22,8 @@ extension StoreSession {
         ON CONFLICT (id) DO UPDATE SET
             broker = excluded.broker, counter = sessions.counter + 1, seen_at = now(), state = 'running', epoch = excluded.epoch,
             public_key = excluded.public_key
-        WHERE sessions.epoch = excluded.epoch
-            OR sessions.epoch < excluded.epoch AND coalesce(sessions.public_key = excluded.public_key, true)
+        WHERE sessions.epoch <= excluded.epoch AND coalesce(sessions.public_key = excluded.public_key, true)
+            OR sessions.epoch = excluded.epoch AND sessions.broker = excluded.broker
         """)
 
     /// What brokers decide over its leases, and what they lease to it, is done before it joins another.
@@ -36,7 +36,7 @@ extension StoreSession {
         WHERE sessions.id = $1::uuid AND sessions.epoch = $2::bigint AND sessions.counter = 0
             AND EXISTS (
                 SELECT FROM ended_sessions e
-                WHERE e.id = $1::uuid AND e.epoch <> $2::bigint AND NOT (e.epoch < $2::bigint AND coalesce(e.public_key = $3::text, true))
+                WHERE e.id = $1::uuid AND NOT (e.epoch <= $2::bigint AND coalesce(e.public_key = $3::text, true))
             )
         """)
 

@@ -8,10 +8,10 @@ import Testing
     private static let other = UUIDValue(hi: 3, lo: 3)
 
     /// The worker joins another broker: so it stands in the database.
-    private func moveAway(_ bench: inout CoreBench, epoch: Int = 2) {
+    private func moveAway(_ bench: inout CoreBench, epoch: Int = 2, key: String? = nil) {
         let registration = SessionRegistration(
             session: bench.session, broker: Self.other, host: "h", pid: 1, version: "1", numerics: [], instructionSet: "plain", threads: 1, slots: 4,
-            epoch: epoch)
+            epoch: epoch, publicKey: key)
         #expect(bench.store.perform(.registerSession(registration), now: CoreBench.epoch + bench.now) == .done)
     }
 
@@ -63,8 +63,12 @@ import Testing
     @Test("the same decision counts where the worker stays; where it has been away and come back it is made anew", arguments: [1, 3])
     func staying(epoch: Int) throws {
         var (bench, grant) = try deciding(confirmed: false)
-        if epoch > 1 { bench.joinWorker(leases: [], epoch: epoch) }
+        if epoch > 1 {
+            moveAway(&bench)
+            bench.joinWorker(leases: [], epoch: epoch)
+        }
         bench.release()
+        #expect((bench.store.tasks[grant.task]?.endings[grant.lease] == nil) == (epoch > 1))
         bench.pass(4_000, heartbeats: true)
         #expect(bench.store.tasks[grant.task]?.endings[grant.lease] == "released")
     }
@@ -195,14 +199,38 @@ import Testing
         #expect(bench.told.isEmpty && bench.notes.contains { if case .unknownAnswer = $0 { true } else { false } })
         bench.submit()
         #expect(bench.toldTo == [[8]])
-        // Where this broker does not know the session, the database does.
-        bench.feed(.workerMessage(from: [8], key: "owner", .goodbye(session: UUIDValue(hi: 1, lo: 1))))
+        // It does not speak for it either.
+        let lease = try #require(bench.grants.first)
+        bench.feed(.workerMessage(from: [7], key: "another", .confirm(session: bench.session, lease: lease.lease)))
+        bench.feed(.workerMessage(from: [7], key: "another", .started(lease.held)))
+        bench.feed(.workerMessage(from: [7], key: "another", .failed(lease.held, error: ContractError(.modelError, "no"), final: true)))
+        bench.feed(.workerMessage(from: [7], key: "another", .goodbye(session: bench.session)))
+        bench.feed(.workerMessage(from: [7], key: "another", .goodbye(session: UUIDValue(hi: 9, lo: 9))))
+        #expect(bench.store.tasks[lease.task]?.lease == lease.lease && bench.store.sessions[bench.session]?.publicKey == "owner")
+        bench.pass(900)
+        #expect(bench.toldTo == [[8]])
+        // Where this broker does not know the session any more, the database does.
         bench.pass(12_000)
+        #expect(bench.store.sessions.isEmpty)
         bench.told = []
         bench.joinWorker(address: [7], key: "another", epoch: 1 << 53)
         #expect(bench.told.isEmpty)
         bench.joinWorker(address: [8], key: "owner", epoch: 4)
         #expect(bench.told.contains { if case .welcome = $0 { true } else { false } })
+    }
+
+    @Test("a word of another key that the database has not judged keeps nobody out, not even where the database is away")
+    func unjudgedKey() {
+        var bench = CoreBench()
+        bench.pass(2_000)
+        moveAway(&bench, key: "owner")
+        bench.holds = true
+        bench.joinWorker(address: [7], key: "another", epoch: 1 << 53)
+        bench.joinWorker(address: [8], key: "owner", epoch: 3)
+        bench.toldTo = []
+        bench.release()
+        #expect(bench.toldTo == [[8]])
+        #expect(bench.store.sessions[bench.session]?.publicKey == "owner")
     }
 
     @Test("a worker that comes back while its earlier word is on its way is welcome once the later one stands")

@@ -81,27 +81,6 @@ import Testing
         #expect(replies.map(\.settlement) == [.recorded(.cancelled, nil)])
     }
 
-    @Test("another key raises no session's epoch, whether the session lives or has ended; no key is nobody else's") func keys() throws {
-        let bench = try Bench()
-        func register(_ epoch: Int, _ key: String?) -> StoreReply {
-            var registration = registration(bench, epoch: epoch)
-            registration.publicKey = key
-            return bench.ask(.registerSession(registration))
-        }
-        let refused = StoreReply.refused(SessionRegistration.outranked)
-        #expect(register(1, nil) == .done && register(2, "owner") == .done)
-        #expect(register(9, "another") == refused && register(1, "another") == refused)
-        #expect(register(3, "owner") == .done)
-        guard case .swept(let swept) = bench.ask(.endSession(bench.session)), swept.ended == [bench.session] else { return unexpected() }
-        #expect(register(9, "another") == refused && register(2, "owner") == refused)
-        #expect(try bench.value("SELECT count(*) FROM sessions") == "0")
-        #expect(register(4, "owner") == .done && register(5, nil) == .done)
-        #expect(try bench.value("SELECT epoch FROM sessions") == "5")
-        // A row that holds leases is never withdrawn for what was before it.
-        _ = try bench.running()
-        #expect(register(5, "another") == .done)
-    }
-
     @Test("a word from before that meets the end of its session waits for it, and does not bring it back") func meetsTheEnd() throws {
         let bench = try Bench()
         try bench.register(bench.session, epoch: 2)

@@ -244,6 +244,7 @@ extension BrokerCore {
         case .confirmCancel(let reference, _): unsettle(reference.lease, until: now + 5_000)
         case .checkpoint(let commit, _, let address): checkpointRefused(commit, from: address, error)
         case .registerSession(let registration): registrationRefused(registration, error)
+        case .endSession(let session): leaving.insert(session)
         case .unchecked: uncheckedTasks = false
         case .retain: retentionFailed()
         case .resolve(let question): answer(question, .failure(error))
@@ -308,7 +309,8 @@ extension BrokerCore {
             switch work {
             case .endBackoffs: (clockWasSetBack, timers.sweep) = (false, nil)
             case .registerBroker: isRegistered = true
-            case .registerSession(let registration): sessions.registered(registration.session, inEpoch: registration.epoch)
+            case .registerSession(let registration):
+                sessions.registered(registration.session, inEpoch: registration.epoch, under: registration.publicKey)
             case .mark: marked()
             case .endBroker: actions.append(.drained)
             default: break

@@ -3,6 +3,7 @@ internal import TaskProtocol
 /// What workers say, and who they are.
 extension BrokerCore {
     mutating func workerMessage(_ message: WorkerMessage, from address: [UInt8], _ key: String?) {
+        if isForeign(message, key) { return }
         // What a worker reports to a broker that was started anew at the same address waits until it has registered: it then offers all of it again,
         // in its order. Taken one by one, a checkpoint would be recorded whose steps only the broker before was told. A result that stands alone does
         // not wait: where its lease has lapsed the audit is to say that it came.
@@ -29,6 +30,12 @@ extension BrokerCore {
         }
     }
 
+    /// Whether it is said in the name of a worker with another key.
+    private func isForeign(_ message: WorkerMessage, _ key: String?) -> Bool {
+        guard let key, let session = message.namedSession ?? message.reportedLease.flatMap({ leases[$0]?.session }) else { return false }
+        return !SessionRegistration.fits(key, sessions[session]?.key)
+    }
+
     /// Any message of a session that joined here counts as its life.
     mutating func heard(_ session: SessionID, from address: [UInt8]) { sessions.heard(session, from: address, now: now) }
 
@@ -51,11 +58,13 @@ extension BrokerCore {
             session: session, broker: id, host: registration.host, pid: registration.pid, version: registration.version,
             numerics: registration.numerics, instructionSet: registration.instructionSet, threads: registration.threads,
             slots: registration.slots, parameters: registration.parameters, epoch: registration.epoch, publicKey: key)
-        // It went elsewhere after it said so, and has come back; or it is not the worker that the session belongs to.
-        if let known = sessions[session], !row.counts(after: known.epoch, publicKey: known.key) {
-            if row.epoch > known.epoch { note(.unknownAnswer("a worker names a session that belongs to another key: ignored")) }
-            return
+        if let known = sessions[session], !SessionRegistration.fits(key, known.key) {
+            if known.isKeyKnown { return note(.unknownAnswer("a worker names a session that belongs to another key: ignored")) }
+            // Nobody has said yet whose it is: that is for the store.
+            forgetSession(session, why: "another key names it")
         }
+        // It went elsewhere after it said so, and has come back.
+        if let known = sessions[session], known.epoch > row.epoch { return }
         sessions.register(registration, from: address, key, now: now)
         guard isRegistered, !isStoreAway else { return }
         let work = StoreWork.registerSession(row)
@@ -68,7 +77,9 @@ extension BrokerCore {
 
     /// It said so before it joined another broker, whose it is; or the session was never its own.
     mutating func registrationRefused(_ registration: SessionRegistration, _ error: ContractError) {
-        guard error.code == .conflict, let session = sessions[registration.session], session.epoch <= registration.epoch else { return }
+        guard error.code == .conflict, let session = sessions[registration.session], session.epoch <= registration.epoch,
+            session.key == registration.publicKey
+        else { return }
         forgetSession(registration.session, why: error.message)
     }
 
@@ -109,6 +120,8 @@ extension BrokerCore {
     }
 
     private mutating func goodbye(_ session: SessionID, from address: [UInt8]) {
+        // Of one that is not known here anybody could say so. Its worker holds nothing any more: the row goes once it is silent.
+        guard sessions[session] != nil else { return }
         forgetSession(session, why: "goodbye")
         if isRegistered { lanes.add(.endSession(session), to: .sessions) }
     }

@@ -21,6 +21,8 @@ struct Session: Sendable {
     var epoch: Int { registration.epoch }
     /// Whether it stands in the store that it has joined here in that epoch.
     var isRegistered = false
+    /// Whether the store has taken it under its key, in this epoch or before.
+    var isKeyKnown = false
     /// When its leases are to be compared with the store's, besides the times at which all are.
     var compareAt: Int64?
     var state: State = .joining

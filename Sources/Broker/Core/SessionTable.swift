@@ -60,7 +60,12 @@ struct SessionTable: Sendable {
     }
 
     /// Its row says that it has joined here, since it joined another last.
-    mutating func registered(_ id: SessionID, inEpoch epoch: Int) { if all[id]?.epoch == epoch { all[id]?.isRegistered = true } }
+    /// - Parameter key: under which that was taken.
+    mutating func registered(_ id: SessionID, inEpoch epoch: Int, under key: String?) {
+        guard let session = all[id], session.key == key else { return }
+        all[id]?.isKeyKnown = true
+        if session.epoch == epoch { all[id]?.isRegistered = true }
+    }
 
     /// Its leases are to be compared with the store's at a time.
     mutating func compare(_ id: SessionID, at time: Int64) {

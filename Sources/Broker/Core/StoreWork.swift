@@ -148,12 +148,12 @@ enum StoreWork: Sendable {
         return .submit(submit)
     }
 
-    /// Whether it waits for a lock that was not free, rather than being refused as `busy`. A worker says by itself again that it joins: others are not to
-    /// wait with it.
+    /// Whether it waits for a lock that was not free, rather than being refused as `busy`. A worker says by itself again that it joins, and the end of
+    /// a session is asked for again with the next sweep: others that come and go are not to wait with them.
     var waitsForLocks: Bool {
         switch self {
         case .submit, .cancel, .lookBeforeRetry, .retry, .read, .catalogue, .claim, .beat, .due, .endBackoffs, .figures, .durability, .retain,
-            .unchecked, .adopt, .registerSession, .leases, .outlines, .resolve:
+            .unchecked, .adopt, .registerSession, .endSession, .leases, .outlines, .resolve:
             false
         default: true
         }

@@ -32,12 +32,12 @@ final class ConformanceBench {
 
     func register(_ session: SessionID, epoch: Int = 0) { _ = registered(session, epoch: epoch) }
 
-    func registered(_ session: SessionID, epoch: Int) -> StoreReply {
+    func registered(_ session: SessionID, epoch: Int, key: String? = nil, broker other: BrokerID? = nil) -> StoreReply {
         ask(
             .registerSession(
                 SessionRegistration(
-                    session: session, broker: broker, host: "h", pid: 1, version: "0", numerics: [], instructionSet: "plain", threads: 1, slots: 8,
-                    epoch: epoch)))
+                    session: session, broker: other ?? broker, host: "h", pid: 1, version: "0", numerics: [], instructionSet: "plain",
+                    threads: 1, slots: 8, epoch: epoch, publicKey: key)))
     }
 
     /// Ids of the last hour, in the order asked for.

@@ -83,6 +83,28 @@ import Testing
         }
     }
 
+    @Test(
+        "another key does not carry a session to another broker nor raise its epoch, whether it lives or has ended; no key is nobody else's",
+        arguments: StoreKind.allCases)
+    func foreignKeys(_ kind: StoreKind) throws {
+        let bench = try ConformanceBench(kind)
+        let (session, elsewhere) = (SessionID.random(), BrokerID.random())
+        func register(_ epoch: Int, _ key: String?, _ broker: BrokerID? = nil) -> StoreReply {
+            bench.registered(session, epoch: epoch, key: key, broker: broker)
+        }
+        let refused = StoreReply.refused(SessionRegistration.outranked)
+        #expect(register(1, nil) == .done && register(2, "owner") == .done)
+        #expect(register(9, "another") == refused && register(1, "another") == refused)
+        #expect(register(2, "another", elsewhere) == refused)
+        #expect(register(3, "owner", elsewhere) == .done && register(3, "owner") == .done)
+        // It knows which keys it does not let in any more.
+        #expect(register(3, "new") == .done && register(4, "owner") == refused && register(4, "new") == .done)
+        guard case .swept(let swept) = bench.ask(.endSession(session)), swept.ended == [session] else { return unexpected() }
+        #expect(register(9, "another") == refused && register(4, "another") == refused && register(3, "new") == refused)
+        #expect(bench.ask(.leases([session])) == .leases([]))
+        #expect(register(4, "new") == .done && register(5, nil) == .done)
+    }
+
     @Test("a session ends only while its counter stands still; its tasks return to their places in line", arguments: StoreKind.allCases)
     func sweep(_ kind: StoreKind) throws {
         let bench = try ConformanceBench(kind)
