@@ -16,7 +16,7 @@ extension BrokerSnapshot {
         var reasons: [String] = []
         if isDraining { reasons.append("draining: it takes no new work") }
         if isDatabaseAway { reasons.append("the database does not answer") }
-        if !isReady, reasons.isEmpty { reasons.append("not all sockets are bound yet") }
+        if !isReady, reasons.isEmpty { reasons.append("starting: the database has not answered yet") }
         return Readiness(reasons: reasons)
     }
 

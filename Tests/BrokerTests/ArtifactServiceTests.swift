@@ -60,7 +60,7 @@ import Testing
         #expect(error.code == .notFound && error.field == "sha256")
         var client = try TestClient(context, endpoints.tasks)
         let task = #"{"kind":"generate","params":{"model":"demo","prompt":"In the"}}"#
-        #expect(try client.askWhenReady(#""op":"submit","task":\#(task)"#)["ok"]?.boolValue == true)
+        #expect(try client.ask(#""op":"submit","task":\#(task)"#)["ok"]?.boolValue == true)
         #expect(service.snapshot.malformedWorkerMessages == 0)
         worker.kill()
     }

@@ -12,12 +12,25 @@ struct Surprise: Error, CustomStringConvertible { let description: String }
 final class ModelGateway: StoreGateway {
     private let store = Mutex(ModelStore())
     private let away = Atomic(false)
+    private let held = Mutex<(bound: Int, works: [@Sendable () -> Void])?>(nil)
     private let seen = Mutex<(submitters: [String], key: String?)>(([], nil))
 
     /// Who published, by the groups of all submits.
     var submitters: [String] { seen.withLock { $0.submitters } }
     /// The public key in the broker's row.
     var registeredKey: String? { seen.withLock { $0.key } }
+
+    /// From now on nothing is answered, until so much has been asked, or until ``release()``.
+    func hold(until count: Int = .max) { held.withLock { $0 = (count, []) } }
+
+    /// Does what was asked meanwhile, and answers.
+    func release() {
+        let late = held.withLock { held in
+            defer { held = nil }
+            return held?.works ?? []
+        }
+        for answer in late { answer() }
+    }
 
     var isAway: Bool {
         get { away.load(ordering: .acquiring) }
@@ -29,6 +42,15 @@ final class ModelGateway: StoreGateway {
     func listenAnew() {}
 
     func perform(_ request: StoreRequest, lane: StoreLane, reply: @escaping @Sendable (StoreReply) -> Void) {
+        let (isHeld, isEnough) = held.withLock { held in
+            held?.works.append { self.perform(request, reply) }
+            return (held != nil, held.map { $0.works.count >= $0.bound } ?? false)
+        }
+        if !isHeld { perform(request, reply) }
+        if isEnough { release() }
+    }
+
+    private func perform(_ request: StoreRequest, _ reply: @escaping @Sendable (StoreReply) -> Void) {
         guard !isAway else { return reply(.failed(.unavailable("the test says so"))) }
         switch request {
         case .submit(let groups): seen.withLock { $0.submitters += groups.map(\.client) }
@@ -92,8 +114,8 @@ struct TestClient: ~Copyable {
         return true
     }
 
-    /// Asks until the answer is not `unavailable`: a broker serves nothing before its first beat.
-    mutating func askWhenReady(_ members: String) throws -> Node {
+    /// Asks until the answer is not `unavailable`, of a broker whose database is back.
+    mutating func askOnceBack(_ members: String) throws -> Node {
         for _ in 0..<400 {
             let reply = try ask(members)
             if reply["error"]?["code"]?.stringValue != "unavailable" { return reply }

@@ -43,7 +43,7 @@ import Testing
         var asking = try TestClient(context, endpoints.tasks, security: shown(client))
         let working = try TestWorker(context, endpoints.workers, security: shown(worker))
         defer { working.kill() }
-        let reply = try asking.askWhenReady(#""op":"submit","task":\#(Self.task)"#)
+        let reply = try asking.ask(#""op":"submit","task":\#(Self.task)"#)
         var id = ""
         reply["tasks"]?.forEachElement { id = $0["id"]?.stringValue ?? "" }
         #expect(try asking.ask(#""op":"wait","task":"\#(id)""#)["task"]?["state"]?.stringValue == "succeeded")
@@ -113,7 +113,7 @@ import Testing
         let revoked = try subscriber(context, endpoints.events, client)
         let kept = try subscriber(context, endpoints.events, other)
         let submit = #""op":"submit","task":\#(Self.task)"#
-        _ = try asking.askWhenReady(submit)
+        _ = try asking.ask(submit)
         let end = ContinuousClock.now + .seconds(20)
         var (first, second) = (false, false)
         while ContinuousClock.now < end, !(first && second) {

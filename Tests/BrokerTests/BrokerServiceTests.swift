@@ -14,7 +14,7 @@ import Testing
         let context = try ZMQContext()
         var client = try TestClient(context, endpoints.tasks)
         let worker = try TestWorker(context, endpoints.workers)
-        let submitted = try client.askWhenReady(#""op":"submit","task":\#(Self.task)"#)
+        let submitted = try client.ask(#""op":"submit","task":\#(Self.task)"#)
         #expect(submitted["ok"]?.boolValue == true)
         var id = ""
         submitted["tasks"]?.forEachElement { id = $0["id"]?.stringValue ?? "" }
@@ -69,7 +69,7 @@ import Testing
         var client = try TestClient(context, endpoints.tasks)
         #expect(try client.ask(#""op":"ping""#)["ok"]?.boolValue == true)
         let worker = try TestWorker(context, endpoints.workers)
-        let reply = try client.askWhenReady(#""op":"submit","task":\#(Self.task)"#)
+        let reply = try client.ask(#""op":"submit","task":\#(Self.task)"#)
         var id = ""
         reply["tasks"]?.forEachElement { id = $0["id"]?.stringValue ?? "" }
         #expect(try client.ask(#""op":"wait","task":"\#(id)""#)["task"]?["state"]?.stringValue == "succeeded")
@@ -81,7 +81,6 @@ import Testing
         let (broker, endpoints) = try makeBroker(ModelGateway())
         defer { broker.stop() }
         var client = try TestClient(try ZMQContext(), endpoints.tasks)
-        _ = try client.askWhenReady(#""op":"models""#)
         let wrong = try client.ask(#""op":"submit","task":{"kind":"generate","params":{"model":"demo","top_p":7}}"#)
         #expect(wrong["error"]?["field"]?.stringValue == "task.params.top_p")
         let unknown = try client.ask(#""op":"submit","tasks":[\#(Self.task),{"kind":"generate","params":{"model":"nobody"}}]"#)
@@ -102,20 +101,48 @@ import Testing
         let (broker, endpoints) = try makeBroker(gateway)
         defer { broker.stop() }
         var client = try TestClient(try ZMQContext(), endpoints.tasks)
-        _ = try client.askWhenReady(#""op":"models""#)
+        _ = try client.ask(#""op":"models""#)
         gateway.isAway = true
         for _ in 0..<400 where try client.ask(#""op":"models""#)["ok"]?.boolValue == true {}
         #expect(try client.ask(#""op":"submit","task":\#(Self.task)"#)["error"]?["code"]?.stringValue == "unavailable")
         #expect(try client.ask(#""op":"ping""#)["ok"]?.boolValue == true)
         gateway.isAway = false
-        #expect(try client.askWhenReady(#""op":"submit","task":\#(Self.task)"#)["ok"]?.boolValue == true)
+        #expect(try client.askOnceBack(#""op":"submit","task":\#(Self.task)"#)["ok"]?.boolValue == true)
+    }
+
+    @Test("a broker has started when it takes requests, however slow its database is to say its first words")
+    func slowStart() throws {
+        let gateway = ModelGateway()
+        // What a broker asks before it serves: its row, and the database's time.
+        gateway.hold(until: 2)
+        let (broker, endpoints) = try makeBroker(gateway)
+        defer { broker.stop() }
+        #expect(broker.snapshot.isReady)
+        var client = try TestClient(try ZMQContext(), endpoints.tasks)
+        #expect(try client.ask(#""op":"submit","task":\#(Self.task)"#)["ok"]?.boolValue == true)
+    }
+
+    @Test("a database that says nothing keeps no broker from starting: it is away, until it speaks")
+    func silentStart() throws {
+        let gateway = ModelGateway()
+        gateway.hold()
+        var settings = BrokerSettings()
+        settings.beatsOverdue = 50
+        let (broker, endpoints) = try makeBroker(gateway, settings: settings)
+        defer { broker.stop() }
+        #expect(broker.snapshot.isDatabaseAway)
+        var client = try TestClient(try ZMQContext(), endpoints.tasks)
+        let refused = try client.ask(#""op":"submit","task":\#(Self.task)"#)
+        #expect(refused["error"]?["message"]?.stringValue == "the database is away: nothing was accepted, try again")
+        gateway.release()
+        #expect(try client.askOnceBack(#""op":"submit","task":\#(Self.task)"#)["ok"]?.boolValue == true)
     }
 
     @Test("a drained broker ends by itself and refuses meanwhile")
     func drain() throws {
         let (broker, endpoints) = try makeBroker(ModelGateway())
         var client = try TestClient(try ZMQContext(), endpoints.tasks)
-        _ = try client.askWhenReady(#""op":"models""#)
+        _ = try client.ask(#""op":"models""#)
         broker.drain()
         broker.waitUntilEnded()
         #expect(broker.hasEnded)

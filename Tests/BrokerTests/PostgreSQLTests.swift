@@ -29,7 +29,7 @@ import Testing
         }
         let context = try ZMQContext()
         var client = try TestClient(context, endpoints.tasks)
-        let registered = try client.askWhenReady(#""op":"register","model":\#(Self.model)"#)
+        let registered = try client.ask(#""op":"register","model":\#(Self.model)"#)
         #expect(registered["model"]?["name"]?.stringValue == "demo")
 
         let first = try TestWorker(context, endpoints.workers)
@@ -73,7 +73,7 @@ import Testing
         }
         let context = try ZMQContext()
         var client = try TestClient(context, endpoints.tasks)
-        _ = try client.askWhenReady(#""op":"register","model":\#(Self.model)"#)
+        _ = try client.ask(#""op":"register","model":\#(Self.model)"#)
         let worker = try TestWorker(context, endpoints.workers)
         defer { worker.kill() }
         let connection = try StoreConnection(url)

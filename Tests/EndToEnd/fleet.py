@@ -104,6 +104,12 @@ class Broker(Member):
             support.environment(DATABASE_URL=url, **(env or {})), prefix,
         )  # fmt: skip
 
+    @property
+    def has_started(self):
+        """Whether it has said, since its first start, that it takes requests."""
+        with open(self.log, errors="replace") as log:
+            return '"broker ready"' in log.read()
+
 
 class Worker(Member):
     """A worker that knows the workers endpoints of all brokers."""
@@ -157,8 +163,8 @@ class Fleet:
         for member in self.members:
             if not member.is_alive:
                 raise AssertionError(f"{member.name} ended with {member.process.returncode}: {member.said()}")
-        pids = {pid for (pid,) in self.database.sql("SELECT pid FROM scriptorium.workers UNION ALL SELECT pid FROM scriptorium.brokers")}
-        return {member.process.pid for member in self.members} <= pids
+        joined = {pid for (pid,) in self.database.sql("SELECT pid FROM scriptorium.workers")}
+        return all(broker.has_started for broker in self.brokers) and {worker.process.pid for worker in self.workers} <= joined
 
     def import_reference(self, name="demo", fixture="gpt2"):
         """Imports a tiny model of the reference fixtures."""

@@ -74,9 +74,8 @@ extension BrokerCore {
     /// Why an operation cannot be taken now, if it cannot.
     private func refusal(of operation: Operation, _ request: RequestReference) -> ContractError? {
         if isDraining { return Self.shuttingDown }
-        guard isRegistered, clock.isSet, !isStoreAway else {
-            return ContractError(.unavailable, "the database is away: nothing was accepted, try again")
-        }
+        if isStoreAway { return Self.databaseAway }
+        if !isReady { return ContractError(.unavailable, "the broker is starting: nothing was accepted, try again") }
         let isFull: Bool
         switch operation {
         case .submit(let submit):

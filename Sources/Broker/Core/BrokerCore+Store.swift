@@ -181,7 +181,7 @@ extension BrokerCore {
         }
     }
 
-    private static let databaseAway = ContractError(.unavailable, "the database is away: nothing was accepted, try again")
+    static let databaseAway = ContractError(.unavailable, "the database is away: nothing was accepted, try again")
 
     /// The store says that it changed nothing.
     private mutating func failed(_ running: StoreLanes.Running, _ lane: StoreLane, _ failure: StoreFailure) {

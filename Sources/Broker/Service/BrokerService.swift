@@ -39,7 +39,8 @@ package final class BrokerService: Sendable {
         thread = Mutex(nil)
     }
 
-    /// Binds the sockets and begins to serve. The store need not be there yet: until it is, requests are answered `unavailable`.
+    /// Binds the sockets and begins to serve: what is submitted once this has returned is taken. A store that is not there yet is not waited for for
+    /// longer than it takes to know that; until it is, requests are answered `unavailable`.
     /// - Returns: where it really listens.
     /// - Throws: ``MessagingError/notLoopback(endpoint:)`` or ``MessagingError/bindFailed(endpoint:reason:)``.
     package func start() throws(MessagingError) -> BrokerEndpoints {
@@ -49,7 +50,7 @@ package final class BrokerService: Sendable {
         let (options, store, artifacts, logger, inbox, id) = (options, store, artifacts, logger, inbox, id)
         let started = try ServiceThread(name: "broker") { Self.run(context, options, store, artifacts, logger, inbox, id) }
         thread.withLock { $0 = started }
-        return try inbox.waitUntilBound()
+        return try inbox.waitUntilServing()
     }
 
     /// Takes nothing new, commits what is under way, and ends; after ``BrokerOptions/drainSeconds`` it ends anyway.
@@ -88,12 +89,11 @@ package final class BrokerService: Sendable {
             let artifacts = try directory.map { folder throws(MessagingError) in try ArtifactThreads(folder, logger: logger) }
             defer { artifacts?.close() }
             var reactor = try Reactor(context, options, core, store, artifacts, inbox, logger)
-            guard case .bound(let endpoints) = inbox.phase else { return }
             store.open(notified: { inbox.notify() })
             defer { store.close() }
             let registration = BrokerRegistration(
                 id: id, host: options.host, pid: Int(getpid()), version: options.version,
-                endpoints: endpoints.named(reachableAt: options.advertisedHost ?? options.host),
+                endpoints: reactor.endpoints.named(reachableAt: options.advertisedHost ?? options.host),
                 publicKey: options.security?.keys.publicKey.text)
             try reactor.run(registration, drainMilliseconds: Int64(options.drainSeconds * 1_000))
         } catch {

@@ -38,7 +38,7 @@ extension BrokerCore {
         var shot = BrokerSnapshot(broker: id)
         shot.isReady = isReady
         shot.isDraining = isDraining
-        shot.isDatabaseAway = isStoreAway || !clock.isSet
+        shot.isDatabaseAway = isStoreAway
         shot.workers = sessions.count
         shot.slots = sessions.all.values.reduce(0) { $0 + $1.registration.slots }
         shot.credit = sessions.credit

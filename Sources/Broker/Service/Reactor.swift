@@ -13,7 +13,8 @@ struct Reactor: ~Copyable {
     private var peers: Socket
     private let context: ZMQContext
     private let options: BrokerOptions
-    private let endpoints: BrokerEndpoints
+    /// Where it listens.
+    let endpoints: BrokerEndpoints
     private var links: PeerLinks
     private var poller: Poller
     private let places: (tasks: Int, events: Int, workers: Int, peers: Int, wakeup: Int)
@@ -31,6 +32,7 @@ struct Reactor: ~Copyable {
     private var malformed = 0
     private var lastSnapshot: Int64 = 0
     private var lastFlush: Int64 = 0
+    private var isServing = false
     private var isDrained = false
     private var drainingSince: Int64?
     private let started = ContinuousClock.now
@@ -38,6 +40,8 @@ struct Reactor: ~Copyable {
     /// Messages, and bytes, read from one socket before the others have their turn.
     private static let messagesPerTurn = 256
     private static let bytesPerTurn = 16 << 20
+    /// Milliseconds after which its starter waits no longer for the database's first words.
+    private static let startPatience: Int64 = 10_000
 
     /// Binds all sockets, on the calling thread.
     init(
@@ -67,7 +71,6 @@ struct Reactor: ~Copyable {
         self.artifacts = artifacts
         self.inbox = inbox
         self.logger = logger
-        inbox.bound(endpoints)
     }
 
     /// The wait's members in their order, the links last: made anew when those change.
@@ -103,8 +106,17 @@ struct Reactor: ~Copyable {
             handle(.tick)
             flush()
             publishSnapshot()
+            beginToServe()
         }
         inbox.publish(finalSnapshot())
+    }
+
+    /// Lets its starter go on once requests are taken, or once it is known that the database keeps them waiting.
+    private mutating func beginToServe() {
+        guard !isServing, core.isReady || core.isStoreAway || now() >= Self.startPatience else { return }
+        isServing = true
+        inbox.publish(finalSnapshot())
+        inbox.enter(.serving(endpoints))
     }
 
     /// A drain ends when all is committed and taken, or when its time is over.

@@ -22,7 +22,8 @@ final class ReactorInbox: Sendable {
     /// How far the reactor is.
     enum Phase: Sendable {
         case starting
-        case bound(BrokerEndpoints)
+        /// Its sockets are bound, and it takes requests; or its database lets it wait.
+        case serving(BrokerEndpoints)
         case failed(MessagingError)
         case ended
     }
@@ -73,8 +74,6 @@ final class ReactorInbox: Sendable {
         }
     }
 
-    func bound(_ endpoints: BrokerEndpoints) { enter(.bound(endpoints)) }
-
     func enter(_ phase: Phase) {
         phaseAndShot.withLock {
             // Why it could not start is what its starter is to hear, not that it has ended.
@@ -89,13 +88,13 @@ final class ReactorInbox: Sendable {
     var phase: Phase { phaseAndShot.withLock { $0.phase } }
     var snapshot: BrokerSnapshot { phaseAndShot.withLock { $0.snapshot } }
 
-    /// Waits until the sockets are bound, or could not be.
-    func waitUntilBound() throws(MessagingError) -> BrokerEndpoints {
+    /// Waits until it serves, or cannot.
+    func waitUntilServing() throws(MessagingError) -> BrokerEndpoints {
         var poller = Poller()
         poller.add(changed)
         while true {
             switch phase {
-            case .bound(let endpoints): return endpoints
+            case .serving(let endpoints): return endpoints
             case .failed(let error): throw error
             case .ended: throw .terminated
             case .starting:
