@@ -245,20 +245,15 @@ package struct SessionRegistration: Sendable, Equatable {
     /// counts until the worker joins another.
     package var epoch: Int
     /// Under which the worker was let in; nil where there are no keys. Another key is another worker, which has heard of the session's id and would take its
-    /// place: it does not carry the session to another broker, nor raise its epoch.
+    /// place. A worker has one key for as long as its process, and so its session, lives.
     package var publicKey: String?
 
     /// The answer to one that does not count: nothing changed.
     package static let outranked = ContractError(
         .conflict, "the worker has joined another broker since, or the session is that of another key", field: "epoch")
 
-    /// Whether it counts after an earlier one of the session.
-    /// - Parameter broker: of the earlier one, where the session lives. That broker alone knows which keys are let in no more: under the same epoch it may
-    ///   take the session from one of them to another.
-    package func counts(after epoch: Int, publicKey: String?, broker: BrokerID?) -> Bool {
-        if self.epoch == epoch, self.broker == broker { return true }
-        return self.epoch >= epoch && Self.fits(self.publicKey, publicKey)
-    }
+    /// Whether it counts after an earlier one of the session, which lives or has ended.
+    package func counts(after epoch: Int, publicKey: String?) -> Bool { self.epoch >= epoch && Self.fits(self.publicKey, publicKey) }
 
     /// Whether two keys may be one worker's: where there is none, nothing is known.
     package static func fits(_ key: String?, _ other: String?) -> Bool { key == nil || other == nil || key == other }

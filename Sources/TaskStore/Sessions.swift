@@ -23,7 +23,6 @@ extension StoreSession {
             broker = excluded.broker, counter = sessions.counter + 1, seen_at = now(), state = 'running', epoch = excluded.epoch,
             public_key = excluded.public_key
         WHERE sessions.epoch <= excluded.epoch AND coalesce(sessions.public_key = excluded.public_key, true)
-            OR sessions.epoch = excluded.epoch AND sessions.broker = excluded.broker
         """)
 
     /// What brokers decide over its leases, and what they lease to it, is done before it joins another.
@@ -69,10 +68,11 @@ extension StoreSession {
                     .int32(registration.slots), .texts(registration.parameters), .int(Int64(registration.epoch)),
                     .text(registration.publicKey),
                 ])
+            if written.affected == 0 { return false }
             // Looked up afterwards: the insert may have waited for the end of the row before. A row that was there already is not new, its counter not 0.
             let earlier = try connection.run(
                 Self.withdrawSession, [.uuid(registration.session), .int(Int64(registration.epoch)), .text(registration.publicKey)])
-            return written.affected > 0 && earlier.affected == 0
+            return earlier.affected == 0
         }
     }
 

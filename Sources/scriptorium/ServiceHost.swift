@@ -70,8 +70,11 @@ struct ServiceHost {
             }
             endpoints["http"] = address
         }
-        ready(endpoints)
-        ServiceNotification.ready()
+        // Who was asked to end while it started is not ready, and never will be.
+        if watcher.first.value == nil {
+            ready(endpoints)
+            ServiceNotification.ready()
+        }
         for await _ in stops { break }
         role.drain()
         let reason = await onThread { ended.wait(seconds: 86_400) }

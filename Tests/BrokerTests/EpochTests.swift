@@ -219,6 +219,81 @@ import Testing
         #expect(bench.told.contains { if case .welcome = $0 { true } else { false } })
     }
 
+    /// The session of a worker that holds a task elsewhere, whose id somebody has heard of.
+    private func elsewhere() throws -> (bench: CoreBench, grant: WorkerGrant) {
+        var bench = CoreBench()
+        bench.joinWorker(address: [8], key: "owner", epoch: 1)
+        bench.submit()
+        let grant = try #require(bench.grants.first)
+        moveAway(&bench, epoch: 2, key: "owner")
+        // Silent for as long as a worker may be, it is not known here any more.
+        for _ in 0..<12 {
+            bench.pass(1_000)
+            let beat = BeatRequest(broker: Self.other, sessions: [SessionBeat(session: bench.session, draining: false)])
+            _ = bench.store.perform(.beat(beat), now: CoreBench.epoch + bench.now)
+        }
+        #expect(bench.core.snapshot.workers == 0 && bench.store.tasks[grant.task]?.lease == grant.lease)
+        (bench.told, bench.toldTo, bench.holds) = ([], [], true)
+        return (bench, grant)
+    }
+
+    @Test("who registers under another's session and says goodbye at once ends nothing")
+    func foreignGoodbye() throws {
+        var (bench, grant) = try elsewhere()
+        for _ in 0..<3 {
+            bench.joinWorker(address: [7], key: "another", epoch: 1 << 53)
+            bench.feed(.workerMessage(from: [7], key: "another", .goodbye(session: bench.session)))
+        }
+        bench.release()
+        bench.pass(3_000)
+        #expect(bench.store.tasks[grant.task]?.lease == grant.lease && bench.store.sessions[bench.session]?.publicKey == "owner")
+    }
+
+    @Test("who registers under another's session over and over, each time anew before he is refused, hears nothing of what it holds")
+    func foreignLeases() throws {
+        var (bench, grant) = try elsewhere()
+        var epoch = 1_000
+        for _ in 0..<40 {
+            bench.joinWorker(address: [7], key: "another", epoch: epoch)
+            epoch += 1
+            let held = bench.held
+            bench.held = []
+            for (ticket, request) in held { bench.answer(ticket, request) }
+            bench.pass(100)
+        }
+        bench.release()
+        bench.pass(3_000)
+        #expect(bench.toldTo.isEmpty && bench.core.snapshot.leases == 0 && bench.core.snapshot.workers == 0)
+        #expect(bench.store.tasks[grant.task]?.lease == grant.lease)
+        // Confirmed by somebody else it is not confirmed.
+        bench.joinWorker(address: [8], key: "owner", epoch: 3)
+        bench.joinWorker(session: UUIDValue(hi: 6, lo: 6), address: [7], key: "another")
+        bench.pass(300)
+        #expect(bench.grants.map(\.lease) == [grant.lease] && bench.toldTo.contains([8]))
+        bench.feed(.workerMessage(from: [7], key: "another", .confirm(session: UUIDValue(hi: 6, lo: 6), lease: grant.lease)))
+        bench.pass(1_500)
+        #expect(bench.grants.map(\.lease) == [grant.lease, grant.lease])
+    }
+
+    @Test("however often another key says the same words, the owner is welcome, and keeps its session", arguments: [2, 3])
+    func foreignFlood(epoch: Int) throws {
+        var (bench, grant) = try elsewhere()
+        for _ in 0..<20 {
+            bench.joinWorker(address: [7], key: "another", epoch: epoch)
+            bench.joinWorker(address: [8], key: "owner", leases: [grant.held], epoch: 3)
+            bench.joinWorker(address: [7], key: "another", epoch: epoch)
+            let held = bench.held
+            bench.held = []
+            for (ticket, request) in held { bench.answer(ticket, request) }
+        }
+        bench.release()
+        bench.joinWorker(address: [7], key: "another", epoch: epoch)
+        bench.release()
+        #expect(!bench.toldTo.contains([7]) && bench.told.contains { if case .welcome = $0 { true } else { false } })
+        let row = bench.store.sessions[bench.session]
+        #expect(row?.publicKey == "owner" && row?.epoch == 3 && bench.core.snapshot.leases == 1)
+    }
+
     @Test("a word of another key that the database has not judged keeps nobody out, not even where the database is away")
     func unjudgedKey() {
         var bench = CoreBench()

@@ -58,14 +58,30 @@ import Testing
         #expect(again.lease != held.lease)
     }
 
-    @Test("who registers again under a key that stands in the list is taken")
+    @Test("who starts again under a key that stands in the list is taken; the session of before stays with its key")
     func anotherKey() {
         var bench = joined()
+        let again = UUIDValue(hi: 7, lo: 7)
         bench.feed(.workerKeysRevoked(["first"]))
+        bench.told = []
         bench.joinWorker(slots: 1, key: "new")
+        #expect(bench.told.isEmpty)
+        bench.joinWorker(slots: 1, session: again, key: "new")
         bench.feed(.workerKeysRevoked(["first"]))
         bench.submit()
         bench.submit()
-        #expect(Set(bench.grants.compactMap { holder($0, bench) }) == [bench.session, Self.other])
+        #expect(Set(bench.grants.compactMap { holder($0, bench) }) == [again, Self.other])
+    }
+
+    @Test("nor is a worker taken whose key is deleted while the database is asked for it")
+    func revokedOnItsWay() {
+        var bench = CoreBench()
+        bench.pass(2_000)
+        bench.holds = true
+        bench.joinWorker(slots: 1, key: "first")
+        bench.joinWorker(slots: 1, session: Self.other, address: [8], key: "second")
+        bench.feed(.workerKeysRevoked(["first"]))
+        bench.release()
+        #expect(bench.toldTo == [[8]] && bench.core.snapshot.workers == 1)
     }
 }

@@ -112,7 +112,7 @@ extension ModelStore {
     mutating func register(_ registration: SessionRegistration) -> StoreReply {
         let known = sessions[registration.session]
         if mutation != .joiningWhereItWas, let earlier = known ?? endedSessions[registration.session],
-            !registration.counts(after: earlier.epoch, publicKey: earlier.publicKey, broker: known?.broker)
+            !registration.counts(after: earlier.epoch, publicKey: earlier.publicKey)
         {
             return .refused(SessionRegistration.outranked)
         }

@@ -309,8 +309,7 @@ extension BrokerCore {
             switch work {
             case .endBackoffs: (clockWasSetBack, timers.sweep) = (false, nil)
             case .registerBroker: isRegistered = true
-            case .registerSession(let registration):
-                sessions.registered(registration.session, inEpoch: registration.epoch, under: registration.publicKey)
+            case .registerSession(let registration): registered(registration)
             case .mark: marked()
             case .endBroker: actions.append(.drained)
             default: break

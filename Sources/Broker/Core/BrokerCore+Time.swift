@@ -98,6 +98,7 @@ extension BrokerCore {
     /// Says to each worker that we are here, and leaves those to themselves that have not spoken for long.
     private mutating func sendHeartbeats() {
         for id in sessions.silent(now: now, after: settings.workerSilence) { forgetSession(id, why: "silent") }
+        applicants.forgetSilent(now: now, after: settings.workerSilence)
         let beatsOK = beatsAreAcknowledged
         sayStatus()
         if !beatsOK, lastBeatCommitted != nil { sendWorkersAway() }

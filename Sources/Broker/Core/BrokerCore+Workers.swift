@@ -14,7 +14,7 @@ extension BrokerCore {
         case .goodbye(let session): goodbye(session, from: address)
         case .confirm(let session, let lease):
             heard(session, from: address)
-            leases.confirm(lease, now: now)
+            if leases[lease]?.session == session { leases.confirm(lease, now: now) }
         case .started(let held): started(held, from: address)
         case .event(let held, let events): taskEvents(held, events, from: address)
         case .progress(let held, let progress, let steps): taskProgress(held, progress, steps, from: address)
@@ -58,25 +58,36 @@ extension BrokerCore {
             session: session, broker: id, host: registration.host, pid: registration.pid, version: registration.version,
             numerics: registration.numerics, instructionSet: registration.instructionSet, threads: registration.threads,
             slots: registration.slots, parameters: registration.parameters, epoch: registration.epoch, publicKey: key)
-        if let known = sessions[session], !SessionRegistration.fits(key, known.key) {
-            if known.isKeyKnown { return note(.unknownAnswer("a worker names a session that belongs to another key: ignored")) }
-            // Nobody has said yet whose it is: that is for the store.
-            forgetSession(session, why: "another key names it")
+        if let known = sessions[session] {
+            guard SessionRegistration.fits(key, known.key) else {
+                return note(.unknownAnswer("a worker names a session that belongs to another key: ignored"))
+            }
+            // It went elsewhere after it said so, and has come back.
+            if known.epoch > row.epoch { return }
+            sessions.register(registration, from: address, key, now: now)
+        } else if !applicants.take(Applicant(registration: registration, address: address, key: key, heardAt: now)) {
+            return
         }
-        // It went elsewhere after it said so, and has come back.
-        if let known = sessions[session], known.epoch > row.epoch { return }
-        sessions.register(registration, from: address, key, now: now)
         guard isRegistered, !isStoreAway else { return }
         let work = StoreWork.registerSession(row)
         // It says so again until it is welcome, and anew each time that it comes back: one word of each worker waits for the database, its last.
-        if lanes.replaceWaiting(.sessions, work, where: { $0.registers(session) != nil }) { return }
-        if lanes.contains(.sessions, where: { $0.registers(session) == registration.epoch }) { return }
+        if lanes.replaceWaiting(.sessions, work, where: { $0.registers(session, under: key) != nil }) { return }
+        if lanes.contains(.sessions, where: { $0.registers(session, under: key) == registration.epoch }) { return }
         lanes.add(work, to: .sessions)
         lanes.add(.leases([session], asked: now, joins: true), to: .sessions)
     }
 
+    /// The session is its own, as far as anybody knows.
+    mutating func registered(_ registration: SessionRegistration) {
+        if let applicant = applicants.remove(registration), sessions[registration.session] == nil {
+            sessions.register(applicant.registration, from: applicant.address, applicant.key, now: applicant.heardAt)
+        }
+        sessions.registered(registration.session, inEpoch: registration.epoch, under: registration.publicKey)
+    }
+
     /// It said so before it joined another broker, whose it is; or the session was never its own.
     mutating func registrationRefused(_ registration: SessionRegistration, _ error: ContractError) {
+        applicants.refuse(registration)
         guard error.code == .conflict, let session = sessions[registration.session], session.epoch <= registration.epoch,
             session.key == registration.publicKey
         else { return }
@@ -136,6 +147,7 @@ extension BrokerCore {
     /// Workers whose keys are shut out get nothing more. They are not counted alive from here either: what they hold goes elsewhere once their sessions
     /// are dead.
     mutating func shutOut(_ keys: Set<String>) {
+        applicants.remove(keys: keys)
         let found = sessions.all.values.filter { $0.key.map(keys.contains) ?? false }
         for session in found.sorted(by: { $0.id < $1.id }) { forgetSession(session.id, why: "its key was revoked") }
     }
@@ -174,7 +186,8 @@ extension BrokerCore {
     mutating func reconcile(_ held: [HeldLease], of ids: [SessionID], asked: Int64) {
         let standing = Set(held.map(\.grant.lease))
         for id in ids {
-            guard let session = sessions[id] else { continue }
+            // Of one that has come back from elsewhere another picture is on its way, read after it stood in the store that it is here.
+            guard let session = sessions[id], session.isRegistered else { continue }
             let list = sessions.takeListed(id, asked: asked)
             let listedIDs = Set((list?.leases ?? []).map(\.lease))
             let hasComeBack = session.state == .joining

@@ -42,6 +42,7 @@ package struct BrokerCore: Sendable {
     var peerSubscriptions = SubscriptionTable()
     var peers = PeerTable()
     var idle = IdleMark()
+    var applicants = Applicants()
     /// Sessions whose workers said goodbye, and that could not end yet: the next sweep asks again.
     var leaving: Set<SessionID> = []
     var idleCredit = IdleCredit()

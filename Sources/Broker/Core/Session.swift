@@ -14,15 +14,13 @@ struct Session: Sendable {
     let id: SessionID
     /// The routing id that spoke for it last; never trusted as an identity.
     var address: [UInt8]
-    /// The public key under which it registered; nil where there are none.
+    /// The public key under which the store has it; nil where there are none.
     var key: String?
     var registration: WorkerRegistration
     /// In which it said so: what this broker decides over its leases counts until it joins another.
     var epoch: Int { registration.epoch }
     /// Whether it stands in the store that it has joined here in that epoch.
     var isRegistered = false
-    /// Whether the store has taken it under its key, in this epoch or before.
-    var isKeyKnown = false
     /// When its leases are to be compared with the store's, besides the times at which all are.
     var compareAt: Int64?
     var state: State = .joining

@@ -1,6 +1,6 @@
 internal import TaskProtocol
 
-/// The workers joined to this broker.
+/// The workers joined to this broker, or about to: the store has taken each under its key.
 struct SessionTable: Sendable {
     private(set) var all: [SessionID: Session] = [:]
     /// Rises whenever somebody may have more room than before: a queue scanned in vain is scanned again only then. What a scan was offered and did not
@@ -62,9 +62,7 @@ struct SessionTable: Sendable {
     /// Its row says that it has joined here, since it joined another last.
     /// - Parameter key: under which that was taken.
     mutating func registered(_ id: SessionID, inEpoch epoch: Int, under key: String?) {
-        guard let session = all[id], session.key == key else { return }
-        all[id]?.isKeyKnown = true
-        if session.epoch == epoch { all[id]?.isRegistered = true }
+        if let session = all[id], session.key == key, session.epoch == epoch { all[id]?.isRegistered = true }
     }
 
     /// Its leases are to be compared with the store's at a time.

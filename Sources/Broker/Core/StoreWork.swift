@@ -124,9 +124,9 @@ enum StoreWork: Sendable {
         }
     }
 
-    /// In which of its epochs it says in the store that a session has joined here; nil where it says nothing of it.
-    func registers(_ session: SessionID) -> Int? {
-        guard case .registerSession(let registration) = self, registration.session == session else { return nil }
+    /// In which of its epochs it says in the store that a session has joined here; nil where it says nothing of it under that key.
+    func registers(_ session: SessionID, under key: String?) -> Int? {
+        guard case .registerSession(let registration) = self, registration.session == session, registration.publicKey == key else { return nil }
         return registration.epoch
     }
 

@@ -276,9 +276,15 @@ struct Reactor: ~Copyable {
         case .store(let ticket, let lane, let request): ask(ticket, lane, request)
         case .listenAnew: store.listenAnew()
         case .artifact(let ticket, let operation): ask(ticket, operation)
-        case .note(let note): logger.log(note)
+        case .note(let note): log(note)
         case .drained: isDrained = true
         }
+    }
+
+    /// What somebody says that makes no sense he may say ever again.
+    private mutating func log(_ note: BrokerNote) {
+        if case .unknownAnswer(let what) = note, limiter.admit(what, now: now()) == nil { return }
+        logger.log(note)
     }
 
     private mutating func link(_ action: BrokerAction) {
