@@ -21,13 +21,18 @@ extension StoreSession {
         VALUES ($1::uuid, $2::uuid, $3::text, $4::int, $5::text, $6::text[], $7::text, $8::int, $9::int, $10::text[], $11::bigint, $12::text)
         ON CONFLICT (id) DO UPDATE SET
             broker = excluded.broker, counter = sessions.counter + 1, seen_at = now(), state = 'running', epoch = excluded.epoch,
-            public_key = excluded.public_key
+            public_key = coalesce(excluded.public_key, sessions.public_key)
         WHERE sessions.epoch <= excluded.epoch AND coalesce(sessions.public_key = excluded.public_key, true)
         """)
 
     /// What brokers decide over its leases, and what they lease to it, is done before it joins another.
     private static let awaitDecisions = Statement(
-        "await_decisions", "SELECT FROM sessions WHERE sessions.id = $1::uuid AND sessions.epoch < $2::bigint FOR UPDATE")
+        "await_decisions",
+        """
+        SELECT FROM sessions
+        WHERE sessions.id = $1::uuid AND sessions.epoch < $2::bigint AND coalesce(sessions.public_key = $3::text, true)
+        FOR UPDATE
+        """)
     private static let withdrawSession = Statement(
         "withdraw_session",
         """
@@ -59,7 +64,8 @@ extension StoreSession {
     /// - Returns: false where it does not count (``SessionRegistration/outranked``): nothing changed.
     func registerSession(_ registration: SessionRegistration) throws(StoreError) -> Bool {
         try connection.transaction { () throws(StoreError) in
-            _ = try connection.run(Self.awaitDecisions, [.uuid(registration.session), .int(Int64(registration.epoch))])
+            _ = try connection.run(
+                Self.awaitDecisions, [.uuid(registration.session), .int(Int64(registration.epoch)), .text(registration.publicKey)])
             let written = try connection.run(
                 Self.upsertSession,
                 [

@@ -16,7 +16,7 @@ extension BrokerSnapshot {
         var reasons: [String] = []
         if isDraining { reasons.append("draining: it takes no new work") }
         if isDatabaseAway { reasons.append("the database does not answer") }
-        if !isReady, reasons.isEmpty { reasons.append("starting: the database has not answered yet") }
+        if !isReady, reasons.isEmpty { reasons.append("starting: the database has not taken the broker's row yet") }
         return Readiness(reasons: reasons)
     }
 

@@ -120,10 +120,10 @@ struct CoreBench {
     }
 
     /// A heartbeat that claims to hold other leases than any: it confirms nothing.
-    mutating func heartbeat(_ sequence: UInt64) {
+    mutating func heartbeat(_ sequence: UInt64, address: [UInt8] = [7], key: String? = nil) {
         feed(
             .workerMessage(
-                from: [7],
+                from: address, key: key,
                 .heartbeat(
                     WorkerHeartbeat(
                         session: session, sequence: sequence, leasesCount: 99, leasesHash: 1, freeSlots: 4, idle: false, models: [], draining: false))

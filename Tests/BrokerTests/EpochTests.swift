@@ -327,6 +327,77 @@ import Testing
         #expect(bench.told.contains { if case .welcome = $0 { true } else { false } })
     }
 
+    @Test("what it listed with its later word is compared with what the database says behind that one, not behind the earlier")
+    func cameBackWithItsTask() throws {
+        var (bench, grant) = try elsewhere()
+        bench.joinWorker(address: [7], key: "owner", leases: [grant.held], epoch: 3)
+        bench.joinWorker(address: [8], key: "owner", leases: [grant.held], epoch: 5)
+        for _ in 0..<2 {
+            let held = bench.held
+            bench.held = []
+            for (ticket, request) in held { bench.answer(ticket, request) }
+        }
+        #expect(bench.store.sessions[bench.session]?.epoch == 3)
+        #expect(bench.told.isEmpty && bench.core.snapshot.leases == 0)
+        bench.release()
+        bench.pass(1_500)
+        #expect(bench.toldTo == [[8]] && bench.grants.isEmpty && bench.core.snapshot.leases == 1)
+    }
+
+    @Test(
+        "where it cannot be registered, a worker that has said it waits hears nothing more, so that it goes to another broker",
+        arguments: [false, true])
+    func cannotRegister(isAway: Bool) throws {
+        var bench = CoreBench()
+        bench.pass(2_000)
+        bench.holds = true
+        bench.heartbeat(1)
+        #expect(bench.told == [.registerPlease])
+        bench.joinWorker(key: "owner")
+        if isAway { bench.pass(4_000) }
+        bench.told = []
+        for second in 2..<5 as Range<UInt64> {
+            bench.heartbeat(second, key: "owner")
+            bench.pass(500)
+        }
+        #expect(bench.told.isEmpty)
+        // Another key's waiting does not silence it.
+        bench.heartbeat(9, address: [8], key: "another")
+        #expect(bench.told == [.registerPlease])
+        bench.release()
+        #expect(bench.told.contains { if case .welcome = $0 { true } else { false } })
+    }
+
+    @Test("a worker that says goodbye while the database is asked for it has gone")
+    func goodbyeOnItsWay() throws {
+        var bench = CoreBench()
+        bench.pass(2_000)
+        bench.submit()
+        bench.holds = true
+        bench.joinWorker()
+        bench.feed(.workerMessage(from: [7], .goodbye(session: bench.session)))
+        bench.release()
+        bench.pass(500)
+        #expect(bench.told.isEmpty && bench.core.snapshot.workers == 0)
+    }
+
+    @Test("a worker whose word the database takes late gets nothing before it speaks again")
+    func takenLate() throws {
+        var bench = CoreBench()
+        bench.pass(2_000)
+        bench.submit()
+        bench.holds = true
+        bench.joinWorker()
+        bench.pass(2_900)
+        bench.release()
+        #expect(bench.core.snapshot.workers == 1 && bench.grants.isEmpty)
+        bench.pass(1_000)
+        #expect(bench.grants.isEmpty)
+        bench.heartbeat(1)
+        bench.pass(300)
+        #expect(bench.grants.count == 1)
+    }
+
     @Test("what another broker's claim leases to a worker as it joins is found a second later")
     func leasedInPassing() throws {
         var bench = CoreBench()

@@ -118,7 +118,7 @@ extension ModelStore {
         }
         let counter = known.map { $0.counter + 1 } ?? 0
         sessions[registration.session] = ModelSession(
-            counter: counter, broker: registration.broker, epoch: registration.epoch, publicKey: registration.publicKey)
+            counter: counter, broker: registration.broker, epoch: registration.epoch, publicKey: registration.publicKey ?? known?.publicKey)
         numerics[registration.session] = registration.numerics
         return .done
     }

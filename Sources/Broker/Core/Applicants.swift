@@ -28,6 +28,11 @@ struct Applicants: Sendable {
         return true
     }
 
+    func contains(_ session: SessionID, under key: String?) -> Bool { all[ID(session: session, key: key)] != nil }
+
+    /// It has gone: what the store says of it makes nothing any more.
+    mutating func remove(_ session: SessionID, under key: String?) { all[ID(session: session, key: key)] = nil }
+
     /// The one that the store has taken, and its last word, which may be later than the one that was taken.
     mutating func remove(_ registration: SessionRegistration) -> Applicant? {
         all.removeValue(forKey: ID(session: registration.session, key: registration.publicKey))

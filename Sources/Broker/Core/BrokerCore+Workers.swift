@@ -10,8 +10,8 @@ extension BrokerCore {
         if let lease = message.reportedLease, !message.standsAlone, leases[lease] == nil, !sessions.isJoined(at: address) { return }
         switch message {
         case .register(let registration): register(registration, from: address, key)
-        case .heartbeat(let beat): heartbeat(beat, from: address)
-        case .goodbye(let session): goodbye(session, from: address)
+        case .heartbeat(let beat): heartbeat(beat, from: address, key)
+        case .goodbye(let session): goodbye(session, key)
         case .confirm(let session, let lease):
             heard(session, from: address)
             if leases[lease]?.session == session { leases.confirm(lease, now: now) }
@@ -81,6 +81,7 @@ extension BrokerCore {
     mutating func registered(_ registration: SessionRegistration) {
         if let applicant = applicants.remove(registration), sessions[registration.session] == nil {
             sessions.register(applicant.registration, from: applicant.address, applicant.key, now: applicant.heardAt)
+            sessions.noteQuiet(registration.session, now: now, after: settings.workerQuiet)
         }
         sessions.registered(registration.session, inEpoch: registration.epoch, under: registration.publicKey)
     }
@@ -94,14 +95,16 @@ extension BrokerCore {
         forgetSession(registration.session, why: error.message)
     }
 
-    private mutating func heartbeat(_ beat: WorkerHeartbeat, from address: [UInt8]) {
+    private mutating func heartbeat(_ beat: WorkerHeartbeat, from address: [UInt8], _ key: String?) {
+        // Who has said it, and hears nothing for two seconds, goes to another broker; where this one cannot register it now, it is to go.
+        let mayRegister = isRegistered && !isStoreAway && !lanes.isBusy(.sessions)
         guard let session = sessions[beat.session] else {
-            tell(address, .registerPlease)
+            if mayRegister || !applicants.contains(beat.session, under: key) { tell(address, .registerPlease) }
             return
         }
         heard(beat.session, from: address)
         guard session.state == .joined else {
-            if !lanes.isBusy(.sessions), isRegistered { tell(address, .registerPlease) }
+            if mayRegister { tell(address, .registerPlease) }
             return
         }
         let known = session.leases
@@ -130,7 +133,8 @@ extension BrokerCore {
         tell(session: beat.session, .registerPlease)
     }
 
-    private mutating func goodbye(_ session: SessionID, from address: [UInt8]) {
+    private mutating func goodbye(_ session: SessionID, _ key: String?) {
+        applicants.remove(session, under: key)
         // Of one that is not known here anybody could say so. Its worker holds nothing any more: the row goes once it is silent.
         guard sessions[session] != nil else { return }
         forgetSession(session, why: "goodbye")

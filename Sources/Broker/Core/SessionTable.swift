@@ -102,6 +102,9 @@ struct SessionTable: Sendable {
         }
     }
 
+    /// The same of one.
+    mutating func noteQuiet(_ id: SessionID, now: Int64, after: Int64) { all[id]?.noteQuiet(now: now, after: after) }
+
     /// Takes a heartbeat. Grants that were not confirmed before it are not in its figures; ends that were heard before it are, and count once more when they
     /// are recorded.
     /// - Returns: models that it has now, and how long their loading took, in milliseconds.

@@ -39,8 +39,8 @@ package final class BrokerService: Sendable {
         thread = Mutex(nil)
     }
 
-    /// Binds the sockets and begins to serve: what is submitted once this has returned is taken. A store that is not there yet is not waited for for
-    /// longer than it takes to know that; until it is, requests are answered `unavailable`.
+    /// Binds the sockets and begins to serve: once this has returned, requests are taken. Where the store is not there, or takes this broker for nobody yet,
+    /// it returns as soon as that is known, within ten seconds; until the store is there, requests are answered `unavailable`.
     /// - Returns: where it really listens.
     /// - Throws: ``MessagingError/notLoopback(endpoint:)`` or ``MessagingError/bindFailed(endpoint:reason:)``.
     package func start() throws(MessagingError) -> BrokerEndpoints {

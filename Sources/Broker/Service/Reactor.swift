@@ -29,6 +29,7 @@ struct Reactor: ~Copyable {
     private var workerQueues = PeerQueues(bytesPerPeer: 256 << 20, patience: 10_000)
     private var database = HistogramFamily(.work, labels: ["request"])
     private var limiter = NoteLimiter()
+    private var nonsense = NoteLimiter()
     private var malformed = 0
     private var lastSnapshot: Int64 = 0
     private var lastFlush: Int64 = 0
@@ -281,9 +282,9 @@ struct Reactor: ~Copyable {
         }
     }
 
-    /// What somebody says that makes no sense he may say ever again.
+    /// What makes no sense is not told each time that somebody says it.
     private mutating func log(_ note: BrokerNote) {
-        if case .unknownAnswer(let what) = note, limiter.admit(what, now: now()) == nil { return }
+        if case .unknownAnswer(let what) = note, nonsense.admit(what, now: now()) == nil { return }
         logger.log(note)
     }
 

@@ -108,7 +108,8 @@ import Testing
         let beat = BeatRequest(broker: bench.broker, sessions: [SessionBeat(session: session, draining: false)])
         guard case .beaten(let beaten) = bench.ask(.beat(beat)) else { return unexpected() }
         #expect(beaten.unknown.isEmpty && beaten.counters.contains { $0.session == session && $0.counter == 1 })
-        #expect(register(5, nil) == .done)
+        // Where there are no keys nobody is refused, and nothing forgotten.
+        #expect(register(5, nil) == .done && register(6, "another") == refused && register(6, "owner") == .done)
     }
 
     @Test("a session ends only while its counter stands still; its tasks return to their places in line", arguments: StoreKind.allCases)
